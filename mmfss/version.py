@@ -1,0 +1,3 @@
+"""Version of mmfss."""
+
+__version__ = '0.1.0'
