@@ -1,0 +1,75 @@
+"""Writing files so that a reader, or the next run, never meets half of one."""
+import json
+import math
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Union
+
+import numpy as np
+
+PathLike = Union[str, Path]
+
+
+@contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to, and rename it to ``path`` when the block ends well.
+
+    Missing parent folders are made. If the block raises, the temporary file is removed and ``path`` is left as it was;
+    if the process is killed, ``path`` is left as it was and a file named ``.<stem>.<random><suffix>`` may remain.
+
+    Args:
+        path (str | Path): The file to create or replace.
+
+    Yields:
+        Path: A sibling of ``path`` with the same suffix.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f'.{path.stem}.', suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; a result is as readable as any other file of this user.
+        temporary.chmod(0o666 & ~_umask())
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def dump_json(obj: Any, path: PathLike) -> None:
+    """Write ``obj`` as indented, strictly valid JSON, atomically.
+
+    Args:
+        obj (Any): Nested dicts, lists and scalars. NumPy scalars and arrays and zero-dimensional tensors become plain
+            numbers and lists, paths become strings, NaN and infinities become ``null``.
+        path (str | Path): The file to create or replace.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + '\n',
+                             encoding='utf-8')
+
+
+def _plain(obj: Any) -> Any:
+    if isinstance(obj, dict):
+        return {str(key): _plain(value) for key, value in obj.items()}
+    if isinstance(obj, (list, tuple, set, frozenset)):
+        return [_plain(value) for value in obj]
+    if isinstance(obj, (np.ndarray, np.generic)) or hasattr(obj, 'detach'):
+        return _plain(obj.tolist())
+    if isinstance(obj, float):
+        return obj if math.isfinite(obj) else None
+    if isinstance(obj, Path):
+        return str(obj)
+    return obj
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
