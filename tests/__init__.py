@@ -1,0 +1,1 @@
+"""Tests of mmfss; the package mirrors ``mmfss``."""
