@@ -1,0 +1,12 @@
+"""Models: features of any backbone, matching heads, segmentors."""
+import mmpretrain.models  # noqa: F401  (registers the backbones that configs name as mmpretrain.X)
+
+from .data_preprocessor import EpisodeDataPreProcessor
+from .features import FeaturePyramid, FeatureReader
+from .heads import DCAMAHead, MatchingHead
+from .segmentors import FewShotSegmentor, SupportEncoding
+
+__all__ = [
+    'DCAMAHead', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotSegmentor', 'MatchingHead',
+    'SupportEncoding'
+]

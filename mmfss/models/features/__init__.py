@@ -1,0 +1,11 @@
+"""Intermediate features of frozen or trained backbones."""
+from .convolutional import ConvNeXtFeatures, InvertedResidualFeatures, ResNetFeatures
+from .modules import ModuleFeatures
+from .pyramid import FeaturePyramid
+from .reader import FeatureReader, build_feature_reader
+from .transformers import SwinFeatures, ViTFeatures
+
+__all__ = [
+    'ConvNeXtFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures', 'ResNetFeatures',
+    'SwinFeatures', 'ViTFeatures', 'build_feature_reader'
+]

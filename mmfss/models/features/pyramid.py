@@ -1,0 +1,48 @@
+"""The intermediate features of a batch of images."""
+from dataclasses import dataclass
+from typing import Callable, Iterator, Sequence
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeaturePyramid:
+    """Feature maps of a batch of images, grouped in levels of one resolution each.
+
+    Attributes:
+        levels (tuple[tuple[Tensor, ...], ...]): Levels from fine to coarse; in each the maps of its layers in network
+            order, each of shape (B, C, h, w). The levels of a convolutional network have strides 4, 8, 16 and 32.
+    """
+    levels: tuple[tuple[Tensor, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def __getitem__(self, level: int) -> tuple[Tensor, ...]:
+        return self.levels[level]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return iter(self.levels)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images, B."""
+        return self.levels[0][0].shape[0]
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Size (h, w) of each level."""
+        return tuple(tuple(level[0].shape[-2:]) for level in self.levels)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> 'FeaturePyramid':
+        """Apply a function to every map."""
+        return FeaturePyramid(tuple(tuple(function(feature) for feature in level) for level in self.levels))
+
+    def split(self, sizes: Sequence[int]) -> tuple['FeaturePyramid', ...]:
+        """Split the batch into consecutive parts; the parts are views.
+
+        Args:
+            sizes (Sequence[int]): Number of images of each part, summing to B.
+        """
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return tuple(self.map(lambda feature, a=a, n=n: feature[a:a + n]) for a, n in zip(starts, sizes))

@@ -1,0 +1,85 @@
+"""Readers of transformer backbones."""
+from typing import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmfss.registry import MODELS
+from .pyramid import FeaturePyramid
+from .reader import FeatureReader
+
+
+def tokens_to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """Turn raster-ordered tokens (B, h*w, C) into a map (B, C, h, w)."""
+    return tokens.transpose(1, 2).unflatten(2, size)
+
+
+@MODELS.register_module()
+class SwinFeatures(FeatureReader):
+    """Every Swin block's output before patch merging, without norm, one level per stage."""
+
+    families = ('SwinTransformer', 'SwinTransformerV2')
+
+    def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
+        return [list(stage.blocks) for stage in backbone.stages]
+
+    def block_channels(self, block: nn.Module) -> int:
+        return block.norm1.normalized_shape[0]
+
+    def listen(self, block: nn.Module, captured: list[Tensor]) -> object:
+        # A block is called with (tokens, (h, w)).
+        return block.register_forward_hook(
+            lambda module, args, output: captured.append(tokens_to_map(output, tuple(args[1]))))
+
+
+@MODELS.register_module()
+class ViTFeatures(FeatureReader):
+    """Every block of a plain vision transformer, as a pyramid.
+
+    The blocks are cut into ``len(scales)`` groups of consecutive depth; the patch tokens of group i are resized
+    (bilinear) to ``scales[i]`` times the patch grid, since heads combine levels of several resolutions. Class and
+    register tokens are dropped, the final norm is not used.
+
+    Args:
+        scales (Sequence[float]): Resolution of each level relative to the patch grid, fine to coarse. Defaults to
+            (4, 2, 1, 0.5), with patch 14 strides of 3.5, 7, 14 and 28.
+        indices (Sequence[int], optional): Blocks to read. Defaults to all.
+    """
+
+    families = ('VisionTransformer', 'ViTEVA02', 'DistilledVisionTransformer')
+
+    def __init__(self, scales: Sequence[float] = (4, 2, 1, 0.5), indices: Sequence[int] | None = None) -> None:
+        super().__init__(num_levels=len(scales))
+        self.scales = tuple(scales)
+        self.indices = indices
+
+    def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
+        blocks = list(backbone.layers)
+        if self.indices is not None:
+            blocks = [blocks[i] for i in self.indices]
+        groups = len(self.scales)
+        bounds = [len(blocks) * i // groups for i in range(groups + 1)]
+        return [blocks[a:b] for a, b in zip(bounds, bounds[1:]) if b > a]
+
+    def block_channels(self, block: nn.Module) -> int:
+        return block.ln1.normalized_shape[0]
+
+    def __call__(self, backbone: nn.Module, images: Tensor) -> FeaturePyramid:
+        grid: list[tuple[int, int]] = []
+        handle = backbone.patch_embed.register_forward_hook(lambda module, args, output: grid.append(tuple(output[1])))
+        try:
+            with self.listening(backbone) as captured:
+                backbone(images)
+        finally:
+            handle.remove()
+        height, width = grid[0]
+        return FeaturePyramid(
+            tuple(
+                tuple(self._resized_map(tokens, height, width, scale) for tokens in level)
+                for level, scale in zip(captured, self.scales)))
+
+    @staticmethod
+    def _resized_map(tokens: Tensor, height: int, width: int, scale: float) -> Tensor:
+        patches = tokens_to_map(tokens[:, tokens.shape[1] - height * width:], (height, width))
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        return patches if size == (height, width) else F.interpolate(patches, size, mode='bilinear', align_corners=False)

@@ -1,0 +1,180 @@
+"""DCAMA: dense pixel-wise cross-query-and-support attention weighted mask aggregation (Shi et al., ECCV 2022)."""
+from dataclasses import dataclass
+from typing import Iterator, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmfss.registry import MODELS
+from ..features import FeaturePyramid
+from ..layers import Affinity, DotProductAffinity, RasterPositionEncoding
+from .matching_head import MatchingHead
+
+
+@dataclass
+class DCAMAEncoding:
+    """What DCAMA keeps of B support sets of K shots.
+
+    Attributes:
+        keys (list[Tensor]): Per attended layer the projected support tokens, (B, K * h * w, C).
+        sizes (list[tuple[int, int, int]]): Per attended layer (K, h, w).
+        masks (dict): By (K, h, w) the resized soft masks as attention values, (B, K * h * w, 1).
+        skips (list[Tensor]): Last support features of the 1/4 and the 1/8 level, maximum over shots, (B, C, h, w).
+    """
+    keys: list[Tensor]
+    sizes: list[tuple[int, int, int]]
+    masks: dict[tuple[int, int, int], Tensor]
+    skips: list[Tensor]
+
+
+class CrossAttention(nn.Module):
+    """Project query and support tokens for comparison (section 3.2: multi-head, without value and output projection).
+
+    Args:
+        channels (int): Channels of a token, C.
+        num_heads (int): Number of heads.
+        dropout (float): Dropout probability of the coded tokens and of the attention weights.
+    """
+
+    def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f'DCAMA: {channels} feature channels cannot be divided among {num_heads} heads (`num_heads`).')
+        self.num_heads = num_heads
+        self.position = RasterPositionEncoding(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        # Training starts from a symmetric similarity: one projection for both sides.
+        self.key.load_state_dict(self.query.state_dict())
+
+    def project_query(self, feature: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, h * w, C)."""
+        return self.query(self._tokens(feature))
+
+    def project_support(self, feature: Tensor, num_shots: int) -> Tensor:
+        """(B * K, C, h, w) -> (B, K * h * w, C); positions are counted anew in every shot."""
+        return self.key(self._tokens(feature)).unflatten(0, (-1, num_shots)).flatten(1, 2)
+
+    def forward(self, query: Tensor, key: Tensor, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> Affinity:
+        """The affinity of projected tokens."""
+        dropout = self.dropout.p if self.training else 0.
+        return DotProductAffinity(query, key, self.num_heads, query_size, support_size, dropout)
+
+    def _tokens(self, feature: Tensor) -> Tensor:
+        return self.dropout(self.position(feature.flatten(2).transpose(1, 2)))
+
+
+@MODELS.register_module()
+class DCAMAHead(MatchingHead):
+    """Aggregate the support mask to the query by attention at many layers, and decode the coarse masks.
+
+    Letters: B episodes, K shots, levels at strides 4, 8, 16, 32 (0 to 3). Every layer of levels 1 to 3 compares query and
+    support tokens by multi-head attention *whose value is the support mask*: one coarse query mask per layer. The coarse
+    masks of a level are stacked and refined by convolutions, from level 3 to level 1; the result is mixed with the last
+    features of levels 1 and 0 of query and support. K shots are one set of tokens (one softmax over all shots), no vote.
+
+    The attention is streamed: no (query x support) matrix is held, in training or inference. With Q and S positions of
+    query and support: time O(Q S C), memory O((Q + S) C).
+
+    Levels need not differ by exactly two in size, and maps need not be square. Layers of one level that differ in width
+    (MobileNet) get one projection per width.
+
+    Args:
+        in_channels (Sequence[Sequence[int]]): Channels of every map of the four levels.
+        num_heads (int): Attention heads. Defaults to 8.
+        dropout (float): Dropout of coded tokens and attention weights in training. Defaults to 0.5.
+        hidden_channels (Sequence[int]): Widths of the convolutions that refine a level. Defaults to (16, 64, 128).
+        loss_decode, ignore_index, init_cfg: See :class:`MatchingHead`.
+
+    Raises:
+        ValueError: If there are not four levels, or a width is not a multiple of ``num_heads``.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[Sequence[int]],
+                 num_heads: int = 8,
+                 dropout: float = 0.5,
+                 hidden_channels: Sequence[int] = (16, 64, 128),
+                 loss_decode: Optional[dict] = None,
+                 ignore_index: Optional[int] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(in_channels, loss_decode, ignore_index, init_cfg)
+        if len(self.in_channels) != 4:
+            raise ValueError(f'DCAMA reads 4 feature levels (strides 4, 8, 16, 32), got {len(self.in_channels)}.')
+        skip_quarter, skip_eighth = self.in_channels[0][-1], self.in_channels[1][-1]
+        attended = [(level, width) for level in (1, 2, 3) for width in self.in_channels[level]]
+        kinds = list(dict.fromkeys(attended))
+        self.layer_level = [level for level, _ in attended]
+        self.layer_attention = [kinds.index(kind) for kind in attended]
+        self.attention = nn.ModuleList(CrossAttention(width, num_heads, dropout) for _, width in kinds)
+
+        first, second, wide = hidden_channels
+        counts = [len(level) for level in self.in_channels]
+        self.refine = nn.ModuleList([
+            conv_block((counts[1], first, second, wide), (5, 5, 3)),
+            conv_block((counts[2], first, second, wide), (5, 3, 3)),
+            conv_block((counts[3], first, second, wide), (3, 3, 3)),
+        ])
+        self.merge = nn.ModuleList([conv_block((wide, ) * 4, (3, 3, 3)) for _ in range(2)])
+        self.mixer1 = mixer(wide + 2 * skip_eighth + 2 * skip_quarter, 128, 64, last_relu=True)
+        self.mixer2 = mixer(64, 64, 16, last_relu=True)
+        self.mixer3 = mixer(16, 16, 2, last_relu=False)
+
+    def encode_support(self, support: FeaturePyramid, masks: Tensor) -> DCAMAEncoding:
+        num_shots = masks.shape[1]
+        features = [feature for level in support[1:] for feature in level]
+        keys = [self.attention[i].project_support(f, num_shots) for i, f in zip(self.layer_attention, features)]
+        sizes = [(num_shots, *feature.shape[-2:]) for feature in features]
+        skips = [level[-1].unflatten(0, (-1, num_shots)).amax(1) for level in support[:2]]
+        return DCAMAEncoding(keys, sizes, {size: mask_values(masks, size[1:]) for size in dict.fromkeys(sizes)}, skips)
+
+    def match(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Iterator[Affinity]:
+        features = [feature for level in query[1:] for feature in level]
+        for index, feature, key, size in zip(self.layer_attention, features, encoding.keys, encoding.sizes):
+            attention = self.attention[index]
+            yield attention(attention.project_query(feature), key, feature.shape[-2:], size)
+
+    def aggregate(self, affinity: Affinity, encoding: DCAMAEncoding) -> Tensor:
+        """The coarse query mask of one layer in [0, 1], shape (B, 1, h, w)."""
+        mask = affinity.attend(encoding.masks[affinity.support_size])
+        return mask.transpose(1, 2).unflatten(2, affinity.query_size)
+
+    def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
+        eighth, sixteenth, thirtysecond = (self._refined(evidence, level) for level in (1, 2, 3))
+        x = self.merge[1](resize(thirtysecond, sixteenth.shape[-2:]) + sixteenth)
+        x = self.merge[0](resize(x, eighth.shape[-2:]) + eighth)
+        skip_quarter, skip_eighth = (skip.expand(len(x), -1, -1, -1) for skip in encoding.skips)
+        x = resize(torch.cat((x, query[1][-1], skip_eighth), dim=1), query.sizes[0])
+        x = self.mixer1(torch.cat((x, query[0][-1], skip_quarter), dim=1))
+        x = self.mixer2(resize(x, [2 * side for side in x.shape[-2:]]))
+        return self.mixer3(resize(x, [2 * side for side in x.shape[-2:]]))
+
+    def _refined(self, evidence: Sequence[Tensor], level: int) -> Tensor:
+        coarse = [mask for mask, layer_level in zip(evidence, self.layer_level) if layer_level == level]
+        return self.refine[level - 1](torch.cat(coarse, dim=1))
+
+
+def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
+    """Convolution, GroupNorm of 4 groups and ReLU for each step from ``channels[i]`` to ``channels[i + 1]``."""
+    layers: list[nn.Module] = []
+    for c_in, c_out, kernel in zip(channels, channels[1:], kernels):
+        layers += [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2), nn.GroupNorm(4, c_out), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def mixer(c_in: int, c_mid: int, c_out: int, last_relu: bool) -> nn.Sequential:
+    """Two 3 x 3 convolutions without norm."""
+    layers = [nn.Conv2d(c_in, c_mid, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c_mid, c_out, 3, padding=1)]
+    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if last_relu else nn.Sequential(*layers)
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear resizing with aligned corners, the one kind that DCAMA uses."""
+    return F.interpolate(x, tuple(size), mode='bilinear', align_corners=True)
+
+
+def mask_values(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Soft masks of each support position: (B, K, H, W) -> (B, K * h * w, 1)."""
+    return resize(masks, size).flatten(1).unsqueeze(-1)

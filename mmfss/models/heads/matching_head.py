@@ -1,0 +1,107 @@
+"""The contract of heads that segment by matching a query with annotated supports."""
+from abc import ABCMeta, abstractmethod
+from typing import Any, Iterator, Optional, Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmfss.registry import MODELS
+from ..features import FeaturePyramid
+from ..layers import Affinity
+
+
+class MatchingHead(BaseModule, metaclass=ABCMeta):
+    """Segment one class in a query from K annotated supports, in four readable steps.
+
+    ::
+
+        encoding   = encode_support(support pyramid, masks)       once per support set, reusable for any query
+        affinities = match(query pyramid, encoding)               one per compared layer: who votes for whom
+        evidence   = [aggregate(affinity, encoding), ...]         what the votes say, one tensor per compared layer
+        logits     = decode(evidence, query pyramid, encoding)
+
+    A head that implements the steps trains, predicts and is explainable: an explainer reads the same affinities backwards
+    (:meth:`~mmfss.models.layers.Affinity.vote`) and measures a layer by decoding with its evidence set to zero.
+
+    A head handles one way; :class:`FewShotSegmentor` combines ways.
+
+    Args:
+        in_channels (Sequence[Sequence[int]]): Channels of every map of the feature pyramid, per level from fine to coarse.
+            The segmentor fills it in from the backbone.
+        loss_decode (dict, optional): Config of an MMSegmentation loss. Defaults to cross entropy, the mean over all pixels
+            that are not ignored.
+        ignore_index (int, optional): Label that is left out of the loss. None counts ignored pixels (255) as background,
+            like the published implementations. Defaults to None.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[Sequence[int]],
+                 loss_decode: Optional[dict] = None,
+                 ignore_index: Optional[int] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.in_channels = tuple(tuple(level) for level in in_channels)
+        self.ignore_index = ignore_index
+        self.loss_decode = MODELS.build(loss_decode or dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=True))
+
+    @abstractmethod
+    def encode_support(self, support: FeaturePyramid, masks: Tensor) -> Any:
+        """Compute all that depends on the supports alone.
+
+        Args:
+            support (FeaturePyramid): Features of B * K support images, the K shots of an episode together.
+            masks (Tensor): Support masks in [0, 1], shape (B, K, H, W).
+
+        Returns:
+            Any: The head's own encoding of B support sets.
+        """
+
+    @abstractmethod
+    def match(self, query: FeaturePyramid, encoding: Any) -> Iterator[Affinity]:
+        """Compare query and supports.
+
+        Args:
+            query (FeaturePyramid): Features of B query images.
+            encoding (Any): Of B support sets, or of one set that serves all queries.
+
+        Yields:
+            Affinity: One per compared layer in network order, made when asked for, so that a caller which lets go of each
+            before the next holds one at a time.
+        """
+
+    @abstractmethod
+    def aggregate(self, affinity: Affinity, encoding: Any) -> Tensor:
+        """Turn the votes of one layer into evidence, a tensor (B, ...) that is all zero where there is none."""
+
+    @abstractmethod
+    def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any) -> Tensor:
+        """Turn the evidence of all layers into logits.
+
+        Args:
+            evidence (Sequence[Tensor]): Results of :meth:`aggregate`, in the order of :meth:`match`.
+            query (FeaturePyramid): Features of the query.
+            encoding (Any): Encoding of the supports.
+
+        Returns:
+            Tensor: Raw logits (B, 2, h, w) at the head's own output size: background, foreground.
+        """
+
+    def forward(self, query: FeaturePyramid, encoding: Any) -> Tensor:
+        """Logits (B, 2, h, w) of a query, at the head's own output size."""
+        evidence = [self.aggregate(affinity, encoding) for affinity in self.match(query, encoding)]
+        return self.decode(evidence, query, encoding)
+
+    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            logits (Tensor): Shape (B, N+1, H, W).
+            target (Tensor): Labels 0..N, and 255 for ignored pixels, shape (B, H, W).
+
+        Returns:
+            dict[str, Tensor]: Scalars by name.
+        """
+        if self.ignore_index is None:
+            target = target.masked_fill(target == 255, 0)
+        return dict(loss_ce=self.loss_decode(logits, target, ignore_index=-100 if self.ignore_index is None else self.ignore_index))

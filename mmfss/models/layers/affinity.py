@@ -1,0 +1,176 @@
+"""How every support position votes for every query position.
+
+An affinity stands for the score matrix S (query positions x support positions) of one compared layer *without holding
+it*. A prediction reads it forwards, softmax(S) V; an explanation reads it backwards, softmax(S)^T W. Both are streamed:
+memory is linear in the number of positions.
+"""
+from abc import ABCMeta, abstractmethod
+from math import prod, sqrt
+from typing import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+class Affinity(metaclass=ABCMeta):
+    """Scores between the positions of a query and of its supports, in one layer.
+
+    Letters: B episodes, Q = h * w query positions in raster order, S = K * h' * w' support positions, shot by shot and in
+    raster order within each.
+
+    Args:
+        query_size (tuple[int, int]): (h, w).
+        support_size (tuple[int, int, int]): (K, h', w').
+    """
+
+    def __init__(self, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> None:
+        self.query_size = tuple(query_size)
+        self.support_size = tuple(support_size)
+
+    @property
+    def num_query(self) -> int:
+        """Number of query positions, Q."""
+        return prod(self.query_size)
+
+    @property
+    def num_support(self) -> int:
+        """Number of support positions, S."""
+        return prod(self.support_size)
+
+    @abstractmethod
+    def scores(self, start: int, stop: int) -> Tensor:
+        """Raw scores of the query positions ``start`` to ``stop``, shape (B, stop - start, S)."""
+
+    @abstractmethod
+    def attend(self, values: Tensor) -> Tensor:
+        """Collect what the supports say about each query position, softmax(S) V.
+
+        Args:
+            values (Tensor): Shape (B, S, V).
+
+        Returns:
+            Tensor: Shape (B, Q, V).
+        """
+
+    def dense(self) -> Tensor:
+        """The whole matrix of raw scores, (B, Q, S): quadratic memory, for small cases and tests."""
+        return self.scores(0, self.num_query)
+
+    def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = 256) -> Tensor:
+        """Return to each support position what the query positions owe it, softmax(S)^T W.
+
+        Time O(Q S (d + W)) for scores of d channels, memory O(chunk_size S + (Q + S) d).
+
+        Args:
+            weights (Tensor): Weights of the query positions, shape (B, Q, W).
+            softmax (bool): Normalise the scores of a query position over all support positions; otherwise S^T W.
+            chunk_size (int): Query positions handled at a time.
+
+        Returns:
+            Tensor: Shape (B, S, W).
+        """
+        votes = 0
+        for start, stop in chunks(self.num_query, chunk_size):
+            scores = self.scores(start, stop)
+            if softmax:
+                scores = scores.softmax(-1)
+            votes = votes + scores.transpose(1, 2) @ weights[:, start:stop]
+        return votes
+
+
+class DotProductAffinity(Affinity):
+    """Scaled dot products of several heads, as in attention.
+
+    Heads are contiguous groups of d = C / num_heads channels, a head's score is q k / sqrt(d).
+
+    - :meth:`attend` is attention: the mean over heads of softmax(S_head) V.
+    - :meth:`scores`, :meth:`dense` and :meth:`vote` use the *mean score over heads*, the affinity that AffEx explains.
+      The mean of the heads' products is the product of the whole vectors divided by num_heads * sqrt(d), so it costs one
+      head.
+
+    Args:
+        query (Tensor): Projected query positions, shape (B, Q, C).
+        key (Tensor): Projected support positions, shape (B, S, C), or (1, S, C) to share one support set.
+        num_heads (int): Number of heads.
+        query_size (tuple[int, int]): (h, w).
+        support_size (tuple[int, int, int]): (K, h', w').
+        dropout (float): Probability to drop an attention weight. Defaults to 0.
+    """
+
+    def __init__(self,
+                 query: Tensor,
+                 key: Tensor,
+                 num_heads: int,
+                 query_size: tuple[int, int],
+                 support_size: tuple[int, int, int],
+                 dropout: float = 0.) -> None:
+        super().__init__(query_size, support_size)
+        self.query = query
+        self.key = key.expand(len(query), -1, -1)
+        self.num_heads = num_heads
+        self.dropout = dropout
+
+    def scores(self, start: int, stop: int) -> Tensor:
+        width = self.query.shape[-1]
+        scale = 1 / (self.num_heads * sqrt(width // self.num_heads))
+        return scale * self.query[:, start:stop] @ self.key.transpose(1, 2)
+
+    def attend(self, values: Tensor) -> Tensor:
+        query, key = self._heads(self.query), self._heads(self.key)
+        values = values.to(query.dtype).expand(len(query), -1, -1)
+        # On the CPU, torch drops attention weights only in its quadratic kernel.
+        if self.dropout > 0 and query.device.type == 'cpu':
+            return recomputed_attention(query, key, values, self.dropout)
+        return padded_attention(query, key, values, self.dropout)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, L, C) -> (B, num_heads, L, d)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """Consecutive (start, stop) pairs that cover ``range(total)``."""
+    return ((start, min(start + size, total)) for start in range(0, total, size))
+
+
+def padded_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float = 0.) -> Tensor:
+    """Attention by torch's fused kernels, mean over heads, with values shared by the heads.
+
+    The fused kernels demand values as wide as the keys and fall back to the quadratic product otherwise: narrow values
+    are padded with zeros, wide ones are cut.
+
+    Args:
+        query (Tensor): Shape (B, heads, Q, d).
+        key (Tensor): Shape (B, heads, S, d).
+        values (Tensor): Shape (B, S, V).
+        dropout (float): Probability to drop an attention weight.
+
+    Returns:
+        Tensor: Shape (B, Q, V).
+    """
+    width = query.shape[-1]
+    parts = []
+    for part in values.split(width, dim=-1):
+        padded = F.pad(part, (0, width - part.shape[-1])).unsqueeze(1).expand(-1, query.shape[1], -1, -1)
+        out = F.scaled_dot_product_attention(query, key, padded, dropout_p=dropout)
+        parts.append(out[..., :part.shape[-1]].mean(1))
+    return torch.cat(parts, dim=-1)
+
+
+def recomputed_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float, chunk_size: int = 256) -> Tensor:
+    """As :func:`padded_attention`, explicitly, a chunk of query positions at a time.
+
+    The weights of a chunk are dropped after use and computed again, with the same random numbers, in the backward pass:
+    memory stays O(heads * chunk_size * S).
+    """
+
+    def attend(rows: Tensor, key: Tensor, values: Tensor) -> Tensor:
+        weights = (rows @ key.transpose(-1, -2) / sqrt(rows.shape[-1])).softmax(-1)
+        return (F.dropout(weights, dropout) @ values.unsqueeze(1)).mean(1)
+
+    return torch.cat([
+        checkpoint(attend, query[:, :, start:stop], key, values, use_reentrant=False)
+        for start, stop in chunks(query.shape[2], chunk_size)
+    ], dim=1)

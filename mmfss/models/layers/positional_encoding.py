@@ -1,0 +1,45 @@
+"""Sinusoidal position codes."""
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def sinusoidal_encoding(length: int, channels: int) -> Tensor:
+    """Sine and cosine of the position at geometrically spaced frequencies (Vaswani et al. 2017, section 3.5).
+
+    Computed in float32 like the reference: its rounding at high positions is part of published models.
+
+    Args:
+        length (int): Number of positions.
+        channels (int): Even number of channels.
+
+    Returns:
+        Tensor: Shape (length, channels), values in [-1, 1].
+    """
+    position = torch.arange(length, dtype=torch.float32).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * -(math.log(10000.0) / channels))
+    angle = position * frequency
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+
+class RasterPositionEncoding(nn.Module):
+    """Add to each token the code of its raster index in its own map (row * w + column), a 1-D code.
+
+    The table is no weight: it stays out of checkpoints and grows on demand.
+
+    Args:
+        channels (int): Channels of a token, C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer('table', torch.empty(0, channels), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Code tokens of shape (..., L, C)."""
+        length = tokens.shape[-2]
+        if length > len(self.table):
+            self.table = sinusoidal_encoding(length, self.channels).to(self.table.device)
+        return tokens + self.table[:length]

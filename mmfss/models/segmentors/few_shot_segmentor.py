@@ -1,0 +1,181 @@
+"""A backbone and a matching head, put together."""
+from dataclasses import dataclass
+from typing import Any, Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from torch import Tensor
+
+from mmfss.registry import MODELS
+from mmfss.structures import EpisodeDataSample
+from ..features import FeaturePyramid, build_feature_reader
+from ..layers import compose_ways
+
+EpisodeInputs = dict[str, Tensor]
+SupportImages = Union[Tensor, Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class SupportEncoding:
+    """Encoded supports of one or of B episodes, for any number of queries.
+
+    Attributes:
+        ways (tuple): The head's encoding of each way.
+        batch_size (int): Episodes encoded; 1 serves every query of a batch.
+    """
+    ways: tuple[Any, ...]
+    batch_size: int
+
+
+@MODELS.register_module()
+class FewShotSegmentor(BaseSegmentor):
+    """Segment in a query image the classes that annotated support images show.
+
+    Letters: B episodes, N ways, K shots, images of H x W pixels.
+
+    Args:
+        backbone (dict): Any MMSegmentation or MMPretrain backbone.
+        head (dict): A matching head. Its ``in_channels`` are filled in from the backbone.
+        features (dict, optional): The feature reader. By default it is chosen by the backbone's class.
+        frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics stay
+            too). Defaults to True.
+        data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
+        train_cfg, test_cfg (dict, optional): Accepted for MMSegmentation's sake, not used.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    align_corners = True
+    """How logits are resized, here and by whoever resizes them further."""
+
+    def __init__(self,
+                 backbone: dict,
+                 head: dict,
+                 features: Optional[dict] = None,
+                 frozen_backbone: bool = True,
+                 data_preprocessor: Optional[dict] = None,
+                 train_cfg: Optional[dict] = None,
+                 test_cfg: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(data_preprocessor or dict(type='mmfss.EpisodeDataPreProcessor'), init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.feature_reader = build_feature_reader(features, self.backbone)
+        self.head = MODELS.build({'in_channels': self.feature_reader.channels(self.backbone), **head})
+        self.frozen_backbone = frozen_backbone
+        if frozen_backbone:
+            self.backbone.requires_grad_(False)
+            self.backbone.eval()
+
+    def train(self, mode: bool = True) -> 'FewShotSegmentor':
+        """Set the mode; a frozen backbone stays in eval mode."""
+        super().train(mode)
+        if self.frozen_backbone:
+            self.backbone.eval()
+        return self
+
+    # The plain-tensor interface
+
+    def extract_feat(self, inputs: Tensor) -> FeaturePyramid:
+        """Features of normalised images (B, 3, H, W)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_backbone):
+            return self.feature_reader(self.backbone, inputs)
+
+    def encode_support(self, support: SupportImages, masks: SupportImages) -> SupportEncoding:
+        """Encode annotated supports, to be used for any number of queries.
+
+        Args:
+            support (Tensor | Sequence[Tensor]): Normalised images (B, N, K, 3, H, W); or, when the ways differ in their
+                number of shots, for each way (B, K_n, 3, H, W).
+            masks (Tensor | Sequence[Tensor]): Binary masks (B, N, K, H, W), or for each way (B, K_n, H, W).
+
+        Returns:
+            SupportEncoding: Takes the place of ``support`` and ``masks`` in :meth:`logits`.
+        """
+        support, masks = self._ways(support, masks)
+        pyramid = self.extract_feat(torch.cat([images.flatten(0, 1) for images in support]))
+        return self._encode(pyramid, masks)
+
+    def logits(self,
+               query: Tensor,
+               support: Union[SupportImages, SupportEncoding],
+               masks: Optional[SupportImages] = None) -> Tensor:
+        """Segment queries.
+
+        Query and supports of equal size share one pass of the backbone.
+
+        Args:
+            query (Tensor): Normalised images, shape (B, 3, H, W).
+            support (Tensor | Sequence[Tensor] | SupportEncoding): As in :meth:`encode_support`, or its result.
+            masks (Tensor | Sequence[Tensor], optional): As in :meth:`encode_support`; None with an encoding.
+
+        Returns:
+            Tensor: Raw logits (B, N+1, H, W), channel 0 background.
+
+        Raises:
+            ValueError: If shapes do not fit together.
+        """
+        if isinstance(support, SupportEncoding):
+            if support.batch_size not in (1, len(query)):
+                raise ValueError(f'{support.batch_size} support sets cannot serve {len(query)} queries: encode one, or as many.')
+            return self._decode(self.extract_feat(query), support, query.shape[-2:])
+        if masks is None:
+            raise ValueError('`masks` may be left out only with encoded supports.')
+        support, masks = self._ways(support, masks)
+        if {len(images) for images in support} != {len(query)}:
+            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set with '
+                             '`encode_support` to use it for several queries.')
+        shots = [images.flatten(0, 1) for images in support]
+        if support[0].shape[-2:] == query.shape[-2:]:
+            images = torch.cat((query, *shots))
+            query_pyramid, support_pyramid = self.extract_feat(images).split((len(query), len(images) - len(query)))
+        else:
+            query_pyramid, support_pyramid = self.extract_feat(query), self.extract_feat(torch.cat(shots))
+        return self._decode(query_pyramid, self._encode(support_pyramid, masks), query.shape[-2:])
+
+    def _encode(self, pyramid: FeaturePyramid, masks: Sequence[Tensor]) -> SupportEncoding:
+        parts = pyramid.split([mask.shape[0] * mask.shape[1] for mask in masks])
+        return SupportEncoding(tuple(self.head.encode_support(p, m) for p, m in zip(parts, masks)), masks[0].shape[0])
+
+    def _decode(self, pyramid: FeaturePyramid, encoding: SupportEncoding, size: Sequence[int]) -> Tensor:
+        logits = compose_ways([self.head(pyramid, way) for way in encoding.ways])
+        if logits.shape[-2:] == tuple(size):
+            return logits
+        return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)
+
+    @staticmethod
+    def _ways(support: SupportImages, masks: SupportImages) -> tuple[list[Tensor], list[Tensor]]:
+        """Split into ways, (B, K, 3, H, W) and (B, K, H, W), and check the shapes."""
+        if isinstance(support, Tensor) and support.ndim != 6:
+            raise ValueError(f'Supports must have shape (B, N, K, 3, H, W), got {tuple(support.shape)}.')
+        support = list(support.unbind(1) if isinstance(support, Tensor) else support)
+        masks = list(masks.unbind(1) if isinstance(masks, Tensor) else masks)
+        shapes = [tuple(images.shape[:2] + images.shape[3:]) for images in support]
+        if not shapes or shapes != [tuple(mask.shape) for mask in masks] or any(0 in shape for shape in shapes):
+            raise ValueError('Every way needs at least one support image and a mask of the size of each. Got images '
+                             f'{[tuple(images.shape) for images in support]} and masks {[tuple(mask.shape) for mask in masks]}.')
+        return support, [mask.to(images.dtype) for mask, images in zip(masks, support)]
+
+    # The modes of MMSegmentation
+
+    def loss(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> dict[str, Tensor]:
+        """Losses of a batch of episodes."""
+        target = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
+        return self.head.loss(self._forward(inputs, data_samples), target)
+
+    @torch.no_grad()
+    def predict(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> list[EpisodeDataSample]:
+        """Add ``seg_logits`` (N+1, H, W) and ``pred_sem_seg`` (1, H, W) to every sample, at network size."""
+        logits = self._forward(inputs, data_samples)
+        for sample, sample_logits in zip(data_samples, logits):
+            sample.seg_logits = PixelData(data=sample_logits)
+            sample.pred_sem_seg = PixelData(data=sample_logits.argmax(0, keepdim=True))
+        return data_samples
+
+    def _forward(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> Tensor:
+        """Raw logits (B, N+1, H, W)."""
+        # Ignored support pixels (255) count as background, like in the published implementations.
+        masks = torch.stack([sample.support_sem_seg for sample in data_samples]) == 1
+        return self.logits(inputs['query'], inputs['support'], masks)
+
+    encode_decode = _forward
