@@ -34,16 +34,18 @@ class CrossAttention(nn.Module):
     Args:
         channels (int): Channels of a token, C.
         num_heads (int): Number of heads.
-        dropout (float): Dropout probability of the coded tokens and of the attention weights.
+        dropout (float): Dropout probability of the coded tokens.
+        attention_dropout (float): Dropout probability of the attention weights.
     """
 
-    def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
+    def __init__(self, channels: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f'DCAMA: {channels} feature channels cannot be divided among {num_heads} heads (`num_heads`).')
         self.num_heads = num_heads
         self.position = RasterPositionEncoding(channels)
         self.dropout = nn.Dropout(dropout)
+        self.attention_dropout = attention_dropout
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
         # Training starts from a symmetric similarity: one projection for both sides.
@@ -59,7 +61,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> Affinity:
         """The affinity of projected tokens."""
-        dropout = self.dropout.p if self.training else 0.
+        dropout = self.attention_dropout if self.training else 0.
         return DotProductAffinity(query, key, self.num_heads, query_size, support_size, dropout)
 
     def _tokens(self, feature: Tensor) -> Tensor:
@@ -84,7 +86,9 @@ class DCAMAHead(MatchingHead):
     Args:
         in_channels (Sequence[Sequence[int]]): Channels of every map of the four levels.
         num_heads (int): Attention heads. Defaults to 8.
-        dropout (float): Dropout of coded tokens and attention weights in training. Defaults to 0.5.
+        dropout (float): Dropout of coded tokens in training. Defaults to 0.5.
+        attention_dropout (float): Dropout of attention weights in training; on a CPU it costs several times the rest of the
+            head. Defaults to 0.5.
         hidden_channels (Sequence[int]): Widths of the convolutions that refine a level. Defaults to (16, 64, 128).
         loss_decode, ignore_index, init_cfg: See :class:`MatchingHead`.
 
@@ -96,6 +100,7 @@ class DCAMAHead(MatchingHead):
                  in_channels: Sequence[Sequence[int]],
                  num_heads: int = 8,
                  dropout: float = 0.5,
+                 attention_dropout: float = 0.5,
                  hidden_channels: Sequence[int] = (16, 64, 128),
                  loss_decode: Optional[dict] = None,
                  ignore_index: Optional[int] = None,
@@ -108,7 +113,7 @@ class DCAMAHead(MatchingHead):
         kinds = list(dict.fromkeys(attended))
         self.layer_level = [level for level, _ in attended]
         self.layer_attention = [kinds.index(kind) for kind in attended]
-        self.attention = nn.ModuleList(CrossAttention(width, num_heads, dropout) for _, width in kinds)
+        self.attention = nn.ModuleList(CrossAttention(width, num_heads, dropout, attention_dropout) for _, width in kinds)
 
         first, second, wide = hidden_channels
         counts = [len(level) for level in self.in_channels]
