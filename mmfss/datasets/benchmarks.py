@@ -1,0 +1,188 @@
+"""PASCAL-5i and COCO-20i as one-line data sets."""
+import logging
+import os
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
+
+from mmengine.logging import print_log
+
+from mmfss.registry import DATASETS
+from .class_indices import VOC_CLASSES
+from .class_lists import ClassLists
+from .episodic_dataset import EpisodicDataset
+from .split_lists import coco_digest, is_official, read_coco_list, read_pascal_list, text_digest
+
+# Objects of fewer pixels than 32 x 32 make no useful support.
+MIN_PIXELS = 1024
+
+
+def find_split_dir(split_dir: Optional[str]) -> Optional[str]:
+    """The folder of the split lists if there is one; otherwise a warning that lists are built instead."""
+    if split_dir is None or os.path.isdir(os.path.expanduser(split_dir)):
+        return split_dir and os.path.expanduser(split_dir)
+    print_log(
+        f'No split lists in "{split_dir}": they are built from the annotations. Results on built lists do not compare '
+        'with papers; the README says where the published lists are.',
+        logger='current',
+        level=logging.WARNING)
+    return None
+
+
+def list_source(title: str, files: Sequence[str], official: bool) -> str:
+    """Where lists come from, in words."""
+    return f'official {title} (DCAMA/HSNet)' if official else f'unrecognised lists {", ".join(files)}'
+
+
+@DATASETS.register_module()
+class Pascal5iDataset(EpisodicDataset):
+    """PASCAL-5i: four folds of five classes, fold f tests the classes 5f .. 5f+4.
+
+    .. code-block:: none
+
+        data
+        ├── VOCdevkit/VOC2012                  data_root, see PascalVOCIndex
+        │   ├── JPEGImages
+        │   ├── SegmentationClassAug           VOC 2012 + SBD masks
+        │   └── ImageSets/Segmentation/{trainaug,val}.txt      only to build lists
+        └── splits/pascal                      split_dir; optional
+            ├── trn/fold{0..3}.txt             lines <stem>__<class 01..20>
+            └── val/fold{0..3}.txt
+
+    Training on fold f reads the ``trn`` lists of the three other folds in ascending order; validation and test read
+    ``val/fold<f>.txt``. Any VOC-layout root with such lists works.
+
+    Args:
+        data_root (str): The VOC folder.
+        split (str): ``'train'``, ``'val'`` or ``'test'`` (the same as val).
+        fold (int): 0..3.
+        split_dir (str, optional): Folder of the lists. Where it does not exist, or with None, lists are built from the
+            masks: an image of the image set is listed for each class of at least ``min_pixels`` pixels.
+        mask_dir (str): Folder of the masks below the root.
+        image_sets (dict): Image set of each split, to build lists from.
+        **kwargs: See :class:`EpisodicDataset`.
+    """
+
+    IMAGE_SETS = dict(
+        train='ImageSets/Segmentation/trainaug.txt',
+        val='ImageSets/Segmentation/val.txt',
+        test='ImageSets/Segmentation/val.txt')
+
+    def __init__(self,
+                 data_root: str,
+                 pipeline: Sequence[Dict],
+                 split: str = 'test',
+                 fold: int = 0,
+                 split_dir: Optional[str] = 'data/splits/pascal',
+                 mask_dir: str = 'SegmentationClassAug',
+                 image_sets: Optional[Dict[str, str]] = None,
+                 min_pixels: int = MIN_PIXELS,
+                 dataset_name: str = 'PASCAL-5i',
+                 **kwargs: Any) -> None:
+        self.split_dir = find_split_dir(split_dir)
+        index = dict(
+            type='PascalVOCIndex',
+            data_root=data_root,
+            mask_dir=mask_dir,
+            image_set=(image_sets or self.IMAGE_SETS).get(split),
+            classes=VOC_CLASSES)
+        super().__init__(
+            index,
+            pipeline,
+            split,
+            fold,
+            folds=dict(num_folds=4, scheme='contiguous'),
+            min_pixels=min_pixels,
+            dataset_name=dataset_name,
+            **kwargs)
+
+    def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
+        if list_files is not None or self.split_dir is None:
+            return super()._load_lists(list_files, min_pixels)
+        parts = [f'val/fold{self.fold}']
+        if self.split == 'train':
+            parts = [f'trn/fold{fold}' for fold in range(4) if fold != self.fold]
+        files = [os.path.join(self.split_dir, f'{part}.txt') for part in parts]
+        pairs = [pair for path in files for pair in read_pascal_list(path)]
+        official = all(is_official('pascal', part, text_digest(path)) for part, path in zip(parts, files))
+        return ClassLists.from_pairs(pairs, list_source('PASCAL-5i', files, official), official).select(self.class_ids)
+
+
+@DATASETS.register_module()
+class COCO20iDataset(EpisodicDataset):
+    """COCO-20i: four folds of twenty classes, fold f tests the classes c with ``c % 4 == f``.
+
+    .. code-block:: none
+
+        data
+        ├── coco2014                           data_root, see CocoInstanceIndex and CocoMaskIndex
+        │   ├── train2014/*.jpg
+        │   ├── val2014/*.jpg
+        │   └── annotations
+        │       ├── instances_{train,val}2014.json         masks='json' (default)
+        │       └── {train,val}2014/*.png                  masks='png': class id + 1
+        └── splits/coco                        split_dir; optional
+            ├── trn/fold{0..3}.pkl             or trn.json.gz, trn.json for all folds in one
+            └── val/fold{0..3}.pkl             or val.json.gz, val.json
+
+    Training uses train2014 and the classes of the other folds, validation and test val2014.
+
+    Args:
+        data_root (str): The COCO folder.
+        split (str): ``'train'``, ``'val'`` or ``'test'`` (the same as val).
+        fold (int): 0..3.
+        split_dir (str, optional): Folder of the lists. Where it does not exist, or with None, lists are built from the
+            annotations: an image is listed for each class of at least ``min_pixels`` pixels, images by name.
+        masks (str): ``'json'`` or ``'png'``.
+        index (dict, optional): Further arguments of the class index, or another ``type``.
+        **kwargs: See :class:`EpisodicDataset`.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 pipeline: Sequence[Dict],
+                 split: str = 'test',
+                 fold: int = 0,
+                 split_dir: Optional[str] = 'data/splits/coco',
+                 masks: str = 'json',
+                 index: Optional[Dict] = None,
+                 min_pixels: int = MIN_PIXELS,
+                 dataset_name: str = 'COCO-20i',
+                 **kwargs: Any) -> None:
+        if masks not in ('json', 'png'):
+            raise ValueError(f"masks must be 'json' or 'png', got {masks!r}.")
+        self.split_dir = find_split_dir(split_dir)
+        part = 'train2014' if split == 'train' else 'val2014'
+        if masks == 'json':
+            default = dict(type='CocoInstanceIndex', ann_file=f'annotations/instances_{part}.json', img_dir=part)
+        else:
+            default = dict(type='CocoMaskIndex', img_dir=part)
+        super().__init__(
+            dict(default, data_root=data_root, **(index or {})),
+            pipeline,
+            split,
+            fold,
+            folds=dict(num_folds=4, scheme='modulo'),
+            min_pixels=min_pixels,
+            dataset_name=dataset_name,
+            **kwargs)
+
+    def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
+        if list_files is not None or self.split_dir is None:
+            return super()._load_lists(list_files, min_pixels)
+        part, path = self._find_list()
+        lists = read_coco_list(path)
+        self.check_class_ids(lists, path)
+        lists = {class_id: lists.get(class_id, []) for class_id in self.class_ids}
+        official = is_official('coco', part, coco_digest(lists))
+        return ClassLists.from_dict(lists, list_source('COCO-20i', [path], official), official)
+
+    def _find_list(self) -> Tuple[str, str]:
+        """Part of the benchmark, and the first list file that exists for it."""
+        folder = 'trn' if self.split == 'train' else 'val'
+        part = f'{folder}/fold{self.fold}'
+        names = [f'{part}.pkl', f'{part}.json', f'{folder}.json.gz', f'{folder}.json']
+        paths = [os.path.join(self.split_dir, name) for name in names]
+        found = [path for path in paths if os.path.isfile(path)]
+        if not found:
+            raise FileNotFoundError(f'"{self.split_dir}" has none of the split lists {", ".join(names)}. Complete it, '
+                                    'build lists with tools/dataset_converters/coco20i.py, or set split_dir=None.')
+        return part, found[0]

@@ -1,0 +1,11 @@
+"""What a benchmark has: one class index per storage format."""
+from .base import IGNORE, ClassIndex
+from .class_names import COCO_CLASSES, VOC_CLASSES
+from .coco_instances import CocoInstanceIndex
+from .folders import FSS1000Index, ImageFolderIndex, class_folders
+from .label_maps import CocoMaskIndex, LabelMapIndex, PascalVOCIndex
+
+__all__ = [
+    'COCO_CLASSES', 'ClassIndex', 'CocoInstanceIndex', 'CocoMaskIndex', 'FSS1000Index', 'IGNORE', 'ImageFolderIndex',
+    'LabelMapIndex', 'PascalVOCIndex', 'VOC_CLASSES', 'class_folders'
+]

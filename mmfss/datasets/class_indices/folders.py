@@ -1,0 +1,206 @@
+"""Class indices over one folder per class: FSS-1000 and a user's own images."""
+import os
+from abc import abstractmethod
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from mmfss.registry import DATASETS
+from ..class_lists import ClassLists
+from ..images import read_grey, read_label_map
+from .base import IGNORE, ClassIndex
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
+
+
+class ClassFolderIndex(ClassIndex):
+    """One folder per class; an image belongs to the class of its folder only.
+
+    The name of an image is its path below the root, with ``/``. Whether an image also shows other classes is not
+    annotated, so the map of several classes has only its own.
+
+    Args:
+        data_root (str): Folder of the data set.
+        classes (Sequence[str], optional): Class folders in the order of the class ids; all, sorted, by default.
+
+    Raises:
+        ValueError: If there is no class folder.
+    """
+
+    def __init__(self, data_root: str, classes: Optional[Sequence[str]] = None) -> None:
+        super().__init__(data_root)
+        self.classes = tuple(class_folders(self.data_root) if classes is None else classes)
+        if not self.classes:
+            raise ValueError(f'"{self.data_root}" holds no class folder; the expected layout is in the documentation of '
+                             f'{type(self).__name__}.')
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+
+    def class_of(self, name: str) -> int:
+        """Class id of the folder that an image lies in."""
+        return self._numbers[name.split('/', 1)[0]]
+
+    def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
+        """See :meth:`ClassIndex.load_label_map`."""
+        own = self.class_of(name)
+        mask = self._load_own_mask(self.mask_path(name, own))
+        label = list(class_ids).index(own) + 1 if own in class_ids else 0
+        mask[mask == 1] = label
+        return mask
+
+    @abstractmethod
+    def _load_own_mask(self, path: str) -> np.ndarray:
+        """The mask (H, W) uint8 stored in a file: 0, 1, 255 ignored."""
+
+    def class_pixels(self, name: str) -> Dict[int, int]:
+        """See :meth:`ClassIndex.class_pixels`."""
+        own = self.class_of(name)
+        return {own: int((self._load_own_mask(self.mask_path(name, own)) == 1).sum())}
+
+    def build_lists(self, class_ids: Optional[Sequence[int]] = None, min_pixels: int = 1) -> ClassLists:
+        """List every image for the class of its folder; masks are read only if ``min_pixels`` is above 1.
+
+        Items are ordered by class, then by name.
+        """
+        if min_pixels > 1:
+            return super().build_lists(class_ids, min_pixels)
+        wanted = range(len(self.classes)) if class_ids is None else sorted(class_ids)
+        pairs = [(class_id, name) for class_id in wanted for name in self.images_of(class_id)]
+        return ClassLists.from_pairs(pairs, source='built from the class folders')
+
+    @abstractmethod
+    def images_of(self, class_id: int) -> List[str]:
+        """Names of the images in the folder of a class, sorted."""
+
+    def image_names(self) -> List[str]:
+        """See :meth:`ClassIndex.image_names`."""
+        return [name for class_id in range(len(self.classes)) for name in self.images_of(class_id)]
+
+    def image_path(self, name: str) -> str:
+        """See :meth:`ClassIndex.image_path`."""
+        return os.path.join(self.data_root, name)
+
+
+def class_folders(data_root: str) -> List[str]:
+    """Names of the class folders below a root, sorted by code point; hidden ones are left out."""
+    with os.scandir(data_root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith('.'))
+
+
+@DATASETS.register_module()
+class FSS1000Index(ClassFolderIndex):
+    """FSS-1000.
+
+    .. code-block:: none
+
+        FSS-1000                     data_root
+        └── <category>
+            ├── 1.jpg ... 10.jpg
+            └── 1.png ... 10.png     grey level >= 128 is the object
+
+    The name of an image is ``<category>/<i>.jpg``.
+
+    Args:
+        data_root (str): Folder of the data set.
+        classes (Sequence[str], optional): Categories in the order of the class ids; the sorted folders by default.
+
+    Raises:
+        FileNotFoundError: If the root or the folder of a class does not exist.
+    """
+
+    THRESHOLD = 128
+
+    def mask_path(self, name: str, class_id: int) -> str:
+        """See :meth:`ClassIndex.mask_path`."""
+        return os.path.join(self.data_root, os.path.splitext(name)[0] + '.png')
+
+    def images_of(self, class_id: int) -> List[str]:
+        """Names of the images of a class, sorted as strings: 1, 10, 2, 3, ..."""
+        folder = self.require_dir(self.classes[class_id])
+        return [f'{self.classes[class_id]}/{file}' for file in sorted(os.listdir(folder)) if file.endswith('.jpg')]
+
+    def _load_own_mask(self, path: str) -> np.ndarray:
+        return (read_grey(path) >= self.THRESHOLD).astype(np.uint8)
+
+
+@DATASETS.register_module()
+class ImageFolderIndex(ClassFolderIndex):
+    """A user's own images: one folder per class, images and masks matched by file stem.
+
+    .. code-block:: none
+
+        my_data                      data_root
+        ├── cat
+        │   ├── images/a.jpg  b.png ...      any of jpg, jpeg, png, bmp, tif, tiff, webp
+        │   └── masks/a.png   b.png ...      png, bmp or tif; 0 (black) is background, else object
+        └── dog
+            ├── images/...
+            └── masks/...
+
+    The name of an image is ``<class>/images/<file>``.
+
+    Args:
+        data_root (str): Folder of the data set.
+        classes (Sequence[str], optional): Class folders in the order of the class ids; all, sorted, by default.
+        img_dir (str): Folder of the images inside a class folder.
+        mask_dir (str): Folder of the masks inside a class folder.
+        ignore_value (int, optional): Mask value of pixels to ignore; none by default.
+
+    Raises:
+        FileNotFoundError: If the root, a class folder, or the mask of an image does not exist.
+        ValueError: If there is no class folder.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 classes: Optional[Sequence[str]] = None,
+                 img_dir: str = 'images',
+                 mask_dir: str = 'masks',
+                 ignore_value: Optional[int] = None) -> None:
+        super().__init__(data_root, classes)
+        self.img_dir, self.mask_dir, self.ignore_value = img_dir, mask_dir, ignore_value
+        pairs = [self._pairs(class_id) for class_id in range(len(self.classes))]
+        self._images = [[name for name, _ in group] for group in pairs]
+        self._masks = {name: mask for group in pairs for name, mask in group}
+
+    def _pairs(self, class_id: int) -> List[Tuple[str, str]]:
+        """(image name, mask path) of a class, sorted by name."""
+        class_name = self.classes[class_id]
+        images = _by_stem(self.require_dir(f'{class_name}/{self.img_dir}'), IMAGE_SUFFIXES)
+        mask_folder = self.require_dir(f'{class_name}/{self.mask_dir}')
+        masks = _by_stem(mask_folder, MASK_SUFFIXES)
+        missing = sorted(set(images) - set(masks))
+        if missing:
+            raise FileNotFoundError(f'The image "{class_name}/{self.img_dir}/{images[missing[0]]}" has no mask: expected '
+                                    f'"{os.path.join(mask_folder, missing[0])}.png".')
+        return [(f'{class_name}/{self.img_dir}/{images[stem]}', os.path.join(mask_folder, masks[stem]))
+                for stem in sorted(images)]
+
+    def mask_path(self, name: str, class_id: int) -> str:
+        """See :meth:`ClassIndex.mask_path`."""
+        if name not in self._masks:
+            raise FileNotFoundError(f'There is no image "{name}" below "{self.data_root}".')
+        return self._masks[name]
+
+    def images_of(self, class_id: int) -> List[str]:
+        """See :meth:`ClassFolderIndex.images_of`."""
+        return list(self._images[class_id])
+
+    def _load_own_mask(self, path: str) -> np.ndarray:
+        stored = read_label_map(path, allow_color=True)
+        mask = (stored != 0).astype(np.uint8)
+        if self.ignore_value is not None:
+            mask[stored == self.ignore_value] = IGNORE
+        return mask
+
+
+def _by_stem(folder: str, suffixes: Sequence[str]) -> Dict[str, str]:
+    """File of each stem in a folder; two images of one stem could not be told apart by their mask."""
+    found: Dict[str, str] = {}
+    for file in sorted(os.listdir(folder)):
+        stem, suffix = os.path.splitext(file)
+        if suffix.lower() in suffixes and not file.startswith('.'):
+            if stem in found:
+                raise ValueError(f'"{folder}" holds both {found[stem]} and {file}; images and masks are matched by stem.')
+            found[stem] = file
+    return found

@@ -1,0 +1,149 @@
+"""Class indices over PNGs that store class numbers: VOC-style folders and the COCO masks of earlier work."""
+import os
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+
+from mmfss.registry import DATASETS
+from ..images import read_label_map
+from .base import IGNORE, ClassIndex
+from .class_names import COCO_CLASSES, VOC_CLASSES
+
+
+class LabelMapIndex(ClassIndex):
+    """Images with one class-number mask each: 0 background, class id + 1, 255 ignored.
+
+    Args:
+        data_root (str): Folder of the data set.
+        img_dir (str): Folder of the images, below the root.
+        mask_dir (str): Folder of the masks, below the root.
+        classes (Sequence[str]): Class names in the order of the mask values 1, 2, ...
+    """
+
+    def __init__(self, data_root: str, img_dir: str, mask_dir: str, classes: Sequence[str]) -> None:
+        super().__init__(data_root, classes)
+        self.img_dir = self.require_dir(img_dir)
+        self.mask_dir = self.require_dir(mask_dir)
+
+    def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
+        """See :meth:`ClassIndex.load_label_map`."""
+        table = np.zeros(256, np.uint8)
+        table[IGNORE] = IGNORE
+        for label, class_id in enumerate(class_ids, start=1):
+            table[class_id + 1] = label
+        return table[read_label_map(self.mask_path(name, class_ids[0]))]
+
+    def class_pixels(self, name: str) -> Dict[int, int]:
+        """See :meth:`ClassIndex.class_pixels`.
+
+        Raises:
+            ValueError: If the mask holds a number that is no class.
+        """
+        path = self.mask_path(name, 0)
+        counts = np.bincount(read_label_map(path).ravel(), minlength=256)
+        unknown = np.flatnonzero(counts[len(self.classes) + 1:IGNORE])
+        if unknown.size:
+            raise ValueError(f'The mask {path} holds the value {unknown[0] + len(self.classes) + 1}; allowed are 0, '
+                             f'1..{len(self.classes)} (the classes) and {IGNORE} (ignored).')
+        return {int(value) - 1: int(counts[value]) for value in np.flatnonzero(counts[:IGNORE]) if value}
+
+
+@DATASETS.register_module()
+class PascalVOCIndex(LabelMapIndex):
+    """PASCAL VOC 2012 with the SBD annotations, or any folder laid out like it.
+
+    .. code-block:: none
+
+        VOC2012                        data_root
+        ├── JPEGImages/<stem>.jpg
+        ├── SegmentationClassAug/<stem>.png     0 background, 1..20 classes, 255 ignored
+        └── ImageSets/Segmentation/<set>.txt    stems, one per line; read only to build lists
+
+    The name of an image is its stem.
+
+    Args:
+        data_root (str): Folder of the data set.
+        img_dir (str): Folder of the images.
+        mask_dir (str): Folder of the masks.
+        image_set (str, optional): File of stems that lists are built from; all masks if None.
+        classes (Sequence[str]): Class names; those of VOC by default.
+        img_suffix (str): Suffix of the images.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 img_dir: str = 'JPEGImages',
+                 mask_dir: str = 'SegmentationClassAug',
+                 image_set: Optional[str] = None,
+                 classes: Sequence[str] = VOC_CLASSES,
+                 img_suffix: str = '.jpg') -> None:
+        super().__init__(data_root, img_dir, mask_dir, classes)
+        self.image_set = image_set
+        self.img_suffix = img_suffix
+
+    def image_path(self, name: str) -> str:
+        """See :meth:`ClassIndex.image_path`."""
+        return os.path.join(self.img_dir, name + self.img_suffix)
+
+    def mask_path(self, name: str, class_id: int) -> str:
+        """See :meth:`ClassIndex.mask_path`."""
+        return os.path.join(self.mask_dir, name + '.png')
+
+    def image_names(self) -> List[str]:
+        """See :meth:`ClassIndex.image_names`.
+
+        Raises:
+            FileNotFoundError: If the image set file does not exist.
+        """
+        if self.image_set is None:
+            return sorted(os.path.splitext(file)[0] for file in os.listdir(self.mask_dir) if file.endswith('.png'))
+        path = os.path.join(self.data_root, self.image_set)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f'The image set "{path}" does not exist; it names the images that split lists are '
+                                    'built from. Provide it, or the published split lists (split_dir).')
+        with open(path, encoding='utf-8') as file:
+            return sorted(line.strip() for line in file if line.strip())
+
+
+@DATASETS.register_module()
+class CocoMaskIndex(LabelMapIndex):
+    """COCO with class-number PNGs, as earlier few-shot code distributes them.
+
+    .. code-block:: none
+
+        coco2014                                   data_root
+        ├── val2014/COCO_val2014_<12 digits>.jpg                  img_dir
+        └── annotations/val2014/COCO_val2014_<12 digits>.png      mask_dir; 0 background, 1..80 classes
+
+    The name of an image is ``<img_dir>/<file>``. Where objects overlap only one class has the pixel.
+
+    Args:
+        data_root (str): Folder of the data set.
+        img_dir (str): Folder of the images, also the first part of the names.
+        mask_dir (str, optional): Folder of the masks; ``annotations/<img_dir>`` by default.
+        classes (Sequence[str]): Class names; the 80 of COCO by default.
+        img_suffix (str): Suffix of the images.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 img_dir: str = 'val2014',
+                 mask_dir: Optional[str] = None,
+                 classes: Sequence[str] = COCO_CLASSES,
+                 img_suffix: str = '.jpg') -> None:
+        super().__init__(data_root, img_dir, mask_dir or f'annotations/{img_dir}', classes)
+        self.prefix = img_dir.strip('/')
+        self.img_suffix = img_suffix
+
+    def image_path(self, name: str) -> str:
+        """See :meth:`ClassIndex.image_path`."""
+        return os.path.join(self.data_root, name)
+
+    def mask_path(self, name: str, class_id: int) -> str:
+        """See :meth:`ClassIndex.mask_path`."""
+        return os.path.join(self.mask_dir, os.path.splitext(os.path.basename(name))[0] + '.png')
+
+    def image_names(self) -> List[str]:
+        """See :meth:`ClassIndex.image_names`."""
+        stems = (os.path.splitext(file)[0] for file in sorted(os.listdir(self.mask_dir)) if file.endswith('.png'))
+        return [f'{self.prefix}/{stem}{self.img_suffix}' for stem in stems]

@@ -1,0 +1,196 @@
+"""Class index + fold split + sampler + pipeline = a data set of episodes."""
+import random
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from torch.utils.data import Dataset
+
+from mmfss.registry import DATASETS, TASK_UTILS, TRANSFORMS
+from .class_indices import ClassIndex
+from .class_lists import ClassLists
+from .folds import fold_classes, make_folds, resolve_classes
+from .samplers import Episode
+from .split_lists import read_coco_list, read_pascal_list
+
+Folds = Union[Dict[str, Any], Sequence[Sequence[Union[int, str]]]]
+
+
+@DATASETS.register_module()
+class EpisodicDataset(Dataset):
+    """N-way K-shot episodes of any class index.
+
+    Item i is a pure function of the data, the arguments and i: the episode comes from the sampler, and random transforms
+    draw from random sources seeded with (seed, i), which are put back afterwards. Workers, processes and the order of
+    access change nothing.
+
+    Args:
+        index (dict | ClassIndex): The class index, e.g. ``dict(type='PascalVOCIndex', data_root=...)``.
+        pipeline (Sequence[dict]): Transforms of an episode, ending in ``PackEpisodeInputs``.
+        split (str): ``'train'`` (classes of the other folds), ``'val'`` or ``'test'`` (classes of the fold).
+        fold (int, optional): The fold; None uses all classes in every split.
+        folds (dict | Sequence): How classes are dealt to folds: ``dict(num_folds=4, scheme='modulo')`` or
+            ``'contiguous'``, see :func:`make_folds`, or the classes of each fold, as names or ids.
+        class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces the fold's.
+        list_files (str | Sequence[str], optional): Split lists (``.txt``: lines ``<image>__<class from 01>``; ``.pkl``,
+            ``.json``, ``.json.gz``: images by class id), read in the order given. None builds them from the annotations.
+        num_ways (int): N.
+        num_shots (int): K.
+        sampler (dict): The episode sampler.
+        num_episodes (int, optional): Replaces the sampler's ``num_episodes``.
+        seed (int, optional): Replaces the sampler's ``seed``.
+        min_pixels (int): Smallest object that makes an image count when lists are built from the annotations.
+        check_files (bool): Make sure at the start that all listed files exist.
+        dataset_name (str, optional): Name for reports; that of the class index by default.
+
+    Raises:
+        FileNotFoundError: If data or lists are missing.
+        ValueError: If fold, class, split or an episode argument is wrong, or a class has too few images.
+    """
+
+    def __init__(self,
+                 index: Union[Dict, ClassIndex],
+                 pipeline: Sequence[Dict],
+                 split: str = 'test',
+                 fold: Optional[int] = 0,
+                 folds: Folds = dict(num_folds=4, scheme='modulo'),
+                 class_ids: Optional[Sequence[Union[int, str]]] = None,
+                 list_files: Optional[Union[str, Sequence[str]]] = None,
+                 num_ways: int = 1,
+                 num_shots: int = 1,
+                 sampler: Dict = dict(type='UniformEpisodeSampler', num_episodes=1000),
+                 num_episodes: Optional[int] = None,
+                 seed: Optional[int] = None,
+                 min_pixels: int = 1,
+                 check_files: bool = True,
+                 dataset_name: Optional[str] = None) -> None:
+        self.index = DATASETS.build(index) if isinstance(index, dict) else index
+        self.split, self.fold = split, fold
+        self.class_ids = self._classes_of_split(folds, class_ids)
+        self.lists = self._load_lists(list_files, min_pixels)
+        if check_files:
+            self.index.check_files(self.lists, f'The list "{self.lists.source}"')
+        self.sampler = self._build_sampler(sampler, num_ways, num_shots, num_episodes, seed)
+        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
+        self.dataset_name = dataset_name or type(self.index).__name__.removesuffix('Index')
+
+    def _classes_of_split(self, folds: Folds, class_ids: Optional[Sequence[Union[int, str]]]) -> Tuple[int, ...]:
+        names = self.index.classes
+        if class_ids is not None:
+            fold_classes([()], None, self.split)  # checks the split
+            return resolve_classes(class_ids, names)
+        if isinstance(folds, dict):
+            groups = make_folds(len(names), **folds)
+        else:
+            groups = [resolve_classes(group, names) for group in folds]
+        return fold_classes(groups, self.fold, self.split)
+
+    def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
+        """The items of this split's classes."""
+        if list_files is None:
+            return self.index.build_lists(self.class_ids, min_pixels)
+        files = [list_files] if isinstance(list_files, str) else list(list_files)
+        pairs: List[Tuple[int, str]] = []
+        for path in files:
+            if path.endswith('.txt'):
+                pairs += read_pascal_list(path, len(self.index.classes))
+            else:
+                lists = read_coco_list(path)
+                self.check_class_ids(lists, path)
+                pairs += [(class_id, name) for class_id in sorted(lists) for name in lists[class_id]]
+        return ClassLists.from_pairs(pairs, source=', '.join(files)).select(self.class_ids)
+
+    def check_class_ids(self, lists: Iterable[int], path: str) -> None:
+        """Make sure that the class ids of a list file are classes of the index."""
+        unknown = sorted(class_id for class_id in lists if not 0 <= class_id < len(self.index.classes))
+        if unknown:
+            raise ValueError(f'The list {path} names class {unknown[0]}; known are the ids '
+                             f'0..{len(self.index.classes) - 1}.')
+
+    def _build_sampler(self, sampler: Dict, num_ways: int, num_shots: int, num_episodes: Optional[int],
+                       seed: Optional[int]) -> Any:
+        sampler = dict(sampler)
+        for key, value in (('num_episodes', num_episodes), ('seed', seed)):
+            if value is not None:
+                sampler[key] = value
+        return TASK_UTILS.build(
+            sampler,
+            default_args=dict(
+                lists=self.lists,
+                class_ids=self.class_ids,
+                classes=self.index.classes,
+                num_ways=num_ways,
+                num_shots=num_shots))
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """What reports and metrics need to know about this data set, see the keys."""
+        return dict(
+            dataset_name=self.dataset_name,
+            classes=self.index.classes,
+            fold=self.fold,
+            split=self.split,
+            fold_class_ids=list(self.class_ids),
+            num_ways=self.sampler.num_ways,
+            num_shots=self.sampler.num_shots,
+            num_episodes=len(self.sampler),
+            seed=self.sampler.seed,
+            lists=self.lists.source,
+            lists_official=self.lists.official)
+
+    def full_init(self) -> None:
+        """Nothing to do: the constructor reads names only, images are read when asked for."""
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Dict]:
+        return (self[index] for index in range(len(self)))
+
+    def episode(self, index: int) -> Episode:
+        """Names of classes and images of an episode; reads no image."""
+        return self.sampler[index]
+
+    def get_data_info(self, index: int) -> Dict[str, Any]:
+        """The results dict that the pipeline starts from."""
+        episode = self.sampler[index]
+        classes = self.index.classes
+        return dict(
+            episode_index=index,
+            class_ids=list(episode.class_ids),
+            class_names=[classes[class_id] for class_id in episode.class_ids],
+            query=self._image_info(episode.query, episode.class_ids, 'query'),
+            support=[[self._image_info(name, (class_id, ), 'support') for name in group]
+                     for class_id, group in zip(episode.class_ids, episode.supports)])
+
+    def _image_info(self, name: str, class_ids: Tuple[int, ...], role: str) -> Dict[str, Any]:
+        return dict(
+            name=name,
+            img_path=self.index.image_path(name),
+            mask_class_ids=class_ids,
+            role=role,
+            class_index=self.index,
+            seg_fields=[])
+
+    def __getitem__(self, index: int) -> Dict:
+        info = self.get_data_info(int(index))
+        with seeded_random(self.sampler.seed, int(index)):
+            return self.pipeline(info)
+
+
+@contextmanager
+def seeded_random(*key: int) -> Iterator[None]:
+    """Seed Python, NumPy and PyTorch (CPU) by a key, and put their states back at the end."""
+    seed = np.random.SeedSequence(key).generate_state(3)
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        random.seed(int(seed[0]))
+        np.random.seed(seed[1])
+        torch.default_generator.manual_seed(int(seed[2]))
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

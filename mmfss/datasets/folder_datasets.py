@@ -1,0 +1,139 @@
+"""FSS-1000 and a user's own folders as one-line data sets."""
+import os
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+from mmfss.registry import DATASETS
+from .benchmarks import find_split_dir, list_source
+from .class_indices import class_folders
+from .class_lists import ClassLists
+from .episodic_dataset import EpisodicDataset
+from .folds import SPLITS
+from .split_lists import is_official, read_fss_list, text_digest
+
+
+@DATASETS.register_module()
+class FSS1000Dataset(EpisodicDataset):
+    """FSS-1000: 520 categories for training, 240 for validation, 240 for test.
+
+    .. code-block:: none
+
+        data
+        ├── FSS-1000                           data_root, see FSS1000Index
+        │   └── <category>/{1..10}.{jpg,png}
+        └── splits/fss                         split_dir; optional
+            ├── trn.txt                        one category per line
+            ├── val.txt
+            └── test.txt
+
+    The class id is the place in the sorted categories of the part, plus the number of categories in the parts before it
+    (0, 520 and 760 with the published lists).
+
+    Args:
+        data_root (str): Folder of the categories.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        fold (int): 0; there is one division only.
+        split_dir (str, optional): Folder of the lists. Where it does not exist, or with None, the sorted categories are
+            cut at 52 % and 76 %.
+        **kwargs: See :class:`EpisodicDataset`.
+
+    Raises:
+        FileNotFoundError: If a list names a category that has no folder.
+    """
+
+    PARTS = dict(train='trn', val='val', test='test')
+
+    def __init__(self,
+                 data_root: str,
+                 pipeline: Sequence[Dict],
+                 split: str = 'test',
+                 fold: int = 0,
+                 split_dir: Optional[str] = 'data/splits/fss',
+                 dataset_name: str = 'FSS-1000',
+                 **kwargs: Any) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'Unknown split {split!r}; known: {SPLITS}.')
+        if fold != 0:
+            raise ValueError(f'Unknown fold {fold!r}; known: [0] (FSS-1000 is divided once).')
+        self.split_dir = find_split_dir(split_dir)
+        groups = self._categories(data_root)
+        names = [name for group in groups.values() for name in group]
+        first = sum(len(groups[part]) for part in SPLITS[:SPLITS.index(split)])
+        super().__init__(
+            dict(type='FSS1000Index', data_root=data_root, classes=names),
+            pipeline,
+            split,
+            fold,
+            class_ids=range(first, first + len(groups[split])),
+            dataset_name=dataset_name,
+            **kwargs)
+
+    def _categories(self, data_root: str) -> Dict[str, List[str]]:
+        """Sorted categories of each split."""
+        if self.split_dir is not None:
+            return {split: sorted(read_fss_list(self._list_file(split))) for split in SPLITS}
+        root = os.path.expanduser(data_root)
+        names = class_folders(root) if os.path.isdir(root) else []
+        cuts = [0, round(len(names) * 0.52), round(len(names) * 0.76), len(names)]
+        return {split: names[cuts[place]:cuts[place + 1]] for place, split in enumerate(SPLITS)}
+
+    def _list_file(self, split: str) -> str:
+        return os.path.join(self.split_dir, f'{self.PARTS[split]}.txt')
+
+    def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
+        self._require_folders()
+        lists = super()._load_lists(list_files, min_pixels)
+        if self.split_dir is None:
+            lists.source = 'built from the sorted category folders (52 / 24 / 24 %)'
+            return lists
+        files = [self._list_file(split) for split in SPLITS]
+        lists.official = all(is_official('fss', self.PARTS[split], text_digest(path)) for split, path in zip(SPLITS, files))
+        lists.source = list_source('FSS-1000', [files[SPLITS.index(self.split)]], lists.official)
+        return lists
+
+    def _require_folders(self) -> None:
+        present = set(class_folders(self.index.data_root))
+        missing = [self.index.classes[class_id] for class_id in self.class_ids
+                   if self.index.classes[class_id] not in present]
+        if missing:
+            raise FileNotFoundError(f'The list "{self._list_file(self.split)}" names {len(missing)} categories that have no '
+                                    f'folder, first "{os.path.join(self.index.data_root, missing[0])}".')
+
+
+@DATASETS.register_module()
+class ImageFolderDataset(EpisodicDataset):
+    """A user's own images and masks, ``<class>/images/*`` and ``<class>/masks/*``; see :class:`ImageFolderIndex`.
+
+    Args:
+        data_root (str): Folder of the class folders.
+        split (str): ``'train'`` draws from the classes of the other folds, ``'val'`` and ``'test'`` from those of the fold.
+        fold (int, optional): The fold; None draws from all classes.
+        num_folds (int): Number of folds.
+        scheme (str): ``'contiguous'`` or ``'modulo'``, see :func:`make_folds`.
+        class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces fold and folds.
+        img_dir, mask_dir (str): Folders inside a class folder.
+        ignore_value (int, optional): Mask value of pixels to ignore.
+        **kwargs: See :class:`EpisodicDataset`.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 pipeline: Sequence[Dict],
+                 split: str = 'test',
+                 fold: Optional[int] = 0,
+                 num_folds: int = 4,
+                 scheme: str = 'contiguous',
+                 img_dir: str = 'images',
+                 mask_dir: str = 'masks',
+                 ignore_value: Optional[int] = None,
+                 dataset_name: Optional[str] = None,
+                 **kwargs: Any) -> None:
+        index = dict(
+            type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value)
+        super().__init__(
+            index,
+            pipeline,
+            split,
+            fold,
+            folds=dict(num_folds=num_folds, scheme=scheme),
+            dataset_name=dataset_name or os.path.basename(os.path.normpath(data_root)),
+            **kwargs)

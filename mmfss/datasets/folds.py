@@ -1,0 +1,81 @@
+"""Which classes a fold tests, and which it trains on."""
+from typing import List, Optional, Sequence, Tuple, Union
+
+SPLITS = ('train', 'val', 'test')
+
+
+def make_folds(num_classes: int, num_folds: int, scheme: str = 'contiguous') -> List[Tuple[int, ...]]:
+    """Deal classes to folds.
+
+    Args:
+        num_classes (int): Number of classes.
+        num_folds (int): Number of folds.
+        scheme (str): ``'contiguous'``: equal runs (PASCAL-5i; the first folds get one more where it does not divide);
+            ``'modulo'``: fold f has the classes with ``class_id % num_folds == f`` (COCO-20i).
+
+    Returns:
+        list[tuple[int, ...]]: Ascending class ids of each fold.
+
+    Raises:
+        ValueError: If the scheme is unknown or there are more folds than classes.
+    """
+    if not 1 <= num_folds <= num_classes:
+        raise ValueError(f'num_folds must be between 1 and the number of classes {num_classes}, got {num_folds}.')
+    if scheme == 'modulo':
+        return [tuple(range(fold, num_classes, num_folds)) for fold in range(num_folds)]
+    if scheme == 'contiguous':
+        size, rest = divmod(num_classes, num_folds)
+        starts = [fold * size + min(fold, rest) for fold in range(num_folds + 1)]
+        return [tuple(range(first, last)) for first, last in zip(starts, starts[1:])]
+    raise ValueError(f'Unknown fold scheme {scheme!r}; known: \'contiguous\', \'modulo\'.')
+
+
+def fold_classes(folds: Sequence[Sequence[int]], fold: Optional[int], split: str) -> Tuple[int, ...]:
+    """Ascending ids of the classes that episodes of a split are drawn from.
+
+    Training on fold f uses the classes of all other folds, validation and test those of fold f.
+
+    Args:
+        folds (Sequence[Sequence[int]]): Class ids of each fold.
+        fold (int, optional): The fold; None uses every class in every split.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+
+    Raises:
+        ValueError: If fold or split is unknown, or nothing is left to train on.
+    """
+    if split not in SPLITS:
+        raise ValueError(f'Unknown split {split!r}; known: {SPLITS}.')
+    if fold is None:
+        return tuple(sorted(class_id for group in folds for class_id in group))
+    if isinstance(fold, bool) or not isinstance(fold, int) or not 0 <= fold < len(folds):
+        raise ValueError(f'Unknown fold {fold!r}; known: {list(range(len(folds)))}.')
+    if split != 'train':
+        return tuple(sorted(folds[fold]))
+    others = sorted(class_id for number, group in enumerate(folds) if number != fold for class_id in group)
+    if not others:
+        raise ValueError('With a single fold no class is left for training; use fold=None to train on all classes.')
+    return tuple(others)
+
+
+def resolve_classes(names_or_ids: Sequence[Union[int, str]], classes: Sequence[str]) -> Tuple[int, ...]:
+    """Turn class names or ids into ids.
+
+    Args:
+        names_or_ids (Sequence[int | str]): What a user wrote.
+        classes (Sequence[str]): All class names.
+
+    Raises:
+        ValueError: If one is unknown or occurs twice.
+    """
+    ids = []
+    for entry in names_or_ids:
+        if isinstance(entry, str) and entry in classes:
+            ids.append(list(classes).index(entry))
+        elif isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < len(classes):
+            ids.append(entry)
+        else:
+            known = ', '.join(classes[:100]) + (' ...' if len(classes) > 100 else '')
+            raise ValueError(f'Unknown class {entry!r}; known are the ids 0..{len(classes) - 1} and the names: {known}.')
+    if len(set(ids)) != len(ids):
+        raise ValueError(f'A class is given twice: {list(names_or_ids)}.')
+    return tuple(ids)

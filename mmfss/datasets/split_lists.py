@@ -1,0 +1,147 @@
+"""Reading and writing the split lists of the benchmarks, and telling the published ones by checksum."""
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from .official_lists import OFFICIAL_LISTS
+
+Pairs = List[Tuple[int, str]]
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler of dicts, lists, strings and numbers: anything that would name code is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f'it asks for {module}.{name}; a split list holds only dict, list, str and int')
+
+
+def read_pascal_list(path: str, num_classes: int = 20) -> Pairs:
+    """Read a text list of ``<stem>__<two-digit class from 1>`` lines.
+
+    Args:
+        path (str): The list file; LF or CRLF.
+        num_classes (int): Number of classes, for checking.
+
+    Returns:
+        list[tuple[int, str]]: (0-based class id, stem) in file order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: Naming file and line, if a line has another form.
+    """
+    pairs = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        stem, separator, label = line.strip().rpartition('__')
+        if not separator or not label.isdigit() or not 1 <= int(label) <= num_classes:
+            raise ValueError(f'{path}, line {number}: expected "<image>__<class 01..{num_classes:02d}>", got {line!r}.')
+        pairs.append((int(label) - 1, stem))
+    return pairs
+
+
+def read_fss_list(path: str) -> List[str]:
+    """Read a text list of categories, one per line; LF or CRLF.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a category is listed twice, or none is.
+    """
+    categories = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    if not categories:
+        raise ValueError(f'The list {path} names no category.')
+    if len(set(categories)) != len(categories):
+        twice = next(name for name in categories if categories.count(name) > 1)
+        raise ValueError(f'The list {path} names the category "{twice}" twice.')
+    return categories
+
+
+def read_coco_list(path: str) -> Dict[int, List[str]]:
+    """Read the images of each class from a pickle or a JSON file.
+
+    Forms: ``.pkl``, a pickled ``dict[int, list[str]]`` (class id to image names), read by an unpickler that can build
+    nothing else; ``.json`` or ``.json.gz``, ``{"classes": {"0": [...], ...}}`` with names, or with image ids and a
+    ``"name_format"`` such as ``"val2014/COCO_val2014_%012d.jpg"``. List order is kept.
+
+    Args:
+        path (str): The list file.
+
+    Returns:
+        dict[int, list[str]]: Names by class id.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is something else, or a pickle that would run code.
+    """
+    content = _bytes(path)
+    if path.endswith('.pkl'):
+        lists = _unpickle(content, path)
+    else:
+        lists = _parse_json(content, path)
+    if not isinstance(lists, dict) or not all(
+            type(key) is int and isinstance(names, list) and all(type(name) is str for name in names)
+            for key, names in lists.items()):
+        raise ValueError(f'The list {path} must be a dict from class id (int) to a list of image names (str).')
+    return lists
+
+
+def _unpickle(content: bytes, path: str) -> Any:
+    try:
+        return _PlainUnpickler(io.BytesIO(content)).load()
+    except Exception as error:  # a damaged pickle may raise nearly anything
+        raise ValueError(f'The pickled list {path} is refused: {error}') from error
+
+
+def _parse_json(content: bytes, path: str) -> Dict[int, List[str]]:
+    try:
+        if path.endswith('.gz'):
+            content = gzip.decompress(content)
+        parsed = json.loads(content)
+        name_format = parsed.get('name_format')
+        return {int(key): [name_format % name for name in names] if name_format else names
+                for key, names in parsed['classes'].items()}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'The list {path} is not JSON of the form {{"classes": {{"0": [...]}}}}: {error!r}') from error
+
+
+def text_digest(path: str) -> str:
+    """SHA-256 of a text list with LF line ends, so that a checkout with CRLF is recognised too."""
+    return hashlib.sha256(_bytes(path).replace(b'\r\n', b'\n')).hexdigest()
+
+
+def coco_digest(lists: Mapping[int, Sequence[str]]) -> str:
+    """SHA-256 of the lines ``<class> <name>`` of a COCO list, by class id and then in list order."""
+    digest = hashlib.sha256()
+    for class_id in sorted(lists):
+        digest.update(''.join(f'{class_id} {name}\n' for name in lists[class_id]).encode())
+    return digest.hexdigest()
+
+
+def is_official(benchmark: str, part: str, digest: str) -> bool:
+    """Whether a digest is that of the published list for this use.
+
+    Args:
+        benchmark (str): ``'pascal'``, ``'coco'`` or ``'fss'``.
+        part (str): ``'trn/fold0'`` ... ``'val/fold3'``; for FSS-1000 ``'trn'``, ``'val'``, ``'test'``.
+        digest (str): From :func:`text_digest` or :func:`coco_digest`.
+    """
+    return OFFICIAL_LISTS.get((benchmark, part)) == digest
+
+
+def _text(path: str) -> str:
+    try:
+        return _bytes(path).decode('utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'The list {path} is not a text file: {error}') from error
+
+
+def _bytes(path: str) -> bytes:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'The split list "{path}" does not exist. Put the published lists there, build lists with '
+                                'tools/dataset_converters, or set split_dir=None to build them from the annotations.')
+    with open(path, 'rb') as file:
+        return file.read()

@@ -1,0 +1,9 @@
+"""Transforms of episodes."""
+from .for_each_image import ForEachImage
+from .formatting import PackEpisodeInputs
+from .loading import LoadClassMask, LoadEpisodeImage
+from .resize import ResizeEpisodeImage, resize_nearest
+
+__all__ = [
+    'ForEachImage', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs', 'ResizeEpisodeImage', 'resize_nearest'
+]

@@ -1,0 +1,43 @@
+"""Resizing images and masks as the published evaluations do."""
+from typing import Any, Dict
+
+import numpy as np
+import torch
+from mmcv.transforms import Resize
+from torch.nn import functional as F
+
+from mmfss.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class ResizeEpisodeImage(Resize):
+    """MMCV's ``Resize`` with an antialiased image (Pillow, bilinear) and masks by PyTorch's ``nearest``.
+
+    The image is bit-equal to Pillow's resize. Masks do not go through OpenCV or Pillow, whose nearest neighbours are
+    other pixels (OpenCV's e.g. for 224 -> 384, the size of FSS-1000).
+
+    Args:
+        scale (int | tuple[int, int]): Size, (width, height) as in MMCV.
+        **kwargs: Of ``mmcv.transforms.Resize``.
+    """
+
+    def __init__(self, scale: Any = None, backend: str = 'pillow', **kwargs: Any) -> None:
+        super().__init__(scale=tuple(scale) if isinstance(scale, list) else scale, backend=backend, **kwargs)
+
+    def _resize_seg(self, results: Dict) -> None:
+        for key in results.get('seg_fields', []):
+            results[key] = resize_nearest(results[key], results['img_shape'])
+
+
+def resize_nearest(mask: np.ndarray, size: tuple) -> np.ndarray:
+    """Resize a label map with PyTorch's ``nearest``.
+
+    Args:
+        mask (np.ndarray): (H, W) uint8.
+        size (tuple[int, int]): New (H, W).
+
+    Returns:
+        np.ndarray: (H, W) uint8 of the new size.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+    return F.interpolate(tensor, size=tuple(size), mode='nearest')[0, 0].numpy()
