@@ -1,0 +1,36 @@
+"""Several processes, also on a machine without a GPU."""
+import os
+
+import torch
+from mmengine.config import Config
+
+
+def setup_distributed(cfg: Config, launcher: str) -> None:
+    """Prepare a config, and on a CPU the process group, for a launcher.
+
+    MMEngine always places a launched process on a GPU. Where there is none, the process group is made here with the
+    backend gloo, which MMEngine then uses, and the model is wrapped without a device. Nothing else changes on a GPU.
+
+    Args:
+        cfg (Config): The config, changed in place: ``launcher`` and, on a CPU, ``model_wrapper_cfg``.
+        launcher (str): ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+    """
+    cfg.launcher = launcher
+    if launcher != 'pytorch' or torch.cuda.is_available():
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
+    wrapper['find_unused_parameters'] = cfg.get('find_unused_parameters', False)
+    wrapper.update(cfg.get('model_wrapper_cfg') or {})
+    # The None must be written out: the runner fills in the GPU of the process otherwise.
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def setup_local_rank(local_rank: int) -> None:
+    """Set the environment variable ``LOCAL_RANK`` for launchers that pass it as an argument.
+
+    Args:
+        local_rank (int): Index of the process on its machine.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))

@@ -1,0 +1,36 @@
+"""Refuse a checkpoint of another model before anything is loaded from it."""
+from typing import Any, Dict
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmfss.registry import HOOKS
+from mmfss.utils.checkpoint import check_state_dict, get_state_dict
+
+
+@HOOKS.register_module()
+class CheckpointGuardHook(Hook):
+    """Raise an error if the checkpoint to be tested or resumed does not fit the model.
+
+    MMEngine's runner would log a warning and go on with fresh weights. The tools add this hook; a config that fine-tunes
+    from other weights (``load_from``) does without.
+
+    Args:
+        source (str): The file, for the error.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, source: str = 'the checkpoint') -> None:
+        self.source = source
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
+        """Compare the checkpoint with the model.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What was loaded.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        check_state_dict(model, get_state_dict(checkpoint), self.source)
