@@ -3,6 +3,7 @@ from .benchmarks import COCO20iDataset, Pascal5iDataset
 from .class_indices import (COCO_CLASSES, VOC_CLASSES, ClassIndex, CocoInstanceIndex, CocoMaskIndex, FSS1000Index,
                             ImageFolderIndex, PascalVOCIndex)
 from .class_lists import ClassLists
+from .control_datasets import WrongSupportDataset
 from .episodic_dataset import EpisodicDataset
 from .folder_datasets import FSS1000Dataset, ImageFolderDataset
 from .folds import fold_classes, make_folds
@@ -15,5 +16,5 @@ __all__ = [
     'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'ForEachImage',
     'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs', 'Pascal5iDataset',
     'PascalVOCIndex', 'PublishedProtocolSampler', 'ResizeEpisodeImage', 'UniformEpisodeSampler', 'VOC_CLASSES',
-    'episodes_text', 'fold_classes', 'make_folds'
+    'WrongSupportDataset', 'episodes_text', 'fold_classes', 'make_folds'
 ]

@@ -1,0 +1,67 @@
+"""Episodes that keep everything but the meaning of the supports."""
+from typing import Any, Dict, Iterator, Union
+
+from torch.utils.data import Dataset
+
+from mmfss.registry import DATASETS
+from .episodic_dataset import EpisodicDataset, seeded_random
+from .samplers import Episode
+from .samplers.base import counter_rng
+
+
+@DATASETS.register_module()
+class WrongSupportDataset(Dataset):
+    """The episodes of another data set with supports of another class of the same fold.
+
+    Query, its mask and its classes stay, so a metric compares with the same truth; a model that looks at its supports must
+    fall far below its figure on the wrapped data set. The supports of episode i are those of another episode of the data
+    set, drawn by a random source keyed by (seed, i), among the episodes in which every way has another class and no
+    support is the query.
+
+    Args:
+        dataset (dict | EpisodicDataset): The wrapped data set.
+        seed (int): Seed of the choice.
+    """
+
+    def __init__(self, dataset: Union[Dict[str, Any], EpisodicDataset], seed: int = 0) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.seed = seed
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """That of the wrapped data set."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Nothing to do, as for the wrapped data set."""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Dict]:
+        return (self[index] for index in range(len(self)))
+
+    def donor(self, index: int) -> int:
+        """Index of the episode whose supports episode ``index`` is given.
+
+        Raises:
+            ValueError: If no episode of the data set has other classes.
+        """
+        episode = self.dataset.episode(index)
+        for other in counter_rng(self.seed, index).permutation(len(self)):
+            if self._differs(episode, self.dataset.episode(int(other))):
+                return int(other)
+        raise ValueError(f'Episode {index} asks for the classes {list(episode.class_ids)}, and no other episode of the data '
+                         'set could lend supports of other classes: use more episodes, or a fold with more classes.')
+
+    @staticmethod
+    def _differs(episode: Episode, other: Episode) -> bool:
+        same_class = any(a == b for a, b in zip(episode.class_ids, other.class_ids))
+        return not same_class and all(episode.query not in group for group in other.supports)
+
+    def __getitem__(self, index: int) -> Dict:
+        index = int(index)
+        info = self.dataset.get_data_info(index)
+        info['support'] = self.dataset.get_data_info(self.donor(index))['support']
+        with seeded_random(self.dataset.sampler.seed, index):
+            return self.dataset.pipeline(info)
