@@ -1,13 +1,12 @@
-"""Training: loop, data order, optimizer wrappers, hooks."""
+"""Training: loop, optimizer wrappers, hooks."""
 from mmfss.utils import checkpoint as _checkpoint  # noqa: F401  (its loaders take the place of MMEngine's)
 
-from .data_sampler import EpisodeStreamSampler
 from .distributed import setup_distributed, setup_local_rank
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeStreamSampler', 'EpisodeTrainLoop', 'ExactCheckpointHook',
+    'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook',
     'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
 ]

@@ -4,6 +4,7 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch import nn
 
+from mmfss.datasets import EpisodeStream
 from mmfss.registry import LOOPS
 
 VALIDATED_ITER = 'iter_of_last_validation'
@@ -13,9 +14,9 @@ VALIDATED_ITER = 'iter_of_last_validation'
 class EpisodeTrainLoop(IterBasedTrainLoop):
     """MMEngine's loop over iterations, resumable at once and exactly.
 
-    With a sampler that can start anywhere (:class:`EpisodeStreamSampler`) a resumed run continues at its position in the
-    data; MMEngine's loop would load and throw away everything the run has seen. A validation that was due at the
-    checkpoint, but had not ended when the run was killed, is made up for.
+    With an :class:`mmfss.datasets.EpisodeStream` a resumed run continues at its position in the data; MMEngine's loop
+    would load and throw away everything the run has seen, which is done here for other samplers only. A validation that
+    was due at the checkpoint, but had not ended when the run was killed, is made up for.
 
     Args:
         runner (Runner): The runner.
@@ -49,16 +50,16 @@ class EpisodeTrainLoop(IterBasedTrainLoop):
         return self.runner.model
 
     def _skip_used_data(self) -> None:
-        loader = self.dataloader
-        if not hasattr(loader.sampler, 'start_at'):
-            print_log(f'{type(loader.sampler).__name__} cannot start in the middle: loading the data of '
-                      f'{self._iter} iterations to skip them. EpisodeStreamSampler would not need this.', 'current')
-            for _ in range(self._iter):
-                next(self.dataloader_iterator)
+        sampler = self.dataloader.sampler
+        if isinstance(sampler, EpisodeStream):
+            sampler.start = self._iter * self.dataloader.batch_size * sampler.world_size
+            # The first iterator was made, and its workers set to work, before the iteration was known.
+            self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
             return
-        # The seed may have been drawn at random by the run that is resumed; the runner has it from the checkpoint.
-        loader.sampler.start_at(self._iter * loader.batch_size, seed=self.runner.seed)
-        self.dataloader_iterator = _InfiniteDataloaderIterator(loader)
+        print_log(f'Loading the data of {self._iter} iterations to skip them: {type(sampler).__name__} cannot start in '
+                  'the middle, as EpisodeStream can.', 'current')
+        for _ in range(self._iter):
+            next(self.dataloader_iterator)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

@@ -95,7 +95,7 @@ def toy_config(work_dir: Path, name: str, max_iters: int = 20, **changes: Any) -
             work_dir=str(work_dir),
             experiment_name=name,
             model=dict(type='ToyModel'),
-            train_dataloader=dict(loader, sampler=dict(type='EpisodeStreamSampler')),
+            train_dataloader=dict(loader, sampler=dict(type='EpisodeStream')),
             val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
             val_evaluator=dict(type='ToyMetric', prefix=''),
             train_cfg=dict(type='EpisodeTrainLoop', max_iters=max_iters, val_interval=5),
