@@ -3,13 +3,16 @@ import logging
 import os
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
+import numpy as np
 from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
-from .class_indices import VOC_CLASSES
+
+from .class_indices import VOC_CLASSES, ClassIndex
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
-from .split_lists import coco_digest, is_official, read_coco_list, read_pascal_list, text_digest
+from .folds import make_folds
+from .split_lists import check_class_ids, coco_digest, is_official, read_coco_list, read_pascal_list, text_digest
 
 # Objects of fewer pixels than 32 x 32 make no useful support.
 MIN_PIXELS = 1024
@@ -30,6 +33,23 @@ def find_split_dir(split_dir: Optional[str]) -> Optional[str]:
 def list_source(title: str, files: Sequence[str], official: bool) -> str:
     """Where lists come from, in words."""
     return f'official {title} (DCAMA/HSNet)' if official else f'unrecognised lists {", ".join(files)}'
+
+
+def pascal_lists(index: ClassIndex, folds: Sequence[int], min_pixels: int = MIN_PIXELS) -> ClassLists:
+    """Lists of PASCAL-5i by rule: :meth:`ClassIndex.build_lists` for the classes of each fold, one after the other."""
+    groups = make_folds(len(VOC_CLASSES), 4)
+    built = index.build_lists([class_id for fold in folds for class_id in groups[fold]], min_pixels)
+    parts = [built.select(groups[fold]) for fold in folds]
+    return ClassLists(
+        np.concatenate([part.class_ids for part in parts]),
+        np.concatenate([part.names[part.images] for part in parts]),
+        source=built.source)
+
+
+def coco_lists(index: ClassIndex, class_ids: Sequence[int], min_pixels: int = MIN_PIXELS) -> ClassLists:
+    """Lists of COCO-20i by rule: :meth:`ClassIndex.build_lists`, class by class."""
+    built = index.build_lists(class_ids, min_pixels)
+    return ClassLists.from_dict({class_id: built.images_of(class_id) for class_id in class_ids}, built.source)
 
 
 @DATASETS.register_module()
@@ -95,11 +115,12 @@ class Pascal5iDataset(EpisodicDataset):
             **kwargs)
 
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
-        if list_files is not None or self.split_dir is None:
+        folds = [fold for fold in range(4) if fold != self.fold] if self.split == 'train' else [self.fold]
+        if list_files is not None:
             return super()._load_lists(list_files, min_pixels)
-        parts = [f'val/fold{self.fold}']
-        if self.split == 'train':
-            parts = [f'trn/fold{fold}' for fold in range(4) if fold != self.fold]
+        if self.split_dir is None:
+            return pascal_lists(self.index, folds, min_pixels)
+        parts = [f'{"trn" if self.split == "train" else "val"}/fold{fold}' for fold in folds]
         files = [os.path.join(self.split_dir, f'{part}.txt') for part in parts]
         pairs = [pair for path in files for pair in read_pascal_list(path)]
         official = all(is_official('pascal', part, text_digest(path)) for part, path in zip(parts, files))
@@ -166,11 +187,13 @@ class COCO20iDataset(EpisodicDataset):
             **kwargs)
 
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
-        if list_files is not None or self.split_dir is None:
+        if list_files is not None:
             return super()._load_lists(list_files, min_pixels)
+        if self.split_dir is None:
+            return coco_lists(self.index, self.class_ids, min_pixels)
         part, path = self._find_list()
         lists = read_coco_list(path)
-        self.check_class_ids(lists, path)
+        check_class_ids(lists, len(self.index.classes), path)
         lists = {class_id: lists.get(class_id, []) for class_id in self.class_ids}
         official = is_official('coco', part, coco_digest(lists))
         return ClassLists.from_dict(lists, list_source('COCO-20i', [path], official), official)
@@ -184,5 +207,5 @@ class COCO20iDataset(EpisodicDataset):
         found = [path for path in paths if os.path.isfile(path)]
         if not found:
             raise FileNotFoundError(f'"{self.split_dir}" has none of the split lists {", ".join(names)}. Complete it, '
-                                    'build lists with tools/dataset_converters/coco20i.py, or set split_dir=None.')
+                                    'build lists with tools/dataset_converters/coco20i_lists.py, or set split_dir=None.')
         return part, found[0]

@@ -1,7 +1,7 @@
 """Class index + fold split + sampler + pipeline = a data set of episodes."""
 import random
 from contextlib import contextmanager
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 from mmfss.registry import DATASETS, TASK_UTILS, TRANSFORMS
 from .class_indices import ClassIndex
 from .class_lists import ClassLists
-from .folds import fold_classes, make_folds, resolve_classes
+from .folds import check_split, fold_classes, make_folds, resolve_classes
 from .samplers import Episode
-from .split_lists import read_coco_list, read_pascal_list
+from .split_lists import check_class_ids, read_coco_list, read_pascal_list
 
 Folds = Union[Dict[str, Any], Sequence[Sequence[Union[int, str]]]]
 
@@ -31,14 +31,14 @@ class EpisodicDataset(Dataset):
         pipeline (Sequence[dict]): Transforms of an episode, ending in ``PackEpisodeInputs``.
         split (str): ``'train'`` (classes of the other folds), ``'val'`` or ``'test'`` (classes of the fold).
         fold (int, optional): The fold; None uses all classes in every split.
-        folds (dict | Sequence): How classes are dealt to folds: ``dict(num_folds=4, scheme='modulo')`` or
-            ``'contiguous'``, see :func:`make_folds`, or the classes of each fold, as names or ids.
+        folds (dict | Sequence, optional): How classes are dealt to folds: ``dict(num_folds=4, scheme='modulo')`` (the
+            default) or ``'contiguous'``, see :func:`make_folds`, or the classes of each fold, as names or ids.
         class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces the fold's.
         list_files (str | Sequence[str], optional): Split lists (``.txt``: lines ``<image>__<class from 01>``; ``.pkl``,
             ``.json``, ``.json.gz``: images by class id), read in the order given. None builds them from the annotations.
         num_ways (int): N.
         num_shots (int): K.
-        sampler (dict): The episode sampler.
+        sampler (dict, optional): The episode sampler; a ``UniformEpisodeSampler`` by default.
         num_episodes (int, optional): Replaces the sampler's ``num_episodes``.
         seed (int, optional): Replaces the sampler's ``seed``.
         min_pixels (int): Smallest object that makes an image count when lists are built from the annotations.
@@ -55,18 +55,19 @@ class EpisodicDataset(Dataset):
                  pipeline: Sequence[Dict],
                  split: str = 'test',
                  fold: Optional[int] = 0,
-                 folds: Folds = dict(num_folds=4, scheme='modulo'),
+                 folds: Optional[Folds] = None,
                  class_ids: Optional[Sequence[Union[int, str]]] = None,
                  list_files: Optional[Union[str, Sequence[str]]] = None,
                  num_ways: int = 1,
                  num_shots: int = 1,
-                 sampler: Dict = dict(type='UniformEpisodeSampler', num_episodes=1000),
+                 sampler: Optional[Dict] = None,
                  num_episodes: Optional[int] = None,
                  seed: Optional[int] = None,
                  min_pixels: int = 1,
                  check_files: bool = True,
                  dataset_name: Optional[str] = None) -> None:
         self.index = DATASETS.build(index) if isinstance(index, dict) else index
+        check_split(split)
         self.split, self.fold = split, fold
         self.class_ids = self._classes_of_split(folds, class_ids)
         self.lists = self._load_lists(list_files, min_pixels)
@@ -76,13 +77,12 @@ class EpisodicDataset(Dataset):
         self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
         self.dataset_name = dataset_name or type(self.index).__name__.removesuffix('Index')
 
-    def _classes_of_split(self, folds: Folds, class_ids: Optional[Sequence[Union[int, str]]]) -> Tuple[int, ...]:
+    def _classes_of_split(self, folds: Optional[Folds], class_ids: Optional[Sequence[Union[int, str]]]) -> Tuple[int, ...]:
         names = self.index.classes
         if class_ids is not None:
-            fold_classes([()], None, self.split)  # checks the split
             return resolve_classes(class_ids, names)
-        if isinstance(folds, dict):
-            groups = make_folds(len(names), **folds)
+        if folds is None or isinstance(folds, dict):
+            groups = make_folds(len(names), **(folds or dict(num_folds=4, scheme='modulo')))
         else:
             groups = [resolve_classes(group, names) for group in folds]
         return fold_classes(groups, self.fold, self.split)
@@ -98,20 +98,13 @@ class EpisodicDataset(Dataset):
                 pairs += read_pascal_list(path, len(self.index.classes))
             else:
                 lists = read_coco_list(path)
-                self.check_class_ids(lists, path)
+                check_class_ids(lists, len(self.index.classes), path)
                 pairs += [(class_id, name) for class_id in sorted(lists) for name in lists[class_id]]
         return ClassLists.from_pairs(pairs, source=', '.join(files)).select(self.class_ids)
 
-    def check_class_ids(self, lists: Iterable[int], path: str) -> None:
-        """Make sure that the class ids of a list file are classes of the index."""
-        unknown = sorted(class_id for class_id in lists if not 0 <= class_id < len(self.index.classes))
-        if unknown:
-            raise ValueError(f'The list {path} names class {unknown[0]}; known are the ids '
-                             f'0..{len(self.index.classes) - 1}.')
-
-    def _build_sampler(self, sampler: Dict, num_ways: int, num_shots: int, num_episodes: Optional[int],
+    def _build_sampler(self, sampler: Optional[Dict], num_ways: int, num_shots: int, num_episodes: Optional[int],
                        seed: Optional[int]) -> Any:
-        sampler = dict(sampler)
+        sampler = dict(sampler or dict(type='UniformEpisodeSampler', num_episodes=1000))
         for key, value in (('num_episodes', num_episodes), ('seed', seed)):
             if value is not None:
                 sampler[key] = value

@@ -7,8 +7,14 @@ from .benchmarks import find_split_dir, list_source
 from .class_indices import class_folders
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
-from .folds import SPLITS
+from .folds import SPLITS, check_split
 from .split_lists import is_official, read_fss_list, text_digest
+
+
+def cut_categories(names: Sequence[str]) -> Dict[str, List[str]]:
+    """Divide sorted categories at 52 % and 76 %: 520, 240 and 240 of a thousand."""
+    cuts = [0, round(len(names) * 0.52), round(len(names) * 0.76), len(names)]
+    return {split: list(names[cuts[place]:cuts[place + 1]]) for place, split in enumerate(SPLITS)}
 
 
 @DATASETS.register_module()
@@ -50,8 +56,7 @@ class FSS1000Dataset(EpisodicDataset):
                  split_dir: Optional[str] = 'data/splits/fss',
                  dataset_name: str = 'FSS-1000',
                  **kwargs: Any) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'Unknown split {split!r}; known: {SPLITS}.')
+        check_split(split)
         if fold != 0:
             raise ValueError(f'Unknown fold {fold!r}; known: [0] (FSS-1000 is divided once).')
         self.split_dir = find_split_dir(split_dir)
@@ -72,9 +77,7 @@ class FSS1000Dataset(EpisodicDataset):
         if self.split_dir is not None:
             return {split: sorted(read_fss_list(self._list_file(split))) for split in SPLITS}
         root = os.path.expanduser(data_root)
-        names = class_folders(root) if os.path.isdir(root) else []
-        cuts = [0, round(len(names) * 0.52), round(len(names) * 0.76), len(names)]
-        return {split: names[cuts[place]:cuts[place + 1]] for place, split in enumerate(SPLITS)}
+        return cut_categories(class_folders(root) if os.path.isdir(root) else [])
 
     def _list_file(self, split: str) -> str:
         return os.path.join(self.split_dir, f'{self.PARTS[split]}.txt')

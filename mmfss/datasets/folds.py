@@ -27,7 +27,13 @@ def make_folds(num_classes: int, num_folds: int, scheme: str = 'contiguous') -> 
         size, rest = divmod(num_classes, num_folds)
         starts = [fold * size + min(fold, rest) for fold in range(num_folds + 1)]
         return [tuple(range(first, last)) for first, last in zip(starts, starts[1:])]
-    raise ValueError(f'Unknown fold scheme {scheme!r}; known: \'contiguous\', \'modulo\'.')
+    raise ValueError(f"Unknown fold scheme {scheme!r}; known: 'contiguous', 'modulo'.")
+
+
+def check_split(split: str) -> None:
+    """Raise a ValueError for an unknown split."""
+    if split not in SPLITS:
+        raise ValueError(f'Unknown split {split!r}; known: {SPLITS}.')
 
 
 def fold_classes(folds: Sequence[Sequence[int]], fold: Optional[int], split: str) -> Tuple[int, ...]:
@@ -43,8 +49,7 @@ def fold_classes(folds: Sequence[Sequence[int]], fold: Optional[int], split: str
     Raises:
         ValueError: If fold or split is unknown, or nothing is left to train on.
     """
-    if split not in SPLITS:
-        raise ValueError(f'Unknown split {split!r}; known: {SPLITS}.')
+    check_split(split)
     if fold is None:
         return tuple(sorted(class_id for group in folds for class_id in group))
     if isinstance(fold, bool) or not isinstance(fold, int) or not 0 <= fold < len(folds):

@@ -5,10 +5,14 @@ import io
 import json
 import os
 import pickle
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
+
+from mmfss.utils.files import atomic_path
 
 from .official_lists import OFFICIAL_LISTS
 
+PathLike = Union[str, Path]
 Pairs = List[Tuple[int, str]]
 
 
@@ -106,6 +110,35 @@ def _parse_json(content: bytes, path: str) -> Dict[int, List[str]]:
                 for key, names in parsed['classes'].items()}
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'The list {path} is not JSON of the form {{"classes": {{"0": [...]}}}}: {error!r}') from error
+
+
+def check_class_ids(class_ids: Iterable[int], num_classes: int, path: str) -> None:
+    """Make sure that the class ids of a list file exist; the ValueError names file and id."""
+    unknown = sorted(class_id for class_id in class_ids if not 0 <= class_id < num_classes)
+    if unknown:
+        raise ValueError(f'The list {path} names class {unknown[0]}; known are the ids 0..{num_classes - 1}.')
+
+
+def write_pascal_list(pairs: Iterable[Tuple[int, str]], path: PathLike) -> None:
+    """Write (class id, stem) pairs in the form of :func:`read_pascal_list`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(''.join(f'{stem}__{class_id + 1:02d}\n' for class_id, stem in pairs), encoding='utf-8')
+
+
+def write_fss_list(categories: Iterable[str], path: PathLike) -> None:
+    """Write categories in the form of :func:`read_fss_list`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(''.join(f'{category}\n' for category in categories), encoding='utf-8')
+
+
+def write_coco_list(lists: Mapping[int, Sequence[str]], path: PathLike) -> None:
+    """Write the images of each class in a form of :func:`read_coco_list`, chosen by suffix (``.pkl``, ``.json``)."""
+    lists = {int(class_id): list(names) for class_id, names in lists.items()}
+    with atomic_path(path) as temporary:
+        if str(path).endswith('.pkl'):
+            temporary.write_bytes(pickle.dumps(lists, protocol=3))
+        else:
+            temporary.write_text(json.dumps(dict(classes=lists)), encoding='utf-8')
 
 
 def text_digest(path: str) -> str:

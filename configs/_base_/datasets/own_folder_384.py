@@ -1,0 +1,67 @@
+# A folder of your own images at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.ImageFolderIndex. The class folders
+# are dealt to `num_folds` folds in sorted order, `fold` selects one; `class_ids=['cat', 'dog']` in a loader names its
+# classes instead.
+dataset_type = 'ImageFolderDataset'
+data_root = 'data/my_data'
+
+pipeline = [
+    dict(
+        type='ForEachImage',
+        transforms=[
+            # Upright by EXIF: masks of photographs are drawn on the upright picture.
+            dict(type='LoadEpisodeImage', color_type='color'),
+            dict(type='LoadClassMask'),
+            dict(type='ResizeEpisodeImage', scale=(384, 384)),
+        ]),
+    dict(type='PackEpisodeInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=12,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='EpisodeStream'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='train',
+        fold=0,
+        num_folds=4,
+        num_ways=1,
+        num_shots=1,
+        # Every listed image is the query once per epoch.
+        sampler=dict(type='UniformEpisodeSampler', order='list', seed=0),
+        pipeline=pipeline))
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='val',
+        fold=0,
+        num_folds=4,
+        num_ways=1,
+        num_shots=1,
+        sampler=dict(type='UniformEpisodeSampler', num_episodes=1000, seed=0),
+        pipeline=pipeline))
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='test',
+        fold=0,
+        num_folds=4,
+        num_ways=1,
+        num_shots=1,
+        sampler=dict(type='UniformEpisodeSampler', num_episodes=1000, seed=0),
+        pipeline=pipeline))
+
+val_evaluator = dict(type='EpisodicIoU')
+test_evaluator = val_evaluator

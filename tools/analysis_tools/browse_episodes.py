@@ -1,0 +1,62 @@
+"""Draw the episodes of a config: the query and its supports with their masks, as the model receives them.
+
+Example: python tools/analysis_tools/browse_episodes.py configs/dcama/r50_pascal5i_fold0.py --num 8 --output-dir episodes
+"""
+import argparse
+from pathlib import Path
+from typing import Dict
+
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+import numpy as np
+from mmengine.config import Config, DictAction
+from mmfss.registry import DATASETS, register_all_modules
+from mmfss.utils.files import atomic_path
+from mmfss.visualization import caption_image, overlay_mask, tile_images
+from PIL import Image
+from torch import Tensor
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--output-dir', type=Path, required=True, help='folder of the pictures')
+    parser.add_argument('--split', choices=('train', 'val', 'test'), default='test', help='loader of the config')
+    parser.add_argument('--num', type=int, default=16, help='number of episodes')
+    parser.add_argument('--start', type=int, default=0, help='index of the first episode')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to replace, key=value')
+    return parser.parse_args()
+
+
+def draw(episode: Dict) -> np.ndarray:
+    """Panel of a packed episode: the query above, below it one row of supports per class. Returns (H, W, 3) RGB."""
+    sample = episode['data_samples']
+    truth = sample.gt_sem_seg.data[0].numpy()
+    query = overlay_mask(_rgb(episode['inputs']['query']), truth)
+    rows = [[caption_image(query, f'query {sample.query_name}: {", ".join(sample.class_names)}')]]
+    for label, (name, images, masks) in enumerate(
+            zip(sample.class_names, episode['inputs']['support'], sample.support_sem_seg.numpy()), start=1):
+        tiles = [overlay_mask(_rgb(image), np.where(mask == 1, label, mask)) for image, mask in zip(images, masks)]
+        rows.append([caption_image(tile, f'{label} {name}: {image_name}')
+                     for tile, image_name in zip(tiles, sample.support_names[label - 1])])
+    return tile_images(rows)
+
+
+def _rgb(image: Tensor) -> np.ndarray:
+    return image.numpy()[::-1].transpose(1, 2, 0)
+
+
+def main() -> None:
+    args = parse_args()
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    register_all_modules(init_default_scope=True)
+    dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)
+    print(f'{dataset.metainfo["dataset_name"]}, {args.split}: {len(dataset)} episodes, lists: {dataset.metainfo["lists"]}')
+    for index in range(args.start, min(args.start + args.num, len(dataset))):
+        with atomic_path(args.output_dir / f'{args.split}_{index:05d}.png') as temporary:
+            Image.fromarray(draw(dataset[index])).save(temporary)
+    print(f'Pictures are in {args.output_dir}')
+
+
+if __name__ == '__main__':
+    main()
