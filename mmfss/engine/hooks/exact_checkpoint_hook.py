@@ -32,6 +32,8 @@ class ExactCheckpointHook(CheckpointHook):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if self.args:
+            raise TypeError(f'ExactCheckpointHook has no argument "{next(iter(self.args))}".')
         self._loaded_states: Optional[List[RandomState]] = None
         self._gathered_states: List[RandomState] = []
         self._state_before_val: Optional[RandomState] = None

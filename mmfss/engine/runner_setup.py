@@ -1,0 +1,187 @@
+"""What the command line tools have in common: arguments, config, working directory, errors, tables."""
+import argparse
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import cv2
+import mmcv
+import mmengine
+import mmseg
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from prettytable import PrettyTable
+
+from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
+from mmfss.version import __version__
+from .config_options import ConfigError, accepted_arguments, find_class, load_config
+from .distributed import setup_distributed, setup_local_rank
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that every tool with a runner has.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('--work-dir', type=Path, help='folder of logs and results; default: work_dirs/<config>')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+        help='change keys of the config, e.g. train_dataloader.batch_size=4 (lists: "[a,b]", without spaces)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the processes were started; see dist_train.sh and slurm_train.sh')
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--unsafe-load', action='store_true',
+        help='also load checkpoints that hold arbitrary pickled objects; such a file can run any code')
+
+
+def prepare_config(args: argparse.Namespace) -> Config:
+    """Read the config of a tool and set up processes and the working directory.
+
+    Args:
+        args (Namespace): ``config`` and the arguments of :func:`add_common_arguments`.
+
+    Returns:
+        Config: The config, with ``work_dir`` and ``launcher`` set.
+
+    Raises:
+        ConfigError: If the config or a change to it is wrong.
+        PermissionError: If the working directory cannot be written to.
+    """
+    if args.unsafe_load:
+        os.environ[UNSAFE_LOAD] = '1'
+    setup_local_rank(args.local_rank)
+    cfg = load_config(args.config, args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = str(args.work_dir)
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(default_work_dir(args.config))
+    check_writable(Path(cfg.work_dir))
+    setup_distributed(cfg, args.launcher)
+    return cfg
+
+
+def default_work_dir(config: Path) -> Path:
+    """Name the working directory of a config, e.g. ``work_dirs/dcama/swinb_coco20i_fold0``.
+
+    Args:
+        config (Path): The config file.
+
+    Returns:
+        Path: The folder. The method belongs to it: its configs are called like those of other methods.
+    """
+    config = Path(config).absolute()
+    return Path('work_dirs') / config.parent.name / config.stem
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and make sure that files can be written to it.
+
+    Args:
+        folder (Path): The folder.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix='.writable'):
+            pass
+    except OSError as error:
+        raise type(error)(f'The working directory "{folder}" cannot be written to ({error.strerror}). '
+                          'Choose another with --work-dir.') from error
+
+
+def set_episodes(cfg: Config,
+                 num_shots: Optional[int] = None,
+                 num_ways: Optional[int] = None,
+                 num_episodes: Optional[int] = None,
+                 seed: Optional[int] = None) -> None:
+    """Change the episodes that are tested. What is None stays as in the config.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        num_shots (int, optional): Supports of each class, 1 or more.
+        num_ways (int, optional): Classes of an episode, 1 or more.
+        num_episodes (int, optional): Number of episodes, 1 or more.
+        seed (int, optional): Seed of the episodes, 0 or more.
+
+    Raises:
+        ConfigError: If the config tests no episodic data set, or a number is too small.
+    """
+    changes = dict(num_shots=num_shots, num_ways=num_ways, num_episodes=num_episodes, seed=seed)
+    dataset = _test_dataset(cfg)
+    dataset_class = find_class(dataset.get('type'))
+    known = accepted_arguments(dataset_class) if dataset_class is not None else None
+    for key, value in changes.items():
+        if value is None:
+            continue
+        if known is not None and key not in known:
+            raise ConfigError(f'test_dataloader.dataset is a {dataset.get("type")}, which has no "{key}" to change.')
+        if value < (0 if key == 'seed' else 1):
+            raise ConfigError(f'{key} must be {0 if key == "seed" else 1} or more, got {value}.')
+        dataset[key] = value
+        if isinstance(dataset.get('sampler'), dict):
+            dataset.sampler.pop(key, None)
+
+
+def _test_dataset(cfg: Config) -> Dict[str, Any]:
+    loader = cfg.get('test_dataloader')
+    if loader is None or cfg.get('test_cfg') is None or cfg.get('test_evaluator') is None:
+        raise ConfigError(f'The config "{cfg.filename}" cannot be tested: it needs test_dataloader, test_cfg and '
+                          'test_evaluator.')
+    return loader['dataset']
+
+
+def add_hook(cfg: Config, hook: Dict[str, Any]) -> None:
+    """Add a hook to the config's own.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        hook (dict): The hook's config.
+    """
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def versions() -> Dict[str, str]:
+    """dict: Names and versions of the packages on which results depend."""
+    return dict(
+        mmfss=__version__, mmsegmentation=mmseg.__version__, mmengine=mmengine.__version__, mmcv=mmcv.__version__,
+        torch=torch.__version__, numpy=np.__version__, opencv=cv2.__version__,
+        python='.'.join(map(str, sys.version_info[:3])))
+
+
+def print_table(title: str, rows: List[Tuple[str, Any]]) -> None:
+    """Print a table of two columns, on the main process only.
+
+    Args:
+        title (str): The heading.
+        rows (list[tuple]): Names and values.
+    """
+    if is_main_process():
+        table = PrettyTable(header=False, title=title, align='l')
+        table.add_rows([(name, f'{value:.2f}' if isinstance(value, float) else value) for name, value in rows])
+        print(table, flush=True)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
+
+    Errors in files, folders, configs and checkpoints end with status 1, an interruption with 130. Any other error is a
+    defect and keeps its traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ConfigError, CheckpointError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(1) from error

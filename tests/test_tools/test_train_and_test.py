@@ -1,0 +1,149 @@
+"""The train and test tools on a toy model, run in this process."""
+import json
+import runpy
+import sys
+import uuid
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+import torch
+
+from mmfss.registry import DATASETS
+from tests.test_engine.toy import ToyDataset, toy_config
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+
+
+@DATASETS.register_module()
+class ToyEpisodes(ToyDataset):
+    """A toy data set with the arguments and the metainfo of episodes."""
+
+    def __init__(self, num_ways: int = 1, num_shots: int = 1, num_episodes: int = 5, seed: int = 0) -> None:
+        super().__init__(size=num_episodes, noise=0)
+        self.metainfo: Dict[str, Any] = dict(
+            num_ways=num_ways, num_shots=num_shots, seed=seed, dataset_name='toy', fold=0, lists='built from annotations')
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    cfg = toy_config(None, 'tool', max_iters=6)
+    cfg.pop('work_dir')
+    # MMEngine keeps one logger, with its stream, for each name and second.
+    cfg.experiment_name = str(uuid.uuid4())
+    cfg.test_dataloader = dict(cfg.val_dataloader, dataset=dict(type='ToyEpisodes'))
+    cfg.test_evaluator, cfg.test_cfg = cfg.val_evaluator, dict()
+    cfg.auto_scale_lr = dict(enable=False, base_batch_size=8)
+    (tmp_path / 'toy').mkdir()
+    cfg.dump(tmp_path / 'toy' / 'small.py')
+    return tmp_path / 'toy' / 'small.py'
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture):
+
+    def call_tool(name: str, *args: Any) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+        runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
+        return capsys.readouterr().out
+
+    return call_tool
+
+
+@pytest.fixture
+def fail(call, capsys: pytest.CaptureFixture):
+
+    def failing_call(*args: Any) -> str:
+        with pytest.raises(SystemExit) as error:
+            call(*args)
+        assert error.value.code == 1
+        before, error, message = capsys.readouterr().err.partition('error: ')
+        assert error and 'Traceback' not in before + message
+        return message
+
+    return failing_call
+
+
+def _summary(work_dir: Path) -> Dict[str, Any]:
+    return json.loads((work_dir / 'train_summary.json').read_text())
+
+
+def test_train_resume_and_test(config: Path, call, tmp_path: Path) -> None:
+    output = call('train', config)
+    work_dir = tmp_path / 'work_dirs' / 'toy' / 'small'
+    assert 'training' in output and _summary(work_dir)['iterations'] == 6
+    call('train', config, '--resume', '--cfg-options', 'train_cfg.max_iters=8')
+    assert _summary(work_dir)['iterations'] == 8
+    checkpoint = work_dir / 'iter_8.pth'
+    output = call('test', config, checkpoint, '--shots', 5, '--ways', 2, '--episodes', 4, '--seed', 3)
+    assert '2-way 5-shot, toy fold 0' in output
+    results = json.loads((work_dir / 'results_2way_5shot_seed3.json').read_text())
+    assert results['episodes']['lists'] == 'built from annotations'
+    assert results['checkpoint'] == str(checkpoint) and results['versions']['torch'] == torch.__version__
+    assert isinstance(results['metrics']['mIoU'], float)
+    assert results['processes'] == 1
+    call('test', config, checkpoint, '--out', tmp_path / 'here' / 'a.json')
+    assert json.loads((tmp_path / 'here' / 'a.json').read_text())['episodes']['num_shots'] == 1
+
+
+def test_amp_seed_and_scaled_rate(config: Path, call, tmp_path: Path) -> None:
+    call('train', config, '--work-dir', 'w', '--amp', '--seed', 7, '--auto-scale-lr', '--cfg-options',
+         'train_cfg.max_iters=2')
+    assert _summary(tmp_path / 'w')['seed'] == 7
+    checkpoint = torch.load(tmp_path / 'w' / 'iter_2.pth', weights_only=False)
+    assert 'BFloat16OptimWrapper' in checkpoint['meta']['cfg']
+    # 2 episodes per iteration, 8 in the recipe.
+    assert checkpoint['optimizer']['param_groups'][0]['lr'] == pytest.approx(0.01 * 2 / 8)
+
+
+def test_nothing_to_resume_trains_from_the_start(config: Path, call) -> None:
+    output = call('train', config, '--resume', '--cfg-options', 'train_cfg.max_iters=2')
+    assert 'Nothing to resume in work_dirs/toy/small' in output
+
+
+class TestErrors:
+
+    def test_config(self, fail) -> None:
+        assert 'toy/smal.py" does not exist. Did you mean toy/small.py?' in fail('train', 'toy/smal.py')
+
+    @pytest.fixture(autouse=True)
+    def _config(self, config: Path) -> None:
+        self.config = config
+
+    def test_option(self, fail) -> None:
+        message = fail('train', self.config, '--cfg-options', 'train_cfg.max_iter=3')
+        assert 'Did you mean train_cfg.max_iters' in message
+
+    def test_missing_checkpoint(self, fail) -> None:
+        assert 'The checkpoint "no.pth" does not exist' in fail('test', self.config, 'no.pth')
+        assert 'The checkpoint "no.pth" does not exist' in fail('train', self.config, '--resume', 'no.pth')
+
+    def test_not_a_checkpoint(self, fail) -> None:
+        assert 'is not a checkpoint: it is a text file' in fail('test', self.config, self.config)
+
+    @pytest.mark.parametrize('tool', ['train', 'test'])
+    def test_checkpoint_of_another_model(self, fail, tool: str, tmp_path: Path) -> None:
+        torch.save(dict(state_dict={'head.weight': torch.ones(1, 3)}, meta=dict(epoch=0, iter=1)), tmp_path / 'x.pth')
+        args = [self.config, 'x.pth'] if tool == 'test' else [self.config, '--resume', 'x.pth']
+        message = fail(tool, *args)
+        assert 'The checkpoint "x.pth" is not one of this model (ToyModel, 4 entries)' in message
+        assert '3 missing in the file: frozen.weight, frozen.bias, head.bias' in message
+        assert 'head.weight: (1, 3) in the file, (1, 8) in the model' in message
+
+    def test_wrong_numbers(self, fail) -> None:
+        assert 'num_shots must be 1 or more, got 0' in fail('test', self.config, 'x.pth', '--shots', 0)
+        assert 'num_ways must be 1 or more, got -1' in fail('test', self.config, 'x.pth', '--ways', -1)
+        assert '--seed must be 0 or more' in fail('train', self.config, '--seed', -1)
+
+    def test_data_set_without_episodes(self, fail) -> None:
+        changes = ['--cfg-options', 'test_dataloader.dataset.type=ToyDataset']
+        assert 'is a ToyDataset, which has no "num_shots"' in fail('test', self.config, 'x.pth', '--shots', 5, *changes)
+
+    def test_nothing_to_scale_to(self, fail) -> None:
+        changes = ['--cfg-options', 'auto_scale_lr=None']
+        assert 'has no auto_scale_lr.base_batch_size' in fail('train', self.config, '--auto-scale-lr', *changes)
+
+    def test_work_dir_is_a_file(self, fail) -> None:
+        message = fail('train', self.config, '--work-dir', self.config)
+        assert 'small.py" cannot be written to' in message and '--work-dir' in message

@@ -1,0 +1,72 @@
+"""Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
+import argparse
+import time
+from pathlib import Path
+from typing import Any, Dict
+
+import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmfss.engine.runner_setup import (add_common_arguments, add_hook, plain_errors, prepare_config, print_table,
+                                       set_episodes, versions)
+from mmfss.utils.files import dump_json
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--episodes', type=int, help='number of episodes; default: that of the config')
+    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
+    parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
+                        'the working directory')
+    parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def test(runner: Runner) -> Dict[str, Any]:
+    """Run the test and describe it completely."""
+    start = time.perf_counter()
+    metrics = runner.test()
+    return dict(
+        metrics=metrics,
+        config=runner.cfg.filename,
+        checkpoint=runner.cfg.load_from,
+        episodes=dict(runner.test_dataloader.dataset.metainfo),
+        processes=runner.world_size,
+        seconds=round(time.perf_counter() - start, 1),
+        versions=versions())
+
+
+def report(results: Dict[str, Any], path: Path) -> None:
+    """Print the table and save everything."""
+    episodes = results['episodes']
+    figures = [(name, value) for name, value in results['metrics'].items() if isinstance(value, (int, float))]
+    title = f'{episodes["num_ways"]}-way {episodes["num_shots"]}-shot, {episodes["dataset_name"]} fold {episodes["fold"]}'
+    print_table(title, [*figures, ('split lists', episodes['lists']), ('seconds', results['seconds']), ('results', path)])
+    dump_json(results, path)
+
+
+def main() -> None:
+    args = parse_args()
+    with plain_errors():
+        cfg = prepare_config(args)
+        set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
+        cfg.load_from, cfg.resume = args.checkpoint, False
+        add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
+        if args.show_dir is not None:
+            add_hook(cfg, dict(type='EpisodeVisualizationHook', out_dir=str(args.show_dir)))
+        runner = RUNNERS.build(cfg)
+        results = test(runner)
+        if runner.rank == 0:
+            meta = results['episodes']
+            name = f'results_{meta["num_ways"]}way_{meta["num_shots"]}shot_seed{meta["seed"]}.json'
+            report(results, args.out or Path(cfg.work_dir) / name)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,75 @@
+"""Train a model: ``python tools/train.py CONFIG``."""
+import argparse
+from pathlib import Path
+
+import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmfss.engine.config_options import ConfigError
+from mmfss.engine.runner_setup import add_common_arguments, add_hook, plain_errors, prepare_config, print_table, versions
+from mmfss.utils.files import dump_json
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a few-shot segmentation model.')
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+        help='continue exactly where training stopped: from the last checkpoint of the working directory, or this one')
+    parser.add_argument('--amp', action='store_true', help='train in bfloat16, on a CPU or a GPU')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate to the number of episodes in a batch of all processes')
+    parser.add_argument('--seed', type=int, help='seed of initialisation and dropout; default: that of the config')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Put the command line's wishes into the config."""
+    if args.amp:
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+        cfg.optim_wrapper.pop('loss_scale', None)
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ConfigError(f'--auto-scale-lr: "{cfg.filename}" has no auto_scale_lr.base_batch_size.')
+        cfg.auto_scale_lr.enable = True
+    if args.seed is not None:
+        if args.seed < 0:
+            raise ConfigError(f'--seed must be 0 or more, got {args.seed}.')
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+        if cfg.load_from is not None:
+            add_hook(cfg, dict(type='CheckpointGuardHook', source=cfg.load_from))
+        else:
+            cfg.resume = False
+            print(f'Nothing to resume in {cfg.work_dir}: training from the start.')
+
+
+def report(runner: Runner) -> None:
+    """Print and save what came out."""
+    info = runner.message_hub.runtime_info
+    summary = dict(
+        iterations=runner.iter, best_score=info.get('best_score'), best_checkpoint=info.get('best_ckpt'),
+        last_checkpoint=info.get('last_ckpt'))
+    path = Path(runner.work_dir) / 'train_summary.json'
+    if runner.rank == 0:
+        dump_json(dict(summary, config=runner.cfg.filename, seed=runner.seed, versions=versions()), path)
+    print_table('training', [*summary.items(), ('summary', path)])
+
+
+def main() -> None:
+    args = parse_args()
+    with plain_errors():
+        cfg = prepare_config(args)
+        apply_arguments(cfg, args)
+        runner = RUNNERS.build(cfg)
+        runner.train()
+        report(runner)
+
+
+if __name__ == '__main__':
+    main()
