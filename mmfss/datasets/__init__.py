@@ -1,20 +1,34 @@
 """Episodic data: class indices, split lists, folds, episode samplers, transforms, and the data sets made of them."""
 from .benchmarks import COCO20iDataset, Pascal5iDataset
-from .class_indices import (COCO_CLASSES, VOC_CLASSES, ClassIndex, CocoInstanceIndex, CocoMaskIndex, FSS1000Index,
-                            ImageFolderIndex, PascalVOCIndex)
+from .class_indices import (
+    COCO_CLASSES,
+    VOC_CLASSES,
+    ClassIndex,
+    CocoInstanceIndex,
+    CocoMaskIndex,
+    FSS1000Index,
+    ImageFolderIndex,
+    PascalVOCIndex,
+)
 from .class_lists import ClassLists
 from .control_datasets import WrongSupportDataset
 from .episodic_dataset import EpisodicDataset
 from .folder_datasets import FSS1000Dataset, ImageFolderDataset
 from .folds import fold_classes, make_folds
-from .samplers import (Episode, EpisodeSampler, EpisodeStream, PublishedProtocolSampler, UniformEpisodeSampler,
-                       episodes_text)
+from .samplers import (
+    Episode,
+    EpisodeSampler,
+    EpisodeStream,
+    PublishedProtocolSampler,
+    UniformEpisodeSampler,
+    episodes_text,
+)
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpisodeInputs, ResizeEpisodeImage
 
 __all__ = [
     'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex', 'CocoMaskIndex', 'Episode',
     'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'ForEachImage',
-    'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs', 'Pascal5iDataset',
-    'PascalVOCIndex', 'PublishedProtocolSampler', 'ResizeEpisodeImage', 'UniformEpisodeSampler', 'VOC_CLASSES',
-    'WrongSupportDataset', 'episodes_text', 'fold_classes', 'make_folds'
+    'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs',
+    'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler', 'ResizeEpisodeImage', 'UniformEpisodeSampler',
+    'VOC_CLASSES', 'WrongSupportDataset', 'episodes_text', 'fold_classes', 'make_folds'
 ]

@@ -206,6 +206,7 @@ class COCO20iDataset(EpisodicDataset):
         paths = [os.path.join(self.split_dir, name) for name in names]
         found = [path for path in paths if os.path.isfile(path)]
         if not found:
-            raise FileNotFoundError(f'"{self.split_dir}" has none of the split lists {", ".join(names)}. Complete it, '
-                                    'build lists with tools/dataset_converters/coco20i_lists.py, or set split_dir=None.')
+            raise FileNotFoundError(f'"{self.split_dir}" has none of the split lists {", ".join(names)}. Complete '
+                                    'it, build lists with tools/dataset_converters/coco20i_lists.py, or set '
+                                    'split_dir=None.')
         return part, found[0]

@@ -7,8 +7,8 @@ import numpy as np
 class ClassLists:
     """An ordered list of (class, image) items.
 
-    An image occurs once per class it shows. Kept as arrays, so that the lists of COCO take a few megabytes and travel to
-    worker processes as they are.
+    An image occurs once per class it shows. Kept as arrays, so that the lists of COCO take a few megabytes and travel
+    to worker processes as they are.
 
     Args:
         class_ids (Sequence[int]): Class of each item, M ints.
@@ -38,7 +38,10 @@ class ClassLists:
         self._pools = dict(zip(found.tolist(), np.split(self.images[order], starts[1:])))
 
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Tuple[int, str]], source: str = 'given', official: bool = False) -> 'ClassLists':
+    def from_pairs(cls,
+                   pairs: Iterable[Tuple[int, str]],
+                   source: str = 'given',
+                   official: bool = False) -> 'ClassLists':
         """Make lists of (class id, image name) pairs, in their order."""
         pairs = list(pairs)
         return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs], source, official)

@@ -9,6 +9,7 @@ from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS, TASK_UTILS, TRANSFORMS
+
 from .class_indices import ClassIndex
 from .class_lists import ClassLists
 from .folds import check_split, fold_classes, make_folds, resolve_classes
@@ -22,9 +23,9 @@ Folds = Union[Dict[str, Any], Sequence[Sequence[Union[int, str]]]]
 class EpisodicDataset(Dataset):
     """N-way K-shot episodes of any class index.
 
-    Item i is a pure function of the data, the arguments and i: the episode comes from the sampler, and random transforms
-    draw from random sources seeded with (seed, i), which are put back afterwards. Workers, processes and the order of
-    access change nothing.
+    Item i is a pure function of the data, the arguments and i: the episode comes from the sampler, and random
+    transforms draw from random sources seeded with (seed, i), which are put back afterwards. Workers, processes and the
+    order of access change nothing.
 
     Args:
         index (dict | ClassIndex): The class index, e.g. ``dict(type='PascalVOCIndex', data_root=...)``.
@@ -35,7 +36,8 @@ class EpisodicDataset(Dataset):
             default) or ``'contiguous'``, see :func:`make_folds`, or the classes of each fold, as names or ids.
         class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces the fold's.
         list_files (str | Sequence[str], optional): Split lists (``.txt``: lines ``<image>__<class from 01>``; ``.pkl``,
-            ``.json``, ``.json.gz``: images by class id), read in the order given. None builds them from the annotations.
+            ``.json``, ``.json.gz``: images by class id), read in the order given. None builds them from the
+            annotations.
         num_ways (int): N.
         num_shots (int): K.
         sampler (dict, optional): The episode sampler; a ``UniformEpisodeSampler`` by default.
@@ -77,7 +79,8 @@ class EpisodicDataset(Dataset):
         self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
         self.dataset_name = dataset_name or type(self.index).__name__.removesuffix('Index')
 
-    def _classes_of_split(self, folds: Optional[Folds], class_ids: Optional[Sequence[Union[int, str]]]) -> Tuple[int, ...]:
+    def _classes_of_split(self, folds: Optional[Folds],
+                          class_ids: Optional[Sequence[Union[int, str]]]) -> Tuple[int, ...]:
         names = self.index.classes
         if class_ids is not None:
             return resolve_classes(class_ids, names)

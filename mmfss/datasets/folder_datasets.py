@@ -3,6 +3,7 @@ import os
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from mmfss.registry import DATASETS
+
 from .benchmarks import find_split_dir, list_source
 from .class_indices import class_folders
 from .class_lists import ClassLists
@@ -89,7 +90,8 @@ class FSS1000Dataset(EpisodicDataset):
             lists.source = 'built from the sorted category folders (52 / 24 / 24 %)'
             return lists
         files = [self._list_file(split) for split in SPLITS]
-        lists.official = all(is_official('fss', self.PARTS[split], text_digest(path)) for split, path in zip(SPLITS, files))
+        digests = zip(SPLITS, map(text_digest, files))
+        lists.official = all(is_official('fss', self.PARTS[split], digest) for split, digest in digests)
         lists.source = list_source('FSS-1000', [files[SPLITS.index(self.split)]], lists.official)
         return lists
 
@@ -98,8 +100,8 @@ class FSS1000Dataset(EpisodicDataset):
         missing = [self.index.classes[class_id] for class_id in self.class_ids
                    if self.index.classes[class_id] not in present]
         if missing:
-            raise FileNotFoundError(f'The list "{self._list_file(self.split)}" names {len(missing)} categories that have no '
-                                    f'folder, first "{os.path.join(self.index.data_root, missing[0])}".')
+            raise FileNotFoundError(f'The list "{self._list_file(self.split)}" names {len(missing)} categories '
+                                    f'that have no folder, first "{os.path.join(self.index.data_root, missing[0])}".')
 
 
 @DATASETS.register_module()
@@ -108,7 +110,8 @@ class ImageFolderDataset(EpisodicDataset):
 
     Args:
         data_root (str): Folder of the class folders.
-        split (str): ``'train'`` draws from the classes of the other folds, ``'val'`` and ``'test'`` from those of the fold.
+        split (str): ``'train'`` draws from the classes of the other folds, ``'val'`` and ``'test'`` from those of
+            the fold.
         fold (int, optional): The fold; None draws from all classes.
         num_folds (int): Number of folds.
         scheme (str): ``'contiguous'`` or ``'modulo'``, see :func:`make_folds`.

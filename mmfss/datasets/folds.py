@@ -80,7 +80,8 @@ def resolve_classes(names_or_ids: Sequence[Union[int, str]], classes: Sequence[s
             ids.append(entry)
         else:
             known = ', '.join(classes[:100]) + (' ...' if len(classes) > 100 else '')
-            raise ValueError(f'Unknown class {entry!r}; known are the ids 0..{len(classes) - 1} and the names: {known}.')
+            raise ValueError(f'Unknown class {entry!r}; known are the ids 0..{len(classes) - 1} and the names: '
+                             f'{known}.')
     if len(set(ids)) != len(ids):
         raise ValueError(f'A class is given twice: {list(names_or_ids)}.')
     return tuple(ids)

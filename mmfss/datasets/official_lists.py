@@ -1,7 +1,7 @@
 """Checksums of the published split lists (DCAMA and HSNet use the same ones). The lists themselves are not shipped."""
 
-# Text lists: SHA-256 of the file with LF line ends. COCO: SHA-256 of the lines "<class> <name>" of the dictionary, so that
-# the pickle and any rewriting of it count as the same list.
+# Text lists: SHA-256 of the file with LF line ends. COCO: SHA-256 of the lines "<class> <name>" of the dictionary, so
+# that the pickle and any rewriting of it count as the same list.
 OFFICIAL_LISTS = {
     ('pascal', 'trn/fold0'): '40fded8be6afbc4b70953277f2a178af8055cddd4e73fb4646b7bf19704b9da2',
     ('pascal', 'trn/fold1'): '558167c3c6fea0cda1bb7c7a275e66d5de7bc13cbc97e00c5872ac84d5f0954e',

@@ -174,7 +174,8 @@ def _text(path: str) -> str:
 
 def _bytes(path: str) -> bytes:
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'The split list "{path}" does not exist. Put the published lists there, build lists with '
-                                'tools/dataset_converters, or set split_dir=None to build them from the annotations.')
+        raise FileNotFoundError(f'The split list "{path}" does not exist. Put the published lists there, build lists '
+                                'with tools/dataset_converters, or set split_dir=None to build them from '
+                                'the annotations.')
     with open(path, 'rb') as file:
         return file.read()

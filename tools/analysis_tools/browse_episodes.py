@@ -1,22 +1,25 @@
 """Draw the episodes of a config: the query and its supports with their masks, as the model receives them.
 
-Example: python tools/analysis_tools/browse_episodes.py configs/dcama/r50_pascal5i_fold0.py --num 8 --output-dir episodes
+Example:
+    python tools/analysis_tools/browse_episodes.py configs/dcama/r50_pascal5i_fold0.py --num 8 --output-dir episodes
 """
 import argparse
 from pathlib import Path
 from typing import Dict
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 import numpy as np
 from mmengine.config import Config, DictAction
-from mmfss.registry import DATASETS, register_all_modules
-from mmfss.utils.files import atomic_path
-from mmfss.visualization import caption_image, overlay_mask, tile_images
 from PIL import Image
 from torch import Tensor
 
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.registry import DATASETS, register_all_modules
+from mmfss.utils.files import atomic_path
+from mmfss.visualization import caption_image, overlay_mask, tile_images
+
 
 def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('--output-dir', type=Path, required=True, help='folder of the pictures')
@@ -46,12 +49,14 @@ def _rgb(image: Tensor) -> np.ndarray:
 
 
 def main() -> None:
+    """Run the tool."""
     args = parse_args()
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options or {})
     register_all_modules(init_default_scope=True)
     dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)
-    print(f'{dataset.metainfo["dataset_name"]}, {args.split}: {len(dataset)} episodes, lists: {dataset.metainfo["lists"]}')
+    info = dataset.metainfo
+    print(f'{info["dataset_name"]}, {args.split}: {len(dataset)} episodes, lists: {info["lists"]}')
     for index in range(args.start, min(args.start + args.num, len(dataset))):
         with atomic_path(args.output_dir / f'{args.split}_{index:05d}.png') as temporary:
             Image.fromarray(draw(dataset[index])).save(temporary)

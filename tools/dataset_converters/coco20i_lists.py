@@ -1,8 +1,9 @@
 """Build COCO-20i split lists from the annotations, for use where the published lists are not at hand.
 
-Rule: an image is listed for each class that covers at least --min-pixels of its pixels (union of the objects); images are
-ordered by name. Results on such lists do not compare with papers. Reads what mmfss.datasets.COCO20iDataset documents;
-writes {trn,val}.json for all folds, or with --format pkl {trn,val}/fold{0..3}.pkl as the published lists are stored.
+Rule: an image is listed for each class that covers at least --min-pixels of its pixels (union of the objects); images
+are ordered by name. Results on such lists do not compare with papers. Reads what mmfss.datasets.COCO20iDataset
+documents; writes {trn,val}.json for all folds, or with --format pkl {trn,val}/fold{0..3}.pkl as the published lists are
+stored.
 """
 import argparse
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmfss.datasets.split_lists import write_coco_list
 
 
 def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', help='the COCO 2014 folder')
     parser.add_argument('out_dir', type=Path, help='folder of the lists, e.g. data/splits/coco')
@@ -35,6 +37,7 @@ def write_part(lists: Dict[int, List[str]], part: str, out_dir: Path, form: str)
 
 
 def main() -> None:
+    """Run the tool."""
     args = parse_args()
     for part, folder in (('trn', 'train2014'), ('val', 'val2014')):
         if args.masks == 'json':

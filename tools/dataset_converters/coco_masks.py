@@ -6,17 +6,19 @@ Larger objects are drawn first, so the smaller of two overlapping objects has th
 import argparse
 from pathlib import Path
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmengine.utils import track_iter_progress
+from PIL import Image
+
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import CocoInstanceIndex
 from mmfss.utils.files import atomic_path
-from PIL import Image
 
 
 def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', type=Path, help='the COCO folder')
-    parser.add_argument('--ann-file', default='annotations/instances_val2014.json', help='instances file below the root')
+    parser.add_argument('--ann-file', default='annotations/instances_val2014.json', help='annotations below the root')
     parser.add_argument('--img-dir', default='val2014', help='folder of the images below the root')
     parser.add_argument('--mask-dir', help='folder of the PNGs below the root (default annotations/<img-dir>)')
     parser.add_argument('--crowd', choices=CocoInstanceIndex.CROWD, default='foreground', help='what crowd regions are')
@@ -24,6 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Run the tool."""
     args = parse_args()
     index = CocoInstanceIndex(str(args.data_root), args.ann_file, args.img_dir, args.crowd)
     mask_dir = args.data_root / (args.mask_dir or f'annotations/{args.img_dir}')

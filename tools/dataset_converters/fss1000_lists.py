@@ -13,6 +13,7 @@ from mmfss.datasets.split_lists import write_fss_list
 
 
 def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', help='the folder of the categories')
     parser.add_argument('out_dir', type=Path, help='folder of the lists, e.g. data/splits/fss')
@@ -20,6 +21,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Run the tool."""
     args = parse_args()
     for split, names in cut_categories(FSS1000Index(args.data_root).classes).items():
         path = args.out_dir / f'{FSS1000Dataset.PARTS[split]}.txt'

@@ -1,8 +1,8 @@
 """Build PASCAL-5i split lists from the masks, for use where the published lists are not at hand.
 
-Rule: an image of the image set (trainaug for training, val for validation) is listed for each class that covers at least
---min-pixels pixels of its mask; lines are ordered by image, then by class. Results on such lists do not compare with
-papers. Reads what mmfss.datasets.Pascal5iDataset documents; writes {trn,val}/fold{0..3}.txt.
+Rule: an image of the image set (trainaug for training, val for validation) is listed for each class that covers at
+least --min-pixels pixels of its mask; lines are ordered by image, then by class. Results on such lists do not compare
+with papers. Reads what mmfss.datasets.Pascal5iDataset documents; writes {trn,val}/fold{0..3}.txt.
 """
 import argparse
 from pathlib import Path
@@ -14,6 +14,7 @@ from mmfss.datasets.split_lists import write_pascal_list
 
 
 def parse_args() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', help='the VOC2012 folder')
     parser.add_argument('out_dir', type=Path, help='folder of the lists, e.g. data/splits/pascal')
@@ -25,6 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Run the tool."""
     args = parse_args()
     for part, image_set in (('trn', args.train_set), ('val', args.val_set)):
         index = PascalVOCIndex(args.data_root, mask_dir=args.mask_dir, image_set=image_set)

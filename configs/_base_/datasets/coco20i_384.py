@@ -1,5 +1,5 @@
-# COCO-20i at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.COCO20iDataset. A fold config sets `fold` in the three
-# loaders; `num_shots` and `num_ways` are set there too.
+# COCO-20i at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.COCO20iDataset. A fold config sets `fold` in the
+# three loaders; `num_shots` and `num_ways` are set there too.
 dataset_type = 'COCO20iDataset'
 data_root = 'data/coco2014'
 split_dir = 'data/splits/coco'

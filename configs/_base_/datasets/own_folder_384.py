@@ -1,6 +1,6 @@
-# A folder of your own images at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.ImageFolderIndex. The class folders
-# are dealt to `num_folds` folds in sorted order, `fold` selects one; `class_ids=['cat', 'dog']` in a loader names its
-# classes instead.
+# A folder of your own images at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.ImageFolderIndex. The class
+# folders are dealt to `num_folds` folds in sorted order, `fold` selects one; `class_ids=['cat', 'dog']` in a loader
+# names its classes instead.
 dataset_type = 'ImageFolderDataset'
 data_root = 'data/my_data'
 

@@ -1,5 +1,5 @@
-# PASCAL-5i at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.Pascal5iDataset. A fold config sets `fold` in the three
-# loaders; `num_shots` and `num_ways` are set there too.
+# PASCAL-5i at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.Pascal5iDataset. A fold config sets `fold` in the
+# three loaders; `num_shots` and `num_ways` are set there too.
 dataset_type = 'Pascal5iDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 split_dir = 'data/splits/pascal'

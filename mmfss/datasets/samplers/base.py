@@ -72,13 +72,13 @@ class EpisodeSampler(metaclass=ABCMeta):
         if small and small_classes == 'error':
             others = f' (and {len(small) - 1} more classes)' if len(small) > 1 else ''
             raise ValueError(
-                f'Class {self._name(small[0])} has {counts[small[0]]} image(s){others} in the list "{lists.source}", but '
-                f'{self.num_shots}-shot episodes need at least {self.min_images} of each class. Use fewer shots, add '
-                "images, or set sampler.small_classes='skip'.")
+                f'Class {self._name(small[0])} has {counts[small[0]]} image(s){others} in the list "{lists.source}", '
+                f'but {self.num_shots}-shot episodes need at least {self.min_images} of each class. Use fewer shots, '
+                "add images, or set sampler.small_classes='skip'.")
         usable = tuple(class_id for class_id in class_ids if counts[class_id] >= self.min_images)
         if len(usable) < self.num_ways:
-            raise ValueError(f'num_ways={self.num_ways}, but only {len(usable)} class(es) have the {self.min_images} images '
-                             f'that {self.num_shots}-shot episodes need (list "{lists.source}").')
+            raise ValueError(f'num_ways={self.num_ways}, but only {len(usable)} class(es) have the {self.min_images} '
+                             f'images that {self.num_shots}-shot episodes need (list "{lists.source}").')
         return usable
 
     def _name(self, class_id: int) -> str:

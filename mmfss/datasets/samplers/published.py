@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from mmfss.registry import TASK_UTILS
+
 from .base import Episode, EpisodeSampler, counter_rng
 
 Draw = Tuple[int, int, List[int]]
@@ -13,16 +14,18 @@ Draw = Tuple[int, int, List[int]]
 
 @TASK_UTILS.register_module()
 class PublishedProtocolSampler(EpisodeSampler):
-    """Replays the published evaluation protocol: with the published lists and seed 0, the same episodes to the last name.
+    """Replays the published evaluation protocol.
 
-    One random stream, NumPy's legacy generator, runs through the whole list, so all episodes are drawn when the first is
-    asked for (under a second) and kept. Every draw takes the first entry of a permutation of the pool: the stream depends
-    on the sizes and the order of the lists.
+    With the published lists and seed 0 these are the episodes of the papers, to the last name.
+
+    One random stream, NumPy's legacy generator, runs through the whole list, so all episodes are drawn when the first
+    is asked for (under a second) and kept. Every draw takes the first entry of a permutation of the pool: the stream
+    depends on the sizes and the order of the lists.
 
     - ``'pascal'``: episode i has item ``i mod n`` of the validation list as class and query.
     - ``'coco'``: a class of the fold, then a query of that class.
-    - ``'fss'``: the images of the sorted categories in turn, ten times as many episodes as categories; inside a category
-      in string order (1, 10, 2, ...), supports from the pool 1..10.
+    - ``'fss'``: the images of the sorted categories in turn, ten times as many episodes as categories; inside a
+      category in string order (1, 10, 2, ...), supports from the pool 1..10.
 
     Supports are drawn **with replacement**; only the query is excluded. So a class needs two images, whatever K.
 
@@ -33,13 +36,18 @@ class PublishedProtocolSampler(EpisodeSampler):
     Args:
         benchmark (str): ``'pascal'``, ``'coco'`` or ``'fss'``.
         num_episodes (int, optional): By default 1000; for FSS-1000 the number of listed images (2400 in its test set).
-        **kwargs: See :class:`EpisodeSampler`. With ``'pascal'`` a class without any image is no error: it has no episode.
+        **kwargs: See :class:`EpisodeSampler`. With ``'pascal'`` a class without any image is no error: it has no
+        episode.
 
     Raises:
         ValueError: If an argument is unknown or out of range, or a class has a single image.
     """
 
-    def __init__(self, *args: Any, benchmark: str = 'pascal', num_episodes: Optional[int] = None, **kwargs: Any) -> None:
+    def __init__(self,
+                 *args: Any,
+                 benchmark: str = 'pascal',
+                 num_episodes: Optional[int] = None,
+                 **kwargs: Any) -> None:
         if benchmark not in ('pascal', 'coco', 'fss'):
             raise ValueError(f"benchmark must be 'pascal', 'coco' or 'fss', got {benchmark!r}.")
         self.benchmark = benchmark
@@ -82,7 +90,7 @@ class PublishedProtocolSampler(EpisodeSampler):
         """Class, query and supports of every 1-way episode."""
         rng = np.random.RandomState(self.seed)
         pools = self._support_pools()
-        draw_query = {'pascal': self._listed_query, 'fss': self._listed_query, 'coco': self._random_query}[self.benchmark]
+        draw_query = self._random_query if self.benchmark == 'coco' else self._listed_query
         draws = []
         for index in range(self.num_episodes):
             class_id, query = draw_query(index, rng)

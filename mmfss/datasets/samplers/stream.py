@@ -11,9 +11,9 @@ from mmfss.registry import DATA_SAMPLERS
 class EpisodeStream(Sampler):
     """Counts upwards for ever: episode 0, 1, 2, ..., dealt to the processes in turn.
 
-    For iteration-based training on episodes that are a function of their index (:class:`UniformEpisodeSampler`): nothing
-    repeats, nothing is held in memory, and the k-th batch over all processes holds the same episodes for any number of
-    them.
+    For iteration-based training on episodes that are a function of their index (:class:`UniformEpisodeSampler`):
+    nothing repeats, nothing is held in memory, and the k-th batch over all processes holds the same episodes for any
+    number of them.
 
     Args:
         dataset (Sized): The data set; its length is one epoch.

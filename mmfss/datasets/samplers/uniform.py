@@ -5,6 +5,7 @@ from typing import Any, List, Optional, Set, Tuple
 import numpy as np
 
 from mmfss.registry import TASK_UTILS
+
 from .base import Episode, EpisodeSampler, counter_rng
 
 
@@ -12,19 +13,19 @@ from .base import Episode, EpisodeSampler, counter_rng
 class UniformEpisodeSampler(EpisodeSampler):
     """N distinct classes, a query of one of them, and K distinct supports of each, none of them the query.
 
-    Episode i is drawn from a random source of its own, keyed by (seed, i): any index of 0 or more can be asked for, also
-    beyond ``num_episodes``, at the same small cost. Training draws a new episode in every iteration if its indices do not
-    repeat: with :class:`mmfss.datasets.EpisodeStream` they count upwards for ever; with MMEngine's ``InfiniteSampler``
-    make ``num_episodes`` at least iterations x batch size. A resumed run that continues at the same index sees the
-    episodes it would have seen.
+    Episode i is drawn from a random source of its own, keyed by (seed, i): any index of 0 or more can be asked for,
+    also beyond ``num_episodes``, at the same small cost. Training draws a new episode in every iteration if its indices
+    do not repeat: with :class:`mmfss.datasets.EpisodeStream` they count upwards for ever; with MMEngine's
+    ``InfiniteSampler`` make ``num_episodes`` at least iterations x batch size. A resumed run that continues at the same
+    index sees the episodes it would have seen.
 
     The classes of an episode are in random order, so the query's class has no fixed place. A support is not used twice
     in an episode, unless its class has no other images left.
 
     Args:
         order (str): How class and query are chosen. ``'class'``: the class uniformly, then one of its images (as the
-            COCO-20i training of DCAMA and HSNet). ``'list'``: every listed item is the query once per pass over the list,
-            each pass in a new random order (as their PASCAL-5i and FSS-1000 training).
+            COCO-20i training of DCAMA and HSNet). ``'list'``: every listed item is the query once per pass over the
+            list, each pass in a new random order (as their PASCAL-5i and FSS-1000 training).
         num_episodes (int, optional): Number of episodes; by default one epoch of that training: the number of distinct
             images for ``'class'``, of listed items for ``'list'``.
         **kwargs: See :class:`EpisodeSampler`. A class needs K + 1 images.

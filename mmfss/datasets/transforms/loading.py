@@ -5,6 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfss.registry import TRANSFORMS
+
 from ..images import read_image
 
 
@@ -71,8 +72,8 @@ class LoadClassMask(BaseTransform):
                              f'{results["img_path"]} has {results["img"].shape[:2]}. If one is the other turned by 90 '
                              "degrees, load images with color_type='color' (or 'color_ignore_orientation').")
         if results['role'] == 'support' and not (mask == 1).any():
-            raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" is '
-                             f'empty ({mask_path}). Take the image off the list of the class, or correct the mask.')
+            raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" '
+                             f'is empty ({mask_path}). Take the image off the list of the class, or correct the mask.')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(keep_original={self.keep_original})'
