@@ -34,8 +34,9 @@ class ClassIndex(metaclass=ABCMeta):
         """Path of a folder below the data root, which must exist."""
         path = os.path.join(self.data_root, folder) if folder else self.data_root
         if not os.path.isdir(path):
-            raise FileNotFoundError(f'{type(self).__name__}: the data folder "{path}" does not exist. Put the data there '
-                                    'or set data_root; the expected layout is in the documentation of this class.')
+            raise FileNotFoundError(f'{type(self).__name__}: the data folder "{path}" does not exist. Put the data '
+                                    'there or set data_root; the expected layout is in the documentation '
+                                    'of this class.')
         return path
 
     @abstractmethod

@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mmfss.registry import DATASETS
+
 from .base import IGNORE, ClassIndex
 
 
@@ -20,8 +21,8 @@ class CocoInstanceIndex(ClassIndex):
         ├── annotations/instances_val2014.json     ann_file
         └── val2014/COCO_val2014_<12 digits>.jpg   img_dir
 
-    Classes are the categories sorted by category id. The name of an image is ``<img_dir>/<file_name>``. A class's mask is
-    the union of its objects; in a map of several classes the smaller object is on top. Polygons are turned into
+    Classes are the categories sorted by category id. The name of an image is ``<img_dir>/<file_name>``. A class's mask
+    is the union of its objects; in a map of several classes the smaller object is on top. Polygons are turned into
     run-length codes once, when the file is read, and only those are kept.
 
     Args:
@@ -85,7 +86,8 @@ class CocoInstanceIndex(ClassIndex):
             row = self._row_of_id.get(annotation['image_id'])
             class_id = self._class_of.get(annotation['category_id'])
             if row is None or class_id is None:
-                raise ValueError(f'{self.ann_file}: annotation {annotation.get("id")} names an unknown image or category.')
+                raise ValueError(f'{self.ann_file}: annotation {annotation.get("id")} names an image or category '
+                                 'that is not in the file.')
             code = self._encode(annotation, row)
             if code is not None:
                 rows.append(row)

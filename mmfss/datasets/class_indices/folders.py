@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mmfss.registry import DATASETS
+
 from ..class_lists import ClassLists
 from ..images import read_grey, read_label_map
 from .base import IGNORE, ClassIndex
@@ -32,8 +33,8 @@ class ClassFolderIndex(ClassIndex):
         super().__init__(data_root)
         self.classes = tuple(class_folders(self.data_root) if classes is None else classes)
         if not self.classes:
-            raise ValueError(f'"{self.data_root}" holds no class folder; the expected layout is in the documentation of '
-                             f'{type(self).__name__}.')
+            raise ValueError(f'"{self.data_root}" holds no class folder; the expected layout is in the documentation '
+                             f'of {type(self).__name__}.')
         self._numbers = {name: number for number, name in enumerate(self.classes)}
 
     def class_of(self, name: str) -> int:
@@ -171,8 +172,8 @@ class ImageFolderIndex(ClassFolderIndex):
         masks = _by_stem(mask_folder, MASK_SUFFIXES)
         missing = sorted(set(images) - set(masks))
         if missing:
-            raise FileNotFoundError(f'The image "{class_name}/{self.img_dir}/{images[missing[0]]}" has no mask: expected '
-                                    f'"{os.path.join(mask_folder, missing[0])}.png".')
+            raise FileNotFoundError(f'The image "{class_name}/{self.img_dir}/{images[missing[0]]}" has no mask: '
+                                    f'expected "{os.path.join(mask_folder, missing[0])}.png".')
         return [(f'{class_name}/{self.img_dir}/{images[stem]}', os.path.join(mask_folder, masks[stem]))
                 for stem in sorted(images)]
 
@@ -201,6 +202,7 @@ def _by_stem(folder: str, suffixes: Sequence[str]) -> Dict[str, str]:
         stem, suffix = os.path.splitext(file)
         if suffix.lower() in suffixes and not file.startswith('.'):
             if stem in found:
-                raise ValueError(f'"{folder}" holds both {found[stem]} and {file}; images and masks are matched by stem.')
+                raise ValueError(f'"{folder}" holds both {found[stem]} and {file}; images and masks are matched '
+                                 'by stem.')
             found[stem] = file
     return found
