@@ -93,7 +93,7 @@ class EpisodicIoU(BaseMetric):
             return pred, sample['gt_sem_seg']['data'].squeeze(0).to(pred.device)
         if 'gt_sem_seg_ori' not in sample:
             raise KeyError("size='original' needs the query's mask at its original size ('gt_sem_seg_ori'), and the "
-                           'episode has none: let PackEpisodeInputs keep it.')
+                           'episode has none: set LoadClassMask(keep_original=True) in the pipeline.')
         logits = sample['seg_logits']['data']
         target = sample['gt_sem_seg_ori']['data'].squeeze(0).to(logits.device)
         logits = F.interpolate(logits[None].float(), target.shape, mode='bilinear', align_corners=True)[0]

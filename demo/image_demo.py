@@ -1,0 +1,63 @@
+"""Segment pictures by the example of annotated ones.
+
+``python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR``
+"""
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmfss.apis import FewShotInferencer, init_model
+from mmfss.apis.inferencer import Shots
+from mmfss.engine.runner_setup import plain_errors
+from mmfss.utils.files import dump_json
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Segment pictures by the example of annotated ones.')
+    parser.add_argument('query', type=Path, help='picture, or folder of pictures')
+    parser.add_argument('config', type=Path, help='config file of the model')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
+                        help='an example: a picture, and a mask of the same size (0 background, else object); repeatable')
+    parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
+                        help='an example of a named class, to segment several classes at once; repeatable')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
+    parser.add_argument('--ignore-value', type=int, help='value in masks of pixels that are neither object nor background')
+    parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help='change keys of the config')
+    args = parser.parse_args()
+    if bool(args.support) == bool(args.class_support):
+        parser.error('give examples of one class by --support, or of named classes by --class-support')
+    return args
+
+
+def collect_support(args: argparse.Namespace) -> dict[str, Shots]:
+    """Examples by class name."""
+    classes: dict[str, list[tuple[str, str]]] = {}
+    for name, image, mask in args.class_support or [('object', *pair) for pair in args.support]:
+        classes.setdefault(name, []).append((image, mask))
+    return classes
+
+
+def main() -> None:
+    args = parse_args()
+    with plain_errors():
+        model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
+        try:
+            inferencer = FewShotInferencer(model, ignore_value=args.ignore_value, batch_size=args.batch_size)
+            inferencer.set_support(collect_support(args))
+            summary = []
+            for result in inferencer.iterate(args.query, args.out_dir):
+                print(f'{result["query"]}: {100 * result["foreground_fraction"]:.1f} % foreground, {result["overlay_path"]}',
+                      flush=True)
+                summary.append({key: value for key, value in result.items() if key != 'mask'})
+        except ValueError as error:
+            raise SystemExit(f'error: {error}') from error
+        dump_json(summary, args.out_dir / 'results.json')
+
+
+if __name__ == '__main__':
+    main()

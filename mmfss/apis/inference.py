@@ -1,0 +1,53 @@
+"""Building a model for use."""
+import warnings
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import torch
+from mmengine.config import Config
+
+from mmfss.engine.config_options import check_options, load_config
+from mmfss.models import FewShotSegmentor
+from mmfss.registry import MODELS, register_all_modules
+from mmfss.utils.checkpoint import load_model_checkpoint
+
+
+def init_model(config: Union[str, Path, Config],
+               checkpoint: Optional[Union[str, Path]] = None,
+               device: Optional[str] = None,
+               cfg_options: Optional[dict[str, Any]] = None) -> FewShotSegmentor:
+    """Build a model from its config and load its weights.
+
+    Args:
+        config (str | Path | Config): A config file or a config.
+        checkpoint (str | Path, optional): File or address of the trained weights. It must be one of this model, weight by
+            weight. Without it the model is untrained: the weights that the config declares (``init_cfg``) are loaded, the
+            rest is random, and a warning says so.
+        device (str, optional): Device; by default a GPU if there is one.
+        cfg_options (dict, optional): Dotted keys of the config to change.
+
+    Returns:
+        FewShotSegmentor: The model in eval mode, with the config in its attribute ``cfg``.
+
+    Raises:
+        ConfigError: If the config or a changed key is wrong.
+        FileNotFoundError: If there is no such checkpoint.
+        CheckpointError: If it is not a checkpoint, or one of another model.
+    """
+    if isinstance(config, Config):
+        cfg = config.copy()
+        check_options(cfg, cfg_options or {})
+        cfg.merge_from_dict(cfg_options or {})
+    else:
+        cfg = load_config(config, cfg_options)
+    register_all_modules(init_default_scope=True)
+    model = MODELS.build(cfg.model)
+    if checkpoint is None:
+        warnings.warn('init_model was given no checkpoint: the model is untrained.')
+        model.init_weights()
+    else:
+        load_model_checkpoint(model, checkpoint)
+    model.cfg = cfg
+    model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    model.eval()
+    return model

@@ -1,0 +1,280 @@
+"""Segment pictures with a few annotated examples, from Python."""
+import warnings
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from PIL import Image
+from torch import Tensor
+
+from mmfss.models import FewShotSegmentor, SupportEncoding
+from mmfss.utils.files import atomic_path
+from mmfss.visualization import class_palette, overlay_mask
+
+from .image_transform import ImageInput, ImageTransform, read_mask
+from .inference import init_model
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+Shots = Sequence[tuple[ImageInput, ImageInput]]
+Support = Union[Shots, Mapping[str, Shots]]
+Queries = Union[ImageInput, Sequence[ImageInput]]
+
+
+@dataclass(frozen=True)
+class EncodedSupport:
+    """A support set that was encoded once.
+
+    Attributes:
+        class_names (tuple[str, ...]): N names; label n of a prediction is the n-th.
+        encoding (SupportEncoding): What the model keeps of the support images.
+    """
+    class_names: tuple[str, ...]
+    encoding: SupportEncoding
+
+
+class FewShotInferencer:
+    """Segments images by the example of annotated ones.
+
+    Images are prepared by the test pipeline of the model's config, and logits are resized to the original size of each
+    query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and kept
+    until another one is given.
+
+    .. code-block:: python
+
+        inferencer = FewShotInferencer('configs/dcama/swinb_coco20i_fold0.py', 'checkpoint.pth')
+        result = inferencer('query.jpg', support=[('s1.jpg', 's1_mask.png'), ('s2.jpg', 's2_mask.png')])
+        inferencer.set_support({'cat': [('a.jpg', 'a.png')], 'dog': [('b.jpg', 'b.png'), ('c.jpg', 'c.png')]})
+        for result in inferencer.iterate('folder_of_photographs', out_dir='out'):
+            print(result['query'], result['foreground_fraction'])
+
+    Args:
+        model (FewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
+        checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config.
+        device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
+        bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
+        ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
+        batch_size (int): Queries of equal size that go through the model together.
+    """
+
+    def __init__(self,
+                 model: Union[FewShotSegmentor, str, Path, Config],
+                 checkpoint: Optional[Union[str, Path]] = None,
+                 device: Optional[str] = None,
+                 bgr: bool = True,
+                 ignore_value: Optional[int] = None,
+                 batch_size: int = 4) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
+        if not isinstance(model, torch.nn.Module):
+            model = init_model(model, checkpoint, device)
+        elif checkpoint is not None:
+            raise ValueError('A checkpoint is given for a model that is built already: give the config instead.')
+        elif not hasattr(model, 'cfg'):
+            raise ValueError('The model has no config (model.cfg), which says how images are prepared: use init_model.')
+        self.model = model if device is None else model.to(device)
+        self.model.eval()
+        self.transform = ImageTransform.from_config(model.cfg)
+        self.bgr = bgr
+        self.ignore_value = ignore_value
+        self.batch_size = batch_size
+        self.support: Optional[EncodedSupport] = None
+
+    def __call__(self,
+                 query: Queries,
+                 support: Optional[Support] = None,
+                 out_dir: Optional[Union[str, Path]] = None,
+                 return_logits: bool = False) -> Union[dict[str, Any], list[dict[str, Any]]]:
+        """Segment one or several queries.
+
+        Args:
+            query (str | Path | np.ndarray | Sequence): An image, several images, or a folder of images.
+            support (Sequence | Mapping, optional): The support set, see :meth:`set_support`; by default the last one.
+            out_dir (str | Path, optional): Folder for masks and overlays, see :meth:`iterate`.
+            return_logits (bool): Also return the logits.
+
+        Returns:
+            dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not hold
+            all results at a time.
+        """
+        if support is not None:
+            self.set_support(support)
+        results = list(self.iterate(query, out_dir, return_logits))
+        single = isinstance(query, np.ndarray) or (isinstance(query, (str, Path)) and not Path(query).is_dir())
+        return results[0] if single else results
+
+    def set_support(self, support: Support) -> EncodedSupport:
+        """Encode a support set for all following queries.
+
+        Args:
+            support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
+                classes may differ in K. A mask has the size of its image; 0 is background, everything else the object.
+
+        Returns:
+            EncodedSupport: The encoded set, now in ``self.support``; assign it there to go back to it later.
+
+        Raises:
+            FileNotFoundError: If a file does not exist.
+            ValueError: If a file cannot be read, a mask is empty or of another size than its image, or a class has no
+                pair. The message names the file.
+        """
+        classes = dict(support) if isinstance(support, Mapping) else {'object': support}
+        if not classes:
+            raise ValueError('The support set has no class.')
+        images, masks = zip(*(self._load_shots(name, shots) for name, shots in classes.items()))
+        with torch.no_grad():
+            encoding = self.model.encode_support([self._normalise(shots)[None] for shots in images],
+                                                 [shots[None].to(self._device).float() for shots in masks])
+        self.support = EncodedSupport(tuple(classes), encoding)
+        return self.support
+
+    def iterate(self,
+                query: Queries,
+                out_dir: Optional[Union[str, Path]] = None,
+                return_logits: bool = False) -> Iterator[dict[str, Any]]:
+        """Segment queries one batch after the other; images are read when their turn comes.
+
+        Args:
+            query (str | Path | np.ndarray | Sequence): As in :meth:`__call__`.
+            out_dir (str | Path, optional): Where to write ``masks/<name>.png`` (palette PNG, the labels are the indices)
+                and ``overlays/<name>.png``; nothing is written by default.
+            return_logits (bool): Also return the logits.
+
+        Yields:
+            dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
+            (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a label
+            above 0; with ``return_logits`` ``logits`` (N+1, H, W) float32; with ``out_dir`` ``mask_path`` and
+            ``overlay_path``.
+
+        Raises:
+            FileNotFoundError: If a file does not exist, or the folder has no image.
+            ValueError: If no support set was given, or an image cannot be read.
+        """
+        if self.support is None:
+            raise ValueError('No support set: give `support`, or call set_support first.')
+        support = self.support
+        output_names = _OutputNames()
+        for queries, images, prepared in self._batches(_list_queries(query)):
+            for name, image, logits in zip(queries, images, self._logits(images, prepared, support)):
+                result = self._result(name, logits, support.class_names, return_logits)
+                if out_dir is not None:
+                    file_name = output_names.of(name)
+                    result.update(_write(result['mask'], image, Path(out_dir), file_name, len(support.class_names)))
+                yield result
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _normalise(self, images: Sequence[Tensor]) -> Tensor:
+        return self.model.data_preprocessor.normalise(torch.stack(list(images)).to(self._device))
+
+    def _load_shots(self, class_name: str, shots: Shots) -> tuple[list[Tensor], Tensor]:
+        """Images K x (3, h, w) and masks (K, h, w) of a class."""
+        if isinstance(shots, (str, Path)) or len(shots) == 0 or any(isinstance(pair, (str, Path)) for pair in shots):
+            raise ValueError(f'The support of class "{class_name}" must be a list of pairs (image, mask), at least one.')
+        images, masks = [], []
+        for number, (image_input, mask_input) in enumerate(shots, start=1):
+            image_name = _describe(image_input, f'image {number} of class "{class_name}"')
+            mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
+            image, mask = self.transform.read(image_input, self.bgr), read_mask(mask_input, self.ignore_value)
+            if mask.shape != image.shape[:2]:
+                raise ValueError(f'The {mask_name} has size {mask.shape} (H, W), but the {image_name} has '
+                                 f'{image.shape[:2]}: they must be equal.')
+            if not (mask == 1).any():
+                raise ValueError(f'The {mask_name} is empty: no pixel belongs to "{class_name}".')
+            prepared, prepared_mask = self.transform.prepare(image, mask)
+            if not prepared_mask.any():
+                warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '
+                              f'{tuple(prepared_mask.shape)}.')
+            images.append(prepared)
+            masks.append(prepared_mask)
+        sizes = {tuple(image.shape[1:]) for image in images}
+        if len(sizes) > 1:
+            raise ValueError(f'The test pipeline gives the supports of class "{class_name}" different sizes, {sorted(sizes)}: '
+                             'it must resize to one size.')
+        return images, torch.stack(masks)
+
+    def _batches(self, queries: Sequence[ImageInput]) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
+        """Names, original images and prepared images, of equal prepared size in a batch."""
+        names, images, prepared = [], [], []
+        for number, query in enumerate(queries):
+            image = self.transform.read(query, self.bgr)
+            network_image, _ = self.transform.prepare(image)
+            if prepared and prepared[0].shape != network_image.shape:
+                yield names, images, prepared
+                names, images, prepared = [], [], []
+            names.append(number if isinstance(query, np.ndarray) else str(query))
+            images.append(image)
+            prepared.append(network_image)
+            if len(prepared) == self.batch_size:
+                yield names, images, prepared
+                names, images, prepared = [], [], []
+        if prepared:
+            yield names, images, prepared
+
+    @torch.no_grad()
+    def _logits(self, images: list[np.ndarray], prepared: list[Tensor], support: EncodedSupport) -> Iterator[Tensor]:
+        """Logits (N+1, H, W) of each query at its original size."""
+        for image, logits in zip(images, self.model.logits(self._normalise(prepared), support.encoding)):
+            yield F.interpolate(
+                logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
+
+    @staticmethod
+    def _result(name: Union[str, int], logits: Tensor, class_names: tuple[str, ...], return_logits: bool) -> dict[str, Any]:
+        mask = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        result = dict(
+            query=name, class_names=list(class_names), mask=mask, foreground_fraction=float((mask > 0).mean()))
+        if return_logits:
+            result['logits'] = logits.cpu().numpy()
+        return result
+
+
+class _OutputNames:
+    """One file name per query: its stem, with a number where two queries share it."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+
+    def of(self, query: Union[str, int]) -> str:
+        stem = f'query_{query:05d}' if isinstance(query, int) else Path(query).stem
+        candidates = (stem if number == 1 else f'{stem}_{number}' for number in count(1))
+        name = next(candidate for candidate in candidates if candidate not in self.used)
+        self.used.add(name)
+        return name
+
+
+def _list_queries(query: Queries) -> Sequence[ImageInput]:
+    if isinstance(query, np.ndarray):
+        return [query]
+    if not isinstance(query, (str, Path)):
+        return query
+    path = Path(query)
+    if not path.is_dir():
+        return [query]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != '.')
+    if not files:
+        raise FileNotFoundError(f'The folder "{path}" holds no image ({", ".join(IMAGE_SUFFIXES)}).')
+    return files
+
+
+def _describe(item: ImageInput, otherwise: str) -> str:
+    """How an error calls an image or a mask."""
+    return otherwise if isinstance(item, np.ndarray) else f'{otherwise.split()[0]} "{item}"'
+
+
+def _write(mask: np.ndarray, image: np.ndarray, out_dir: Path, name: str, num_classes: int) -> dict[str, str]:
+    """Write mask and overlay; returns their paths."""
+    paths = dict(mask_path=out_dir / 'masks' / f'{name}.png', overlay_path=out_dir / 'overlays' / f'{name}.png')
+    indexed = Image.fromarray(mask)
+    indexed.putpalette(class_palette(num_classes).flatten().tolist())
+    overlay = Image.fromarray(overlay_mask(np.ascontiguousarray(image[..., ::-1]), mask))
+    for path, picture in zip(paths.values(), (indexed, overlay)):
+        with atomic_path(path) as temporary:
+            picture.save(temporary)
+    return {key: str(path) for key, path in paths.items()}

@@ -1,0 +1,44 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.tiny_data import PIPELINE, write_class_folders
+from tests.tiny_model import TINY_MODEL, build_tiny_model
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_class_folders(tmp_path_factory.mktemp('demo'), num_images=2)
+    torch.save(dict(state_dict=build_tiny_model().state_dict()), root / 'tiny.pth')
+    Config(dict(model=TINY_MODEL, test_dataloader=dict(dataset=dict(pipeline=PIPELINE)))).dump(root / 'tiny.py')
+    return root
+
+
+def run_demo(root: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(REPOSITORY / 'demo' / 'image_demo.py'), 'ant/images', 'tiny.py', 'tiny.pth', *arguments]
+    environment = dict(PATH='', PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS='1')
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+
+def test_folder_of_queries_and_two_classes(root: Path) -> None:
+    finished = run_demo(root, '--class-support', 'bee', 'bee/images/0.jpg', 'bee/masks/0.png', '--class-support', 'cat',
+                        'cat/images/0.jpg', 'cat/masks/0.png', '--out-dir', 'out', '--device', 'cpu')
+    assert finished.returncode == 0, finished.stderr
+    results = json.loads((root / 'out' / 'results.json').read_text())
+    assert [result['query'] for result in results] == ['ant/images/0.jpg', 'ant/images/1.jpg']
+    assert all(result['class_names'] == ['bee', 'cat'] for result in results)
+    assert all((root / result['overlay_path']).is_file() for result in results)
+    assert finished.stdout.count('% foreground') == 2
+
+
+def test_error_is_one_line(root: Path) -> None:
+    finished = run_demo(root, '--support', 'bee/images/0.jpg', 'nowhere.png', '--device', 'cpu')
+    assert finished.returncode == 1
+    assert 'nowhere.png' in finished.stderr and 'Traceback' not in finished.stderr
