@@ -1,0 +1,32 @@
+# make demo    train and test DCAMA on the embedded data, pictures in work_dirs/demo
+# make test    the tests; ARGS="tests/test_engine -x" for some of them
+# make setup   only the environment; TORCH=keep uses the PyTorch of the active environment, PYTHON=... another Python
+# make clean   remove what the other targets made, except the environment (make distclean: that too)
+
+VENV ?= .venv
+TORCH ?= lock
+RUN = $(VENV)/bin/python
+export VENV TORCH PYTHON
+
+.PHONY: setup demo test lint clean distclean
+
+setup:
+	@bash .dev_scripts/setup.sh
+
+demo: setup
+	@$(RUN) tools/demo.py $(ARGS)
+
+# One thread: the tests are small, and threads of several processes would get in each other's way.
+test: setup
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q $(ARGS)
+
+lint: setup
+	@$(RUN) -m pip install --quiet --disable-pip-version-check 'ruff>=0.6'
+	@$(RUN) -m ruff check .
+
+clean:
+	rm -rf build dist *.egg-info work_dirs .pytest_cache .ruff_cache
+	find mmfss tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

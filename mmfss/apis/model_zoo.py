@@ -1,0 +1,156 @@
+"""Models by name, from the package's own model index.
+
+MMEngine resolves names only for the packages of a fixed table, so the index is read here: from the source tree, or from
+the folder ``.mim`` of an installed wheel.
+"""
+import difflib
+import fnmatch
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+import yaml
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+import mmfss
+from mmfss.registry import MODELS, SCOPE
+from mmfss.utils.checkpoint import load_model_checkpoint
+
+INDEX = 'model-index.yml'
+
+
+def get_package_root() -> Path:
+    """Find the folder that holds ``configs`` and the model index.
+
+    Returns:
+        Path: ``.mim`` of an installed wheel, or the source tree.
+
+    Raises:
+        FileNotFoundError: If the installation has neither.
+    """
+    package = Path(mmfss.__file__).parent
+    for root in (package / '.mim', package.parent):
+        if (root / INDEX).is_file():
+            return root
+    raise FileNotFoundError(f'The installation in "{package}" has no {INDEX}: install the wheel, or the source tree '
+                            'with "pip install -e .".')
+
+
+def load_model_index(root: Optional[Path] = None) -> Dict[str, Dict[str, Any]]:
+    """Read all metafiles that the model index imports.
+
+    Args:
+        root (Path, optional): Folder of the index; that of the package by default.
+
+    Returns:
+        dict: Names to entries of the metafiles (``Config``, ``Metadata``, ``Results``, ...), in the order of the index.
+
+    Raises:
+        FileNotFoundError: If a metafile is missing.
+        ValueError: If two models have one name.
+    """
+    root = get_package_root() if root is None else root
+    models: Dict[str, Dict[str, Any]] = {}
+    for metafile in yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))['Import']:
+        if not (root / metafile).is_file():
+            raise FileNotFoundError(f'The model index "{root / INDEX}" imports "{metafile}", which does not exist.')
+        for entry in yaml.safe_load((root / metafile).read_text(encoding='utf-8')).get('Models') or []:
+            if entry['Name'] in models:
+                raise ValueError(f'"{root / metafile}" names "{entry["Name"]}" a second time.')
+            models[entry['Name']] = entry
+    return models
+
+
+def list_models(pattern: Optional[str] = None, root: Optional[Path] = None) -> List[str]:
+    """List the names of the models, ``<method>_<config>``.
+
+    Args:
+        pattern (str, optional): Shell pattern, e.g. ``'dcama_*_fold0'``; a part of the name is enough.
+        root (Path, optional): Folder of the index; that of the package by default.
+
+    Returns:
+        list[str]: The names, sorted.
+    """
+    names = sorted(load_model_index(root))
+    if pattern is None:
+        return names
+    return [name for name in names if fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f'*{pattern}*')]
+
+
+def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
+    """Complete a model's name.
+
+    Args:
+        name (str): A name of :func:`list_models`. The fold may be left out: it is fold 0 then.
+        root (Path, optional): Folder of the index; that of the package by default.
+
+    Returns:
+        str: The full name.
+
+    Raises:
+        KeyError: If there is no such model; the error gives names that come close.
+    """
+    names = list_models(root=root)
+    # The fold stands before what deviates from the default: swinb_coco20i_fold0_5shot.
+    without_fold = [other for other in names if re.sub(r'_fold0(?=_|$)', '', other) == name]
+    if name in names or without_fold:
+        return name if name in names else without_fold[0]
+    close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
+    hint = f'Did you mean {", ".join(close)}?' if close else f'There are: {", ".join(names)}.'
+    raise KeyError(f'There is no model "{name}". {hint}')
+
+
+def get_config_path(name: str, root: Optional[Path] = None) -> Path:
+    """Find the config file of a model.
+
+    Args:
+        name (str): The model's name, see :func:`resolve_model_name`.
+        root (Path, optional): Folder of the index; that of the package by default.
+
+    Returns:
+        Path: The file.
+    """
+    root = get_package_root() if root is None else root
+    return root / load_model_index(root)[resolve_model_name(name, root)]['Config']
+
+
+def get_model_config(name_or_path: Union[str, Path]) -> Config:
+    """Read the config of a model.
+
+    Args:
+        name_or_path (str | Path): The model's name, or a config file.
+
+    Returns:
+        Config: The whole config.
+    """
+    path = Path(name_or_path)
+    return Config.fromfile(path if path.suffix == '.py' else get_config_path(str(name_or_path)))
+
+
+def build_model(config: Union[str, Path, Config],
+                checkpoint: Optional[Union[str, Path]] = None,
+                device: str = 'cpu',
+                init_weights: bool = False) -> nn.Module:
+    """Build a model in evaluation mode.
+
+    Args:
+        config (str | Path | Config): The model's name, a config file, or a config.
+        checkpoint (str | Path, optional): Checkpoint to load; it must be one of this model.
+        device (str): Where the model goes.
+        init_weights (bool): Without a checkpoint: also load what the config's ``init_cfg`` declares.
+
+    Returns:
+        nn.Module: The model.
+    """
+    cfg = config if isinstance(config, Config) else get_model_config(config)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
+        model = MODELS.build(cfg.model)
+    if checkpoint is not None:
+        load_model_checkpoint(model, checkpoint)
+    elif init_weights:
+        model.init_weights()
+    # Not chained: the train() of some backbones returns None.
+    model.to(device).eval()
+    return model

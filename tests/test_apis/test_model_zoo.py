@@ -1,0 +1,84 @@
+from pathlib import Path
+from typing import List
+
+import pytest
+import yaml
+
+from mmfss.apis import model_zoo
+from mmfss.apis.model_zoo import build_model, get_config_path, get_model_config, list_models, load_model_index
+
+CONFIG = """
+default_scope = 'mmfss'
+model = dict(type='mmpretrain.MobileNetV2', widen_factor=0.25)
+"""
+
+
+def _write_index(root: Path, *names: str) -> Path:
+    entries: List[dict] = []
+    for name in names:
+        method, stem = name.split('_', 1)
+        config = Path('configs') / method / f'{stem}.py'
+        (root / config).parent.mkdir(parents=True, exist_ok=True)
+        (root / config).write_text(CONFIG)
+        entries.append({'Name': name, 'Config': str(config)})
+    (root / 'configs').mkdir(exist_ok=True)
+    (root / 'configs' / 'metafile.yml').write_text(yaml.safe_dump(dict(Models=entries)))
+    (root / 'model-index.yml').write_text('Import:\n  - configs/metafile.yml\n')
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    _write_index(tmp_path, 'dcama_swinb_coco20i_fold0', 'dcama_swinb_coco20i_fold1', 'dcama_swinb_coco20i_fold0_5shot',
+                 'hsnet_r50_pascal5i_fold0')
+    monkeypatch.setattr(model_zoo, 'get_package_root', lambda: tmp_path)
+    return tmp_path
+
+
+def test_list_models(root: Path) -> None:
+    assert len(list_models()) == 4
+    assert list_models('dcama_*_fold1') == ['dcama_swinb_coco20i_fold1']
+    assert list_models('r50') == ['hsnet_r50_pascal5i_fold0']
+    assert list_models('nothing') == []
+
+
+@pytest.mark.parametrize('name, file', [
+    ('dcama_swinb_coco20i_fold1', 'dcama/swinb_coco20i_fold1.py'),
+    ('dcama_swinb_coco20i', 'dcama/swinb_coco20i_fold0.py'),
+    ('dcama_swinb_coco20i_5shot', 'dcama/swinb_coco20i_fold0_5shot.py'),
+])
+def test_get_config_path(root: Path, name: str, file: str) -> None:
+    assert get_config_path(name) == root / 'configs' / file
+
+
+def test_unknown_name(root: Path) -> None:
+    with pytest.raises(KeyError, match='no model "dcama_swin_coco20i_fold1". Did you mean dcama_swinb_coco20i_fold1'):
+        get_config_path('dcama_swin_coco20i_fold1')
+    with pytest.raises(KeyError, match='There are: dcama_swinb'):
+        get_config_path('zzz')
+
+
+def test_build_model(root: Path) -> None:
+    for source in ('hsnet_r50_pascal5i', get_config_path('hsnet_r50_pascal5i'), get_model_config('hsnet_r50_pascal5i')):
+        model = build_model(source)
+        assert type(model).__name__ == 'MobileNetV2' and not model.training
+
+
+def test_broken_index(tmp_path: Path) -> None:
+    _write_index(tmp_path, 'a_b', 'a_b')
+    with pytest.raises(ValueError, match='names "a_b" a second time'):
+        load_model_index(tmp_path)
+    (tmp_path / 'configs' / 'metafile.yml').unlink()
+    with pytest.raises(FileNotFoundError, match='imports "configs/metafile.yml", which does not exist'):
+        load_model_index(tmp_path)
+
+
+def test_index_of_the_package() -> None:
+    """Every entry names an existing config, by the rule <method>_<config>, and every config has an entry."""
+    root = model_zoo.get_package_root()
+    index = load_model_index(root)
+    for name, entry in index.items():
+        config = root / entry['Config']
+        assert config.is_file() and name == f'{config.parent.name}_{config.stem}'
+    configs = {path for path in (root / 'configs').glob('*/*.py') if path.parent.name != '_base_'}
+    assert configs == {root / entry['Config'] for entry in index.values()}
