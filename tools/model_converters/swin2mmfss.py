@@ -1,0 +1,6 @@
+"""Convert Swin Transformer weights of the official implementation to MMPretrain names."""
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.utils.weight_conversion import convert_swin, run_converter
+
+if __name__ == '__main__':
+    run_converter(convert_swin, __doc__)

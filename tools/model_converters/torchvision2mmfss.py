@@ -1,0 +1,6 @@
+"""Convert ResNet weights with torchvision names to MMPretrain names."""
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.utils.weight_conversion import convert_resnet, run_converter
+
+if __name__ == '__main__':
+    run_converter(convert_resnet, __doc__)
