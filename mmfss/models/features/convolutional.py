@@ -67,7 +67,7 @@ class InvertedResidualFeatures(FeatureReader):
             widest = max(conv.dilation[0] for conv in convs)
             if not levels or widest > dilation or prod(conv.stride[0] for conv in convs) > 1:
                 levels.append([])
-            dilation = widest
+            dilation = max(dilation, widest)
             levels[-1].append(block)
         return levels
 

@@ -150,7 +150,8 @@ class DCAMAHead(MatchingHead):
         eighth, sixteenth, thirtysecond = (self._refined(evidence, level) for level in (1, 2, 3))
         x = self.merge[1](resize(thirtysecond, sixteenth.shape[-2:]) + sixteenth)
         x = self.merge[0](resize(x, eighth.shape[-2:]) + eighth)
-        skip_quarter, skip_eighth = (skip.expand(len(x), -1, -1, -1) for skip in encoding.skips)
+        skip_quarter, skip_eighth = (
+            resize(skip, size).expand(len(x), -1, -1, -1) for skip, size in zip(encoding.skips, query.sizes))
         x = resize(torch.cat((x, query[1][-1], skip_eighth), dim=1), query.sizes[0])
         x = self.mixer1(torch.cat((x, query[0][-1], skip_quarter), dim=1))
         x = self.mixer2(resize(x, [2 * side for side in x.shape[-2:]]))
@@ -177,6 +178,8 @@ def mixer(c_in: int, c_mid: int, c_out: int, last_relu: bool) -> nn.Sequential:
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resizing with aligned corners, the one kind that DCAMA uses."""
+    if x.shape[-2:] == tuple(size):
+        return x
     return F.interpolate(x, tuple(size), mode='bilinear', align_corners=True)
 
 
