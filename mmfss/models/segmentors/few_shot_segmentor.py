@@ -12,6 +12,7 @@ from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
 from ..features import FeaturePyramid, build_feature_reader
 from ..layers import compose_ways
+from ..pretrained import check_pretrained
 
 EpisodeInputs = dict[str, Tensor]
 SupportImages = Union[Tensor, Sequence[Tensor]]
@@ -58,7 +59,8 @@ class FewShotSegmentor(BaseSegmentor):
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(data_preprocessor or dict(type='mmfss.EpisodeDataPreProcessor'), init_cfg)
+        # Built here: the base class would look its type up in MMEngine's registry, which does not know this package's.
+        super().__init__(MODELS.build(data_preprocessor or dict(type='EpisodeDataPreProcessor')), init_cfg)
         self.backbone = MODELS.build(backbone)
         self.feature_reader = build_feature_reader(features, self.backbone)
         self.head = MODELS.build({'in_channels': self.feature_reader.channels(self.backbone), **head})
@@ -66,6 +68,12 @@ class FewShotSegmentor(BaseSegmentor):
         if frozen_backbone:
             self.backbone.requires_grad_(False)
             self.backbone.eval()
+
+    def init_weights(self) -> None:
+        """Initialise, after checking that the weights which the config declares are there and fit."""
+        if not self.is_init:
+            check_pretrained(self)
+        super().init_weights()
 
     def train(self, mode: bool = True) -> 'FewShotSegmentor':
         """Set the mode; a frozen backbone stays in eval mode."""

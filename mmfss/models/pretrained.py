@@ -1,0 +1,55 @@
+"""Declared weights that are not there, or are others, are an error before training, not a line in its log."""
+from pathlib import Path
+from typing import Iterator
+
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from mmfss.utils.checkpoint import CheckpointError, get_state_dict
+
+_MIN_SHARE = 0.9
+# Tables that are computed and counters; a file may lack them.
+_OPTIONAL = ('num_batches_tracked', 'relative_position_index')
+
+
+def check_pretrained(model: nn.Module, key: str = 'model') -> None:
+    """Check the files that the modules of a model name in ``init_cfg=dict(type='Pretrained', ...)``.
+
+    MMEngine loads such files with ``strict=False``: names that do not fit are left at random values and logged.
+
+    Args:
+        model (nn.Module): The model, before ``init_weights``.
+        key (str): Where its config is in the config file, for the error.
+
+    Raises:
+        FileNotFoundError: If a file is missing; it names the file and the config key.
+        CheckpointError: If a file is no checkpoint, or less than 90 % of the module's weights are in it.
+    """
+    for name, module in model.named_modules():
+        for init_cfg in _pretrained_cfgs(module):
+            _check_file(module, init_cfg, '.'.join(filter(None, (key, name, 'init_cfg'))))
+
+
+def _pretrained_cfgs(module: nn.Module) -> Iterator[dict]:
+    init_cfg = getattr(module, 'init_cfg', None) or []
+    for cfg in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
+        if cfg.get('type') == 'Pretrained':
+            yield cfg
+
+
+def _check_file(module: nn.Module, init_cfg: dict, key: str) -> None:
+    source, prefix = str(init_cfg['checkpoint']), init_cfg.get('prefix') or ''
+    if '://' not in source and not Path(source).expanduser().is_file():
+        raise FileNotFoundError(
+            f'The weights "{source}" (config key `{key}.checkpoint`) do not exist; looked for "{Path(source).absolute()}". '
+            'Where the files are published and how they are converted is written in configs/dcama/README.md. A file '
+            f'elsewhere: --cfg-options {key}.checkpoint=PATH')
+    state_dict = get_state_dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
+    own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if not name.endswith(_OPTIONAL)}
+    fitting = [name for name, value in own.items() if name in state_dict and state_dict[name].shape == value.shape]
+    if len(fitting) < _MIN_SHARE * len(own):
+        lost = [name for name in own if name not in fitting]
+        raise CheckpointError(
+            f'The weights "{source}" (config key `{key}`, prefix "{prefix}") are not those of this {type(module).__name__}: '
+            f'{len(fitting)} of {len(own)} entries fit. Not found, or of another shape: {", ".join(lost[:3])}, ... The file '
+            f'holds {", ".join(list(state_dict)[:3])}, ... Convert it with tools/model_converters, or correct the prefix.')
