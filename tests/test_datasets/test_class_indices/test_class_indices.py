@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmfss.datasets import (
+    COCO_CLASSES,
+    CocoInstanceIndex,
+    CocoMaskIndex,
+    FSS1000Index,
+    ImageFolderIndex,
+    PascalVOCIndex,
+)
+from tests.test_datasets.layouts import SIZE, boxes_mask, coco_content, save_image, save_mask, write_coco, write_fss, write_voc
+
+
+class TestPascalVOC:
+
+    def test_masks_are_palette_indices(self, tmp_path):
+        index = PascalVOCIndex(str(write_voc(tmp_path, 1)))
+        mask = index.load_class_mask('2007_004000', 4)
+        assert mask.dtype == np.uint8 and mask.shape == SIZE
+        assert (mask == 1).sum() == 100 and (mask == 255).sum() == 144 - 100
+        both = index.load_label_map('2007_004000', (5, 4))
+        assert (both == 2).sum() == 100 and (both == 1).sum() == 50 and set(np.unique(both)) == {0, 1, 2, 255}
+
+    def test_lists_from_masks(self, tmp_path):
+        index = PascalVOCIndex(str(write_voc(tmp_path, 2)), image_set='ImageSets/Segmentation/val.txt')
+        lists = index.build_lists((3, 4), min_pixels=60)
+        assert lists.images_of(3) == ['2007_003001'] and lists.images_of(4) == ['2007_004001'] and len(lists) == 2
+        assert index.build_lists((4, ), min_pixels=50).images_of(4) == ['2007_003001', '2007_004001']
+
+    def test_unknown_mask_value(self, tmp_path):
+        index = PascalVOCIndex(str(write_voc(tmp_path, 1)))
+        save_mask(tmp_path / 'SegmentationClassAug' / '2007_000000.png', boxes_mask([(21, 0, 0, 2, 2)]))
+        with pytest.raises(ValueError, match=r'2007_000000.png holds the value 21'):
+            index.build_lists()
+
+    def test_missing_image_set(self, tmp_path):
+        index = PascalVOCIndex(str(write_voc(tmp_path, 1)), image_set='ImageSets/Segmentation/none.txt')
+        with pytest.raises(FileNotFoundError, match='none.txt'):
+            index.build_lists()
+
+
+class TestCoco:
+
+    def test_classes_are_sorted_by_category_id(self, tmp_path):
+        index = CocoInstanceIndex(str(write_coco(tmp_path, 1)))
+        assert index.classes == COCO_CLASSES
+        assert index.image_names()[5] == 'val2014/COCO_val2014_000000000005.jpg'
+
+    def test_json_and_png_hold_the_same_masks(self, tmp_path):
+        instances, pngs = CocoInstanceIndex(str(write_coco(tmp_path, 1))), CocoMaskIndex(str(tmp_path))
+        assert instances.image_names() == pngs.image_names()
+        for class_id, name in enumerate(instances.image_names()):
+            expected = boxes_mask([(1, 4, 3, 14, 15)])
+            np.testing.assert_array_equal(instances.load_class_mask(name, class_id), expected)
+            np.testing.assert_array_equal(pngs.load_class_mask(name, class_id), expected)
+            assert not instances.load_class_mask(name, (class_id + 1) % 80).any()
+            assert instances.class_pixels(name) == pngs.class_pixels(name) == {class_id: 120}
+
+    def build(self, tmp_path, annotations, **kwargs):
+        save_image(tmp_path / 'img' / 'a.jpg', 0)
+        image = dict(id=7, file_name='a.jpg', height=SIZE[0], width=SIZE[1])
+        (tmp_path / 'ann.json').write_text(json.dumps(coco_content([image], annotations)))
+        return CocoInstanceIndex(str(tmp_path), 'ann.json', 'img', **kwargs)
+
+    def box(self, class_id, left, top, right, bottom, **extra):
+        polygon = [left, top, right, top, right, bottom, left, bottom]
+        return dict(dict(id=1, image_id=7, category_id=10 + 3 * class_id, iscrowd=0, segmentation=[polygon]), **extra)
+
+    def test_union_of_objects_and_smaller_on_top(self, tmp_path):
+        index = self.build(tmp_path, [self.box(1, 2, 2, 5, 5), self.box(0, 0, 0, 10, 10), self.box(0, 12, 0, 14, 2)])
+        assert index.load_class_mask('img/a.jpg', 0).sum() == 100 + 4
+        label_map = index.load_label_map('img/a.jpg', (0, 1))
+        assert (label_map == 2).sum() == 9 and (label_map == 1).sum() == 100 - 9 + 4
+        assert index.class_pixels('img/a.jpg') == {0: 104, 1: 9}
+
+    @pytest.mark.parametrize('crowd, foreground, ignored', [('foreground', 125, 0), ('ignore', 100, 25), ('background', 100, 0)])
+    def test_crowds(self, tmp_path, crowd, foreground, ignored):
+        counts = [0, 5] + [SIZE[0] - 5, 5] * 4 + [SIZE[1] * SIZE[0] - 5 - 4 * SIZE[0]]  # column-major box 5 x 5 at 0, 0
+        region = dict(id=2, image_id=7, category_id=10, iscrowd=1, segmentation=dict(size=list(SIZE), counts=counts))
+        index = self.build(tmp_path, [region, self.box(0, 10, 10, 20, 20)], crowd=crowd)
+        mask = index.load_class_mask('img/a.jpg', 0)
+        assert ((mask == 1).sum(), (mask == 255).sum()) == (foreground, ignored)
+        assert index.class_pixels('img/a.jpg') == {0: foreground}
+
+    @pytest.mark.parametrize('text, message', [('{', 'is not JSON'), ('{"images": []}', 'not a COCO instances file')])
+    def test_not_an_instances_file(self, tmp_path, text, message):
+        (tmp_path / 'img').mkdir()
+        (tmp_path / 'ann.json').write_text(text)
+        with pytest.raises(ValueError, match=message):
+            CocoInstanceIndex(str(tmp_path), 'ann.json', 'img')
+
+    def test_annotation_of_unknown_image(self, tmp_path):
+        with pytest.raises(ValueError, match='annotation 3 names an image'):
+            self.build(tmp_path, [self.box(0, 0, 0, 2, 2, image_id=8, id=3)])
+
+    def test_missing_file_and_bad_crowd(self, tmp_path):
+        (tmp_path / 'img').mkdir()
+        with pytest.raises(FileNotFoundError, match='none.json'):
+            CocoInstanceIndex(str(tmp_path), 'none.json', 'img')
+        with pytest.raises(ValueError, match='crowd'):
+            CocoInstanceIndex(str(tmp_path), 'none.json', 'img', crowd='maybe')
+
+
+class TestFolders:
+
+    def test_fss_threshold_and_orders(self, tmp_path):
+        index = FSS1000Index(str(write_fss(tmp_path)))
+        assert index.classes == ('Eel', 'ant', 'bee', 'cat', 'dog')  # code points
+        assert index.images_of(1)[:3] == ['ant/1.jpg', 'ant/10.jpg', 'ant/2.jpg']
+        assert index.load_class_mask('ant/1.jpg', 1).sum() == 101  # 128 counts, 127 does not
+        assert not index.load_class_mask('ant/1.jpg', 2).any()
+        assert set(np.unique(index.load_label_map('ant/1.jpg', (2, 1)))) == {0, 2}
+
+    def test_own_folder(self, tmp_path):
+        for class_name in ('dog', 'cat'):
+            save_image(tmp_path / class_name / 'images' / 'a.png', 1)
+            save_mask(tmp_path / class_name / 'masks' / 'a.png', boxes_mask([(1, 0, 0, 5, 5), (255, 10, 10, 12, 12)]))
+        save_image(tmp_path / 'cat' / 'images' / 'b.jpeg', 2)
+        picture = np.zeros((*SIZE, 3), np.uint8)
+        picture[:3, :4] = 255
+        Image.fromarray(picture).save(tmp_path / 'cat' / 'masks' / 'b.png')  # drawn in white by a paint program
+        index = ImageFolderIndex(str(tmp_path))
+        assert index.classes == ('cat', 'dog')
+        assert index.build_lists().images_of(0) == ['cat/images/a.png', 'cat/images/b.jpeg']
+        assert index.load_class_mask('cat/images/a.png', 0).sum() == 29
+        assert index.load_class_mask('cat/images/b.jpeg', 0).sum() == 12
+        with_ignore = ImageFolderIndex(str(tmp_path), ignore_value=255).load_class_mask('cat/images/a.png', 0)
+        assert (with_ignore == 1).sum() == 25 and (with_ignore == 255).sum() == 4
+        assert with_ignore.dtype == np.uint8
+        assert index.build_lists(min_pixels=20).images_of(0) == ['cat/images/a.png']
+
+    def test_own_folder_with_ambiguous_stem(self, tmp_path):
+        for file in ('a.png', 'a.jpg'):
+            save_image(tmp_path / 'cat' / 'images' / file, 1)
+        (tmp_path / 'cat' / 'masks').mkdir()
+        with pytest.raises(ValueError, match='holds both a.jpg and a.png'):
+            ImageFolderIndex(str(tmp_path))
+
+    def test_empty_root(self, tmp_path):
+        with pytest.raises(ValueError, match='holds no class folder'):
+            ImageFolderIndex(str(tmp_path))
