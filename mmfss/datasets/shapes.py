@@ -8,8 +8,8 @@ from mmfss.registry import DATASETS
 from .class_indices import CocoInstanceIndex
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
-from .shapes_files import PARTS, ShapesSpec, ensure_shapes
 from .shapes_classes import CLASSES
+from .shapes_files import PARTS, ShapesSpec, ensure_shapes
 
 SHAPES_CLASSES = tuple(shape.name for shape in CLASSES)
 

@@ -97,12 +97,13 @@ def _is_made(root: Path, spec: ShapesSpec) -> bool:
     try:
         found = dict(json.loads((root / MARKER).read_text(encoding='utf-8')))
     except (OSError, TypeError, ValueError) as error:
-        raise FileExistsError(f'"{root}" exists and is not a shapes data set (no readable {MARKER}). Set data_root to a '
-                              'folder that does not exist yet; the data is made there.') from error
-    wrong = [f'{key} {found.get(key)!r}, wanted {value!r}' for key, value in _marker(spec).items() if found.get(key) != value]
+        raise FileExistsError(f'"{root}" exists and is not a shapes data set (no readable {MARKER}). Set data_root to '
+                              'a folder that does not exist yet; the data is made there.') from error
+    wrong = [f'{key} {found.get(key)!r}, wanted {value!r}' for key, value in _marker(spec).items()
+             if found.get(key) != value]
     if wrong:
-        raise FileExistsError(f'"{root}" holds another shapes data set ({"; ".join(wrong)}). Delete the folder to have it '
-                              'made anew, or set data_root to another one.')
+        raise FileExistsError(f'"{root}" holds another shapes data set ({"; ".join(wrong)}). Delete the folder to have '
+                              'it made anew, or set data_root to another one.')
     return True
 
 

@@ -1,8 +1,8 @@
 """One picture of the shapes data set: textured objects on a textured ground, lit, blurred and noisy like a photograph.
 
-What is class and what is chance: a class owns an outline and a surface pattern; place, size, turn, proportions, the two
-colours of the pattern, its scale and distortion, light and shadow are drawn anew for every object, colours from the same
-distribution for objects of all classes, ground and clutter.
+What is class and what is chance: a class owns an outline and a surface pattern; place, size, turn, proportions, the
+two colours of the pattern, its scale and distortion, light and shadow are drawn anew for every object, colours from the
+same distribution for objects of all classes, ground and clutter.
 """
 from typing import NamedTuple
 
@@ -122,7 +122,7 @@ def _layout(rng: RandomState, class_ids: list[int], side: int) -> tuple[list[_Pl
     """Draw placements until enough of every object is to be seen; later objects lie above earlier ones.
 
     Returns:
-        tuple[list[_Placement], list[ndarray], list[ndarray]]: Per object its placement, its coverage and its visible mask.
+        tuple[list[_Placement], list[ndarray], list[ndarray]]: Per object its placement, coverage and visible mask.
     """
     while True:
         places = [_place(rng, class_id, side) for class_id in class_ids]

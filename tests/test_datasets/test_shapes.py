@@ -183,8 +183,8 @@ class TestDataset:
             assert len(dataset.index.class_pixels(dataset.episode(number).query)) == 3
 
     def test_built_from_a_config(self, root: Path) -> None:
-        dataset = DATASETS.build(
-            dict(type='ShapesDataset', data_root=str(root), pipeline=PIPELINE, fold=2, num_ways=2, num_shots=3, index=INDEX))
+        config = dict(type='ShapesDataset', data_root=str(root), pipeline=PIPELINE, fold=2, index=INDEX)
+        dataset = DATASETS.build(dict(config, num_ways=2, num_shots=3))
         item = dataset[0]
         assert item['inputs']['query'].shape == (3, 64, 64)
         assert item['inputs']['support'].shape == (2, 3, 3, 64, 64)

@@ -1,5 +1,6 @@
-# The embedded shapes at 128 x 128, 1-way 1-shot; the data is made under data_root on first use. Folders and folds: see
-# mmfss.datasets.ShapesDataset. A fold config sets `fold` in the three loaders; `num_shots` and `num_ways` are set there too.
+# The embedded shapes at 128 x 128, 1-way 1-shot; the data is made under data_root on first use. Folders and folds:
+# see mmfss.datasets.ShapesDataset. A fold config sets `fold` in the three loaders; `num_shots` and `num_ways` are set
+# there too.
 dataset_type = 'ShapesDataset'
 data_root = 'data/shapes'
 
