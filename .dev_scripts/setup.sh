@@ -37,11 +37,6 @@ fi
 
 echo "setup: environment in $VENV with $("$PYTHON" --version)"
 "$PYTHON" -m venv "$VENV"
-if [ "$TORCH" = keep ]; then
-    # Behind the environment's own packages, so that only what the lock leaves out is taken from there.
-    "$PYTHON" -c 'import site; print("\n".join(site.getsitepackages()))' \
-        > "$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/active_environment.pth"
-fi
 
 quiet=()
 [ -t 2 ] || quiet=(--quiet)
@@ -56,6 +51,11 @@ for lock in "${LOCKS[@]}"; do
     echo "setup: installing $lock ($(grep -c == "$lock") packages)"
     install --no-deps -r "$lock"
 done
+if [ "$TORCH" = keep ]; then
+    # Behind the environment's own packages, so that only what the lock leaves out is taken from there.
+    "$PYTHON" -c 'import site; print("\n".join(site.getsitepackages()))' \
+        > "$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/active_environment.pth"
+fi
 install --no-deps --no-build-isolation --editable .
 "$VENV/bin/python" -c 'import mmfss, torch; print(f"setup: mmfss {mmfss.__version__}, PyTorch {torch.__version__}")'
 echo "$state" > "$stamp"

@@ -4,12 +4,19 @@ import time
 from pathlib import Path
 from typing import Any, Dict
 
-import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmfss.engine.runner_setup import (add_common_arguments, add_hook, plain_errors, prepare_config, print_table,
-                                       set_episodes, versions)
+import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
+from mmfss.engine.runner_setup import (
+    add_common_arguments,
+    add_hook,
+    plain_errors,
+    prepare_config,
+    print_table,
+    set_episodes,
+    versions,
+)
 from mmfss.utils.files import dump_json
 
 
@@ -46,8 +53,9 @@ def report(results: Dict[str, Any], path: Path) -> None:
     """Print the table and save everything."""
     episodes = results['episodes']
     figures = [(name, value) for name, value in results['metrics'].items() if isinstance(value, (int, float))]
-    title = f'{episodes["num_ways"]}-way {episodes["num_shots"]}-shot, {episodes["dataset_name"]} fold {episodes["fold"]}'
-    print_table(title, [*figures, ('split lists', episodes['lists']), ('seconds', results['seconds']), ('results', path)])
+    title = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}'.format(**episodes)
+    print_table(title,
+                [*figures, ('split lists', episodes['lists']), ('seconds', results['seconds']), ('results', path)])
     dump_json(results, path)
 
 

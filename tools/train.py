@@ -2,13 +2,20 @@
 import argparse
 from pathlib import Path
 
-import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.config_options import ConfigError
-from mmfss.engine.runner_setup import add_common_arguments, add_hook, plain_errors, prepare_config, print_table, versions
+from mmfss.engine.runner_setup import (
+    add_common_arguments,
+    add_hook,
+    plain_errors,
+    prepare_config,
+    print_table,
+    versions,
+)
 from mmfss.utils.files import dump_json
 
 

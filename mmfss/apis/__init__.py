@@ -1,5 +1,9 @@
 """Using models from Python."""
 from .inference import init_model
 from .inferencer import EncodedSupport, FewShotInferencer
+from .model_zoo import build_model, get_config_path, get_model_config, list_models
 
-__all__ = ['EncodedSupport', 'FewShotInferencer', 'init_model']
+__all__ = [
+    'EncodedSupport', 'FewShotInferencer', 'build_model', 'get_config_path', 'get_model_config', 'init_model',
+    'list_models'
+]

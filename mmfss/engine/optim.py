@@ -65,8 +65,8 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 class BFloat16OptimWrapper(OptimWrapper):
     """Train in bfloat16 under autocast, on a CPU or a GPU.
 
-    bfloat16 has the exponent range of float32, so gradients need no scaling. Weights, gradients and optimizer state stay
-    float32.
+    bfloat16 has the exponent range of float32, so gradients need no scaling. Weights, gradients and optimizer state
+    stay float32.
 
     Args:
         **kwargs: As for :class:`mmengine.optim.OptimWrapper`.

@@ -1,8 +1,8 @@
 """Reading checkpoints: without running code that is in them, and with errors that say what is wrong.
 
-Since PyTorch 2.6 ``torch.load`` unpickles tensors and plain containers only. A checkpoint written by MMEngine also holds
-its log buffers and NumPy numbers. The loaders below allow exactly those and take the place of MMEngine's own, so that
-``Runner``, ``init_model`` and ``init_cfg=dict(type='Pretrained', ...)`` all read files this way.
+Since PyTorch 2.6 ``torch.load`` unpickles tensors and plain containers only. A checkpoint written by MMEngine also
+holds its log buffers and NumPy numbers. The loaders below allow exactly those and take the place of MMEngine's own, so
+that ``Runner``, ``init_model`` and ``init_cfg=dict(type='Pretrained', ...)`` all read files this way.
 """
 import os
 import pickle
@@ -21,9 +21,15 @@ from torch import Tensor, nn
 UNSAFE_LOAD = 'MMFSS_UNSAFE_LOAD'
 
 _DTYPES = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', '?')
-_SIGNATURES = ((b'', 'an empty file'), (b'version https://git-lfs', 'a Git LFS pointer instead of the file it stands for'),
-               (b'\x89PNG', 'a PNG image'), (b'\xff\xd8\xff', 'a JPEG image'), (b'%PDF', 'a PDF document'),
-               (b'\x1f\x8b', 'a gzip archive'), (b'PK\x03\x04', 'a zip archive that is not a PyTorch file, or is cut short'))
+_SIGNATURES = (
+    (b'', 'an empty file'),
+    (b'version https://git-lfs', 'a Git LFS pointer instead of the file it stands for'),
+    (b'\x89PNG', 'a PNG image'),
+    (b'\xff\xd8\xff', 'a JPEG image'),
+    (b'%PDF', 'a PDF document'),
+    (b'\x1f\x8b', 'a gzip archive'),
+    (b'PK\x03\x04', 'a zip archive that is not a PyTorch file, or is cut short'),
+)
 
 
 class CheckpointError(ValueError):
@@ -72,8 +78,8 @@ def load_from_local(filename: Union[str, Path], map_location: Any = None) -> Dic
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is something else, or asks for objects that are not allowed. Setting the environment
-            variable ``MMFSS_UNSAFE_LOAD=1`` allows everything: only for files you trust.
+        CheckpointError: If the file is something else, or asks for objects that are not allowed. Setting the
+            environment variable ``MMFSS_UNSAFE_LOAD=1`` allows everything: only for files you trust.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
@@ -93,8 +99,9 @@ def _describe_failure(path: Path, error: Exception) -> str:
     refused = re.search(r'GLOBAL ([\w.]+)|[Tt]rying to call ([\w.]+)|look up the attribute "([\w.]+)"', message)
     if refused:
         name = next(group for group in refused.groups() if group)
-        return (f'The checkpoint "{path}" asks for "{name}", which is more than weights and training state, and was not '
-                f'loaded: such a file can run any code. If you trust it, set {UNSAFE_LOAD}=1 or pass --unsafe-load.')
+        return (f'The checkpoint "{path}" asks for "{name}", which is more than weights and training state, and was '
+                'not loaded: such a file can run any code. If you trust it, '
+                f'set {UNSAFE_LOAD}=1 or pass --unsafe-load.')
     if isinstance(error, RuntimeError) and 'out of memory' in message:
         return f'The checkpoint "{path}" does not fit into memory: {message}'
     return f'The file "{path}" is not a checkpoint: it is {_what_it_is(path)} ({_reason(error)}).'
@@ -172,7 +179,8 @@ def register_checkpoint_loaders() -> None:
     """Put the loaders of this module in place of MMEngine's for local paths, HTTP and torchvision."""
     CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
     CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), loader=load_from_http, force=True)
-    CheckpointLoader.register_scheme(prefixes=('modelzoo://', 'torchvision://'), loader=load_from_torchvision, force=True)
+    schemes = ('modelzoo://', 'torchvision://')
+    CheckpointLoader.register_scheme(prefixes=schemes, loader=load_from_torchvision, force=True)
 
 
 def get_state_dict(checkpoint: Mapping[str, Any]) -> Dict[str, Tensor]:

@@ -74,7 +74,8 @@ class TestLoadConfig:
     def test_missing_file_suggests_others(self, tmp_path: Path) -> None:
         (tmp_path / 'dcama').mkdir()
         (tmp_path / 'dcama' / 'swinb_coco20i_fold0.py').touch()
-        with pytest.raises(ConfigError, match='swinb_coco20_fold0.py" does not exist. Did you mean .*swinb_coco20i_fold0'):
+        message = 'swinb_coco20_fold0.py" does not exist. Did you mean .*swinb_coco20i_fold0'
+        with pytest.raises(ConfigError, match=message):
             load_config(tmp_path / 'dcama' / 'swinb_coco20_fold0.py')
 
     @pytest.mark.parametrize('text, message', [('a = (', 'SyntaxError'), ("_base_ = 'no.py'", 'no.py')])

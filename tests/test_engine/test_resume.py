@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from mmfss.utils.checkpoint import load_from_local
-
 from tests.test_engine.toy import DETERMINISTIC, record, run, toy_config
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +33,8 @@ def _assert_same_end(resumed, uninterrupted) -> None:
 @pytest.fixture(scope='module')
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work_dir = tmp_path_factory.mktemp('crashed')
-    result = subprocess.run([sys.executable, TOY, 'crash', str(work_dir)], env=ENVIRONMENT, capture_output=True, timeout=300)
+    command = [sys.executable, TOY, 'crash', str(work_dir)]
+    result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=300)
     assert result.returncode == 0, result.stderr.decode()[-3000:]
     return work_dir
 

@@ -1,6 +1,7 @@
 """A training run of a second: random numbers, a layer with dropout, every part as in a real config.
 
-As a script: ``python toy.py crash DIR`` runs and kills it; ``torchrun toy.py train_in_processes DIR`` does what it says.
+As a script: ``python toy.py crash DIR`` runs and kills it, ``torchrun toy.py train_in_processes DIR`` does what it
+says.
 """
 import argparse
 import os

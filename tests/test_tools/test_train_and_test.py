@@ -22,7 +22,8 @@ class ToyEpisodes(ToyDataset):
     def __init__(self, num_ways: int = 1, num_shots: int = 1, num_episodes: int = 5, seed: int = 0) -> None:
         super().__init__(size=num_episodes, noise=0)
         self.metainfo: Dict[str, Any] = dict(
-            num_ways=num_ways, num_shots=num_shots, seed=seed, dataset_name='toy', fold=0, lists='built from annotations')
+            num_ways=num_ways, num_shots=num_shots, seed=seed, dataset_name='toy', fold=0,
+            lists='built from annotations')
 
 
 @pytest.fixture

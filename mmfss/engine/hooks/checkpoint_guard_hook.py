@@ -13,8 +13,8 @@ from mmfss.utils.checkpoint import check_state_dict, get_state_dict
 class CheckpointGuardHook(Hook):
     """Raise an error if the checkpoint to be tested or resumed does not fit the model.
 
-    MMEngine's runner would log a warning and go on with fresh weights. The tools add this hook; a config that fine-tunes
-    from other weights (``load_from``) does without.
+    MMEngine's runner would log a warning and go on with fresh weights. The tools add this hook; a config that
+    fine-tunes from other weights (``load_from``) does without.
 
     Args:
         source (str): The file, for the error.

@@ -18,9 +18,9 @@ RANDOM_STATE = 'random_state'
 class ExactCheckpointHook(CheckpointHook):
     """MMEngine's checkpoint hook, made exact and safe against being killed.
 
-    * The random state of every process is part of the checkpoint and is restored before the first resumed iteration, so
-      that dropout and augmentation go on where they stopped. Validation leaves the random state as it found it: training
-      does not depend on whether or how often it runs.
+    * The random state of every process is part of the checkpoint and is restored before the first resumed iteration,
+      so that dropout and augmentation go on where they stopped. Validation leaves the random state as it found it:
+      training does not depend on whether or how often it runs.
     * A file is complete or absent: it is written under a temporary name, then renamed, and ``last_checkpoint`` is
       replaced after that. Older checkpoints are removed last. A run killed at any moment can be resumed.
 
