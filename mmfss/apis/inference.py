@@ -1,4 +1,5 @@
 """Building a model for use."""
+import copy
 import warnings
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -8,8 +9,8 @@ from mmengine.config import Config
 
 from mmfss.engine.config_options import check_options, load_config
 from mmfss.models import FewShotSegmentor
-from mmfss.registry import MODELS, register_all_modules
-from mmfss.utils.checkpoint import load_model_checkpoint
+
+from .model_zoo import build_model, get_config_path
 
 
 def init_model(config: Union[str, Path, Config],
@@ -19,7 +20,7 @@ def init_model(config: Union[str, Path, Config],
     """Build a model from its config and load its weights.
 
     Args:
-        config (str | Path | Config): A config file or a config.
+        config (str | Path | Config): A config file (``.py``), a name of :func:`list_models`, or a config.
         checkpoint (str | Path, optional): File or address of the trained weights. It must be one of this model, weight by
             weight. Without it the model is untrained: the weights that the config declares (``init_cfg``) are loaded, the
             rest is random, and a warning says so.
@@ -30,24 +31,19 @@ def init_model(config: Union[str, Path, Config],
         FewShotSegmentor: The model in eval mode, with the config in its attribute ``cfg``.
 
     Raises:
+        KeyError: If there is no model of that name.
         ConfigError: If the config or a changed key is wrong.
         FileNotFoundError: If there is no such checkpoint.
         CheckpointError: If it is not a checkpoint, or one of another model.
     """
     if isinstance(config, Config):
-        cfg = config.copy()
+        cfg = copy.deepcopy(config)
         check_options(cfg, cfg_options or {})
         cfg.merge_from_dict(cfg_options or {})
     else:
-        cfg = load_config(config, cfg_options)
-    register_all_modules(init_default_scope=True)
-    model = MODELS.build(cfg.model)
+        cfg = load_config(config if Path(config).suffix == '.py' else get_config_path(str(config)), cfg_options)
     if checkpoint is None:
         warnings.warn('init_model was given no checkpoint: the model is untrained.')
-        model.init_weights()
-    else:
-        load_model_checkpoint(model, checkpoint)
+    model = build_model(cfg, checkpoint, device or ('cuda' if torch.cuda.is_available() else 'cpu'), init_weights=True)
     model.cfg = cfg
-    model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    model.eval()
     return model
