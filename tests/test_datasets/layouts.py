@@ -1,4 +1,5 @@
 """Tiny data sets in the folder layouts of the benchmarks."""
+
 import json
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
@@ -15,7 +16,8 @@ PIPELINE = [
             dict(type='LoadEpisodeImage'),
             dict(type='LoadClassMask'),
             dict(type='ResizeEpisodeImage', scale=(40, 32)),
-        ]),
+        ],
+    ),
     dict(type='PackEpisodeInputs'),
 ]
 SIZE = (24, 30)
@@ -52,7 +54,9 @@ def write_voc(root: Path, images_per_class: int = 4) -> Path:
     for class_id in range(20):
         for number in range(images_per_class):
             stem = f'2007_{class_id:03d}{number:03d}'
-            mask = boxes_mask([(255, 1, 1, 13, 13), (class_id + 1, 2, 2, 12, 12), ((class_id + 1) % 20 + 1, 15, 15, 20, 25)])
+            mask = boxes_mask(
+                [(255, 1, 1, 13, 13), (class_id + 1, 2, 2, 12, 12), ((class_id + 1) % 20 + 1, 15, 15, 20, 25)]
+            )
             save_image(root / 'JPEGImages' / f'{stem}.jpg', 100 * class_id + number)
             save_mask(root / 'SegmentationClassAug' / f'{stem}.png', mask, palette=True)
             stems.append(stem)
@@ -69,8 +73,13 @@ def write_pascal_splits(root: Path, images_per_class: int = 4) -> Path:
         for fold in range(4):
             path = root / part / f'fold{fold}.txt'
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(''.join(f'2007_{class_id:03d}{number:03d}__{class_id + 1:02d}\n'
-                                    for class_id in range(5 * fold, 5 * fold + 5) for number in range(images_per_class)))
+            path.write_text(
+                ''.join(
+                    f'2007_{class_id:03d}{number:03d}__{class_id + 1:02d}\n'
+                    for class_id in range(5 * fold, 5 * fold + 5)
+                    for number in range(images_per_class)
+                )
+            )
     return root
 
 
@@ -89,10 +98,19 @@ def write_coco(root: Path, images_per_class: int = 3) -> Path:
             class_id, file = number % 80, f'COCO_{part}_{number:012d}.jpg'
             save_image(root / part / file, number)
             images.append(dict(id=number, file_name=file, height=SIZE[0], width=SIZE[1]))
-            annotations.append(dict(id=number, image_id=number, category_id=10 + 3 * class_id, iscrowd=0, area=120,
-                                    segmentation=[[3, 4, 15, 4, 15, 14, 3, 14]]))
-            save_mask(root / 'annotations' / part / file.replace('.jpg', '.png'),
-                      boxes_mask([(class_id + 1, 4, 3, 14, 15)]))
+            annotations.append(
+                dict(
+                    id=number,
+                    image_id=number,
+                    category_id=10 + 3 * class_id,
+                    iscrowd=0,
+                    area=120,
+                    segmentation=[[3, 4, 15, 4, 15, 14, 3, 14]],
+                )
+            )
+            save_mask(
+                root / 'annotations' / part / file.replace('.jpg', '.png'), boxes_mask([(class_id + 1, 4, 3, 14, 15)])
+            )
         (root / 'annotations' / f'instances_{part}.json').write_text(json.dumps(coco_content(images, annotations)))
     return root
 
@@ -102,5 +120,8 @@ def write_fss(root: Path, categories: Sequence[str] = ('ant', 'bee', 'cat', 'dog
     for place, category in enumerate(categories):
         for number in range(1, 11):
             save_image(root / category / f'{number}.jpg', 20 * place + number)
-            save_mask(root / category / f'{number}.png', boxes_mask([(200, 2, 2, 12, 12), (127, 0, 0, 1, 1), (128, 20, 20, 21, 21)]))
+            save_mask(
+                root / category / f'{number}.png',
+                boxes_mask([(200, 2, 2, 12, 12), (127, 0, 0, 1, 1), (128, 20, 20, 21, 21)]),
+            )
     return root

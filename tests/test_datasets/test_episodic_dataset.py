@@ -14,8 +14,12 @@ from mmfss.registry import DATASETS
 from tests.test_datasets.layouts import PIPELINE, write_coco, write_fss, write_pascal_splits, write_voc
 
 RANDOM_PIPELINE = [
-    dict(type='ForEachImage', transforms=[*PIPELINE[0]['transforms'], dict(type='RandomFlip', prob=0.5),
-                                          dict(type='PhotoMetricDistortion')]), PIPELINE[1]]
+    dict(
+        type='ForEachImage',
+        transforms=[*PIPELINE[0]['transforms'], dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion')],
+    ),
+    PIPELINE[1],
+]
 
 
 @pytest.fixture(scope='module')
@@ -39,20 +43,32 @@ def coco_root(tmp_path_factory):
 
 
 def build(root, pipeline=RANDOM_PIPELINE, **kwargs):
-    args = dict(index=dict(type='FSS1000Index', data_root=root), pipeline=pipeline, fold=1, num_ways=2, num_shots=2,
-                num_episodes=12, seed=5)
+    args = dict(
+        index=dict(type='FSS1000Index', data_root=root),
+        pipeline=pipeline,
+        fold=1,
+        num_ways=2,
+        num_shots=2,
+        num_episodes=12,
+        seed=5,
+    )
     return EpisodicDataset(**{**args, **kwargs})
 
 
 def fingerprint(item):
     sample = item['data_samples']
-    return (item['inputs']['query'].numpy().tobytes(), item['inputs']['support'].numpy().tobytes(),
-            sample.gt_sem_seg.data.numpy().tobytes(), sample.support_sem_seg.numpy().tobytes(), sample.episode_index,
-            sample.query_name, str(sample.support_names))
+    return (
+        item['inputs']['query'].numpy().tobytes(),
+        item['inputs']['support'].numpy().tobytes(),
+        sample.gt_sem_seg.data.numpy().tobytes(),
+        sample.support_sem_seg.numpy().tobytes(),
+        sample.episode_index,
+        sample.query_name,
+        str(sample.support_names),
+    )
 
 
 class TestDeterminism:
-
     def test_order_of_access_and_random_state_change_nothing(self, fss_root):
         dataset = build(fss_root)
         expected = [fingerprint(item) for item in dataset]
@@ -80,16 +96,23 @@ class TestDeterminism:
     @pytest.mark.parametrize('num_workers, context', [(1, 'spawn'), (3, 'fork')])
     def test_workers_change_nothing(self, fss_root, num_workers, context):
         dataset = build(fss_root)
-        loader = DataLoader(dataset, batch_size=1, num_workers=num_workers, collate_fn=_first,
-                            multiprocessing_context=context)
+        loader = DataLoader(
+            dataset, batch_size=1, num_workers=num_workers, collate_fn=_first, multiprocessing_context=context
+        )
         assert [fingerprint(item) for item in loader] == [fingerprint(item) for item in dataset]
 
     def test_training_stream_goes_on_after_the_epoch(self, fss_root):
-        dataset = dict(type='EpisodicDataset', index=dict(type='FSS1000Index', data_root=fss_root), pipeline=PIPELINE,
-                       split='train', sampler=dict(type='UniformEpisodeSampler'))
+        dataset = dict(
+            type='EpisodicDataset',
+            index=dict(type='FSS1000Index', data_root=fss_root),
+            pipeline=PIPELINE,
+            split='train',
+            sampler=dict(type='UniformEpisodeSampler'),
+        )
         with DefaultScope.overwrite_default_scope('mmfss'):
             loader = Runner.build_dataloader(
-                dict(dataset=dataset, batch_size=40, num_workers=0, sampler=dict(type='EpisodeStream')), seed=0)
+                dict(dataset=dataset, batch_size=40, num_workers=0, sampler=dict(type='EpisodeStream')), seed=0
+            )
         assert len(loader.dataset) == 90 and len(loader) == 3
         batches = iter(loader)
         indices = [sample.episode_index for _ in range(3) for sample in next(batches)['data_samples']]
@@ -144,20 +167,25 @@ def test_ways_and_shots_below_one(fss_root, key):
 
 
 class TestPascal5i:
-
     def build(self, root, splits, **kwargs):
-        return DATASETS.build(dict(dict(type='Pascal5iDataset', data_root=root, split_dir=splits, pipeline=PIPELINE), **kwargs))
+        return DATASETS.build(
+            dict(dict(type='Pascal5iDataset', data_root=root, split_dir=splits, pipeline=PIPELINE), **kwargs)
+        )
 
     def test_lists(self, voc_root, voc_splits):
         test = self.build(voc_root, voc_splits, fold=2)
         assert test.class_ids == tuple(range(10, 15)) and len(test.lists) == 20
         train = self.build(voc_root, voc_splits, fold=2, split='train')
-        assert train.lists.class_ids.tolist() == [class_id for class_id in range(20) if class_id // 5 != 2 for _ in range(4)]
+        assert train.lists.class_ids.tolist() == [
+            class_id for class_id in range(20) if class_id // 5 != 2 for _ in range(4)
+        ]
         assert not train.lists.official and train.metainfo['lists'].startswith('unrecognised lists ')
         assert test.metainfo['dataset_name'] == 'PASCAL-5i'
 
     def test_other_classes_are_background_and_255_is_ignored(self, voc_root, voc_splits):
-        item = self.build(voc_root, voc_splits, fold=0, sampler=dict(type='PublishedProtocolSampler', benchmark='pascal'))[0]
+        item = self.build(
+            voc_root, voc_splits, fold=0, sampler=dict(type='PublishedProtocolSampler', benchmark='pascal')
+        )[0]
         sample = item['data_samples']
         assert sample.query_name == '2007_000000' and sample.class_names == ['aeroplane']
         assert set(sample.gt_sem_seg.data.unique().tolist()) == {0, 1, 255}
@@ -171,6 +199,7 @@ class TestPascal5i:
 
     def test_official_lists_are_recognised_by_checksum(self, voc_root, voc_splits, monkeypatch):
         from mmfss.datasets import split_lists
+
         for fold in (0, 1, 3):
             digest = split_lists.text_digest(f'{voc_splits}/trn/fold{fold}.txt')
             monkeypatch.setitem(split_lists.OFFICIAL_LISTS, ('pascal', f'trn/fold{fold}'), digest)
@@ -180,7 +209,9 @@ class TestPascal5i:
 
     def test_built_lists(self, voc_root, tmp_path, caplog):
         train = self.build(voc_root, str(tmp_path / 'none'), fold=1, split='train', min_pixels=60)
-        assert train.lists.class_ids.tolist() == [class_id for class_id in range(20) if class_id // 5 != 1 for _ in range(2)]
+        assert train.lists.class_ids.tolist() == [
+            class_id for class_id in range(20) if class_id // 5 != 1 for _ in range(2)
+        ]
         assert train.metainfo['lists'].startswith('built from annotations') and not train.metainfo['lists_official']
         assert self.build(voc_root, None, fold=1, min_pixels=60).lists.names.tolist()[0] == '2007_005001'
 
@@ -197,7 +228,9 @@ class TestPascal5i:
     def test_image_without_mask(self, tmp_path, voc_splits):
         root = write_voc(tmp_path)
         (root / 'SegmentationClassAug' / '2007_001002.png').unlink()
-        with pytest.raises(FileNotFoundError, match=r'names 1 mask\(s\) .* first ".*SegmentationClassAug/2007_001002.png"'):
+        with pytest.raises(
+            FileNotFoundError, match=r'names 1 mask\(s\) .* first ".*SegmentationClassAug/2007_001002.png"'
+        ):
             self.build(str(root), voc_splits)
 
     def test_missing_root(self, voc_splits, tmp_path):
@@ -220,12 +253,22 @@ class TestPascal5i:
 
 
 class TestCOCO20i:
-
     @pytest.mark.parametrize('masks', ['json', 'png'])
     @pytest.mark.parametrize('split, part', [('train', 'train2014'), ('test', 'val2014')])
     def test_both_mask_formats(self, coco_root, masks, split, part):
-        dataset = DATASETS.build(dict(type='COCO20iDataset', data_root=coco_root, split_dir=None, fold=3, split=split,
-                                      masks=masks, pipeline=PIPELINE, min_pixels=100, num_episodes=4))
+        dataset = DATASETS.build(
+            dict(
+                type='COCO20iDataset',
+                data_root=coco_root,
+                split_dir=None,
+                fold=3,
+                split=split,
+                masks=masks,
+                pipeline=PIPELINE,
+                min_pixels=100,
+                num_episodes=4,
+            )
+        )
         assert (dataset.class_ids == tuple(range(3, 80, 4))) == (split == 'test')
         assert all(name.startswith(f'{part}/COCO_{part}_') for name in dataset.lists.names)
         sample = dataset[0]['data_samples']
@@ -233,14 +276,19 @@ class TestCOCO20i:
 
     def test_lists_of_a_fold(self, coco_root, tmp_path):
         from mmfss.datasets.split_lists import write_coco_list
-        names = {class_id: [f'val2014/COCO_val2014_{class_id + 80 * number:012d}.jpg' for number in (2, 0, 1)]
-                 for class_id in range(80)}
+
+        names = {
+            class_id: [f'val2014/COCO_val2014_{class_id + 80 * number:012d}.jpg' for number in (2, 0, 1)]
+            for class_id in range(80)
+        }
         write_coco_list(names, tmp_path / 'val.json')
         args = dict(type='COCO20iDataset', data_root=coco_root, split_dir=str(tmp_path), fold=1, pipeline=PIPELINE)
         dataset = DATASETS.build(args)
         assert dataset.lists.images_of(5) == names[5] and len(dataset.lists) == 60 and not dataset.lists.images_of(4)
-        write_coco_list({class_id: names[class_id] if class_id % 4 == 1 else [] for class_id in range(80)},
-                        tmp_path / 'val' / 'fold1.pkl')
+        write_coco_list(
+            {class_id: names[class_id] if class_id % 4 == 1 else [] for class_id in range(80)},
+            tmp_path / 'val' / 'fold1.pkl',
+        )
         assert list(DATASETS.build(args).sampler) == list(dataset.sampler)
         write_coco_list({1: ['val2014/none.jpg']}, tmp_path / 'val' / 'fold1.pkl')
         with pytest.raises(FileNotFoundError, match='fold1.pkl" names 1 image.* first "val2014/none.jpg"'):
@@ -255,19 +303,23 @@ class TestCOCO20i:
 
 
 class TestFSS1000:
-
     def test_lists_and_offsets(self, tmp_path):
         root = write_fss(tmp_path / 'data')
         splits = tmp_path / 'splits'
         splits.mkdir()
         for part, names in (('trn', 'dog\r\nant\r\n'), ('val', 'cat\n'), ('test', 'bee\nEel\n')):
             (splits / f'{part}.txt').write_bytes(names.encode())
-        args = dict(type='FSS1000Dataset', data_root=str(root), split_dir=str(splits), pipeline=PIPELINE,
-                    sampler=dict(type='PublishedProtocolSampler', benchmark='fss'))
+        args = dict(
+            type='FSS1000Dataset',
+            data_root=str(root),
+            split_dir=str(splits),
+            pipeline=PIPELINE,
+            sampler=dict(type='PublishedProtocolSampler', benchmark='fss'),
+        )
         test = DATASETS.build(args)
         assert test.index.classes == ('ant', 'dog', 'cat', 'Eel', 'bee') and test.class_ids == (3, 4)
-        assert len(test) == 20 and test.episode(1).query == 'Eel/10.jpg' and test.episode(1).class_ids == (3, )
-        assert DATASETS.build(dict(args, split='val')).class_ids == (2, )
+        assert len(test) == 20 and test.episode(1).query == 'Eel/10.jpg' and test.episode(1).class_ids == (3,)
+        assert DATASETS.build(dict(args, split='val')).class_ids == (2,)
         (splits / 'test.txt').write_text('bee\ncow\n')
         with pytest.raises(FileNotFoundError, match=r'test.txt" names 1 categories .* first ".*cow"'):
             DATASETS.build(args)
@@ -275,19 +327,25 @@ class TestFSS1000:
             DATASETS.build(dict(args, fold=1))
 
     def test_without_lists(self, fss_root):
-        ids = [DATASETS.build(dict(type='FSS1000Dataset', data_root=fss_root, split_dir=None, split=split,
-                                   pipeline=PIPELINE)).class_ids for split in ('train', 'val', 'test')]
+        ids = [
+            DATASETS.build(
+                dict(type='FSS1000Dataset', data_root=fss_root, split_dir=None, split=split, pipeline=PIPELINE)
+            ).class_ids
+            for split in ('train', 'val', 'test')
+        ]
         assert ids == [tuple(range(6)), (6, 7, 8), (9, 10, 11)]
 
     def test_missing_root(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='nowhere" does not exist'):
-            DATASETS.build(dict(type='FSS1000Dataset', data_root=str(tmp_path / 'nowhere'), split_dir=None, pipeline=[]))
+            DATASETS.build(
+                dict(type='FSS1000Dataset', data_root=str(tmp_path / 'nowhere'), split_dir=None, pipeline=[])
+            )
 
 
 class TestImageFolder:
-
     def write(self, root, images=4):
         from tests.tiny_data import write_class_folders
+
         return write_class_folders(root, num_images=images)
 
     def test_folds(self, tmp_path):
@@ -297,7 +355,9 @@ class TestImageFolder:
         assert dataset[0]['inputs']['support'].shape == (1, 3, 3, 32, 40)
 
     def test_too_few_images(self, tmp_path):
-        with pytest.raises(ValueError, match=r'Class "ant" \(id 0\) has 3 image\(s\).* 3-shot episodes need at least 4'):
+        with pytest.raises(
+            ValueError, match=r'Class "ant" \(id 0\) has 3 image\(s\).* 3-shot episodes need at least 4'
+        ):
             ImageFolderDataset(str(self.write(tmp_path, images=3)), PIPELINE, num_folds=2, num_shots=3)
 
     def test_image_without_mask(self, tmp_path):

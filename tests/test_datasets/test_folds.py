@@ -19,7 +19,7 @@ def test_pascal_and_coco_folds():
 def test_uneven_and_single_folds():
     assert make_folds(7, 3) == [(0, 1, 2), (3, 4), (5, 6)]
     assert make_folds(7, 3, 'modulo') == [(0, 3, 6), (1, 4), (2, 5)]
-    assert fold_classes([(1, 0), (2, )], None, 'train') == (0, 1, 2)
+    assert fold_classes([(1, 0), (2,)], None, 'train') == (0, 1, 2)
     with pytest.raises(ValueError, match='single fold'):
         fold_classes([(0, 1)], 0, 'train')
 

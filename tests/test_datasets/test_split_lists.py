@@ -61,12 +61,11 @@ def test_coco_ids_with_a_name_format(tmp_path):
 
 
 class Malicious:
-
     def __init__(self, trace):
         self.trace = trace
 
     def __reduce__(self):
-        return os.mkdir, (self.trace, )
+        return os.mkdir, (self.trace,)
 
 
 @pytest.mark.parametrize('protocol', [0, 2, 5])
@@ -86,8 +85,10 @@ def test_pickle_of_another_form(tmp_path, content):
         read_coco_list(str(path))
 
 
-@pytest.mark.parametrize('name, content', [('a.pkl', b'\x80'), ('a.json', b'[1]'), ('a.json', b'{"classes": {"x": []}}'),
-                                           ('a.json.gz', b'no gzip')])
+@pytest.mark.parametrize(
+    'name, content',
+    [('a.pkl', b'\x80'), ('a.json', b'[1]'), ('a.json', b'{"classes": {"x": []}}'), ('a.json.gz', b'no gzip')],
+)
 def test_damaged_lists(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=name):

@@ -12,11 +12,19 @@ from mmfss.datasets import (
     ImageFolderIndex,
     PascalVOCIndex,
 )
-from tests.test_datasets.layouts import SIZE, boxes_mask, coco_content, save_image, save_mask, write_coco, write_fss, write_voc
+from tests.test_datasets.layouts import (
+    SIZE,
+    boxes_mask,
+    coco_content,
+    save_image,
+    save_mask,
+    write_coco,
+    write_fss,
+    write_voc,
+)
 
 
 class TestPascalVOC:
-
     def test_masks_are_palette_indices(self, tmp_path):
         index = PascalVOCIndex(str(write_voc(tmp_path, 1)))
         mask = index.load_class_mask('2007_004000', 4)
@@ -29,7 +37,7 @@ class TestPascalVOC:
         index = PascalVOCIndex(str(write_voc(tmp_path, 2)), image_set='ImageSets/Segmentation/val.txt')
         lists = index.build_lists((3, 4), min_pixels=60)
         assert lists.images_of(3) == ['2007_003001'] and lists.images_of(4) == ['2007_004001'] and len(lists) == 2
-        assert index.build_lists((4, ), min_pixels=50).images_of(4) == ['2007_003001', '2007_004001']
+        assert index.build_lists((4,), min_pixels=50).images_of(4) == ['2007_003001', '2007_004001']
 
     def test_unknown_mask_value(self, tmp_path):
         index = PascalVOCIndex(str(write_voc(tmp_path, 1)))
@@ -44,7 +52,6 @@ class TestPascalVOC:
 
 
 class TestCoco:
-
     def test_classes_are_sorted_by_category_id(self, tmp_path):
         index = CocoInstanceIndex(str(write_coco(tmp_path, 1)))
         assert index.classes == COCO_CLASSES
@@ -77,7 +84,9 @@ class TestCoco:
         assert (label_map == 2).sum() == 9 and (label_map == 1).sum() == 100 - 9 + 4
         assert index.class_pixels('img/a.jpg') == {0: 104, 1: 9}
 
-    @pytest.mark.parametrize('crowd, foreground, ignored', [('foreground', 125, 0), ('ignore', 100, 25), ('background', 100, 0)])
+    @pytest.mark.parametrize(
+        'crowd, foreground, ignored', [('foreground', 125, 0), ('ignore', 100, 25), ('background', 100, 0)]
+    )
     def test_crowds(self, tmp_path, crowd, foreground, ignored):
         counts = [0, 5] + [SIZE[0] - 5, 5] * 4 + [SIZE[1] * SIZE[0] - 5 - 4 * SIZE[0]]  # column-major box 5 x 5 at 0, 0
         region = dict(id=2, image_id=7, category_id=10, iscrowd=1, segmentation=dict(size=list(SIZE), counts=counts))
@@ -106,7 +115,6 @@ class TestCoco:
 
 
 class TestFolders:
-
     def test_fss_threshold_and_orders(self, tmp_path):
         index = FSS1000Index(str(write_fss(tmp_path)))
         assert index.classes == ('Eel', 'ant', 'bee', 'cat', 'dog')  # code points

@@ -31,8 +31,9 @@ def fold_lists(benchmark, fold):
         if benchmark == 'fss':
             categories = stored['fss_categories'].tobytes().decode().split('\n')
             files = sorted(f'{number}.jpg' for number in range(1, 11))
-            return ClassLists.from_dict({760 + place: [f'{name}/{file}' for file in files]
-                                         for place, name in enumerate(categories)})
+            return ClassLists.from_dict(
+                {760 + place: [f'{name}/{file}' for file in files] for place, name in enumerate(categories)}
+            )
         part = {key: stored[f'{benchmark}{fold}_{key}'] for key in ('run_classes', 'run_lengths', 'steps', 'images')}
     class_ids = np.repeat(part['run_classes'], part['run_lengths'])
     names = [f'not-drawn-{place}' for place in range(len(class_ids))]
@@ -54,14 +55,21 @@ def test_official_episodes(benchmark, fold, shots):
     assert repeated == golden['repeat_support']
 
 
-@pytest.mark.skipif('MMFSS_SPLITS' not in os.environ, reason='set MMFSS_SPLITS to the folder of the published split lists')
+@pytest.mark.skipif(
+    'MMFSS_SPLITS' not in os.environ, reason='set MMFSS_SPLITS to the folder of the published split lists'
+)
 @pytest.mark.parametrize('benchmark, fold, shots', CASES)
 def test_official_episodes_from_the_published_lists(benchmark, fold, shots, tmp_path):
     """The data sets themselves on the whole lists; images are not needed."""
     splits = os.environ['MMFSS_SPLITS']
     args = dict(
-        data_root=str(tmp_path), pipeline=[], num_shots=int(shots[-1]), split_dir=f'{splits}/{benchmark}', check_files=False,
-        sampler=dict(type='PublishedProtocolSampler', benchmark=benchmark))
+        data_root=str(tmp_path),
+        pipeline=[],
+        num_shots=int(shots[-1]),
+        split_dir=f'{splits}/{benchmark}',
+        check_files=False,
+        sampler=dict(type='PublishedProtocolSampler', benchmark=benchmark),
+    )
     if benchmark == 'fss':
         for name in (Path(splits) / 'fss' / 'test.txt').read_text().split():
             (tmp_path / name).mkdir()
@@ -81,7 +89,9 @@ def test_official_episodes_from_the_published_lists(benchmark, fold, shots, tmp_
     assert digest == GOLDEN[f'{benchmark}/{fold}/{shots}']['sha256']
 
 
-LISTS = ClassLists.from_dict({class_id: [f'c{class_id}/{number}.jpg' for number in range(1, 11)] for class_id in range(5)})
+LISTS = ClassLists.from_dict(
+    {class_id: [f'c{class_id}/{number}.jpg' for number in range(1, 11)] for class_id in range(5)}
+)
 
 
 @pytest.mark.parametrize('benchmark', ['pascal', 'coco', 'fss'])
@@ -109,14 +119,19 @@ def test_order_of_access_and_pickling_change_nothing():
 
 
 def test_fewer_episodes_are_a_prefix():
-    long, short = (PublishedProtocolSampler(LISTS, range(5), benchmark='coco', num_episodes=number) for number in (30, 10))
+    long, short = (
+        PublishedProtocolSampler(LISTS, range(5), benchmark='coco', num_episodes=number) for number in (30, 10)
+    )
     assert list(long)[:10] == list(short)
 
 
 def test_supports_may_repeat_but_two_images_are_needed():
     lists = ClassLists.from_dict({0: ['a', 'b'], 1: ['c']})
-    assert all(set(episode.supports[0]) == {'b'} for episode in PublishedProtocolSampler(
-        lists, [0], num_shots=5, num_episodes=2) if episode.query == 'a')
+    assert all(
+        set(episode.supports[0]) == {'b'}
+        for episode in PublishedProtocolSampler(lists, [0], num_shots=5, num_episodes=2)
+        if episode.query == 'a'
+    )
     with pytest.raises(ValueError, match=r'Class with id 1 has 1 image\(s\)'):
         PublishedProtocolSampler(lists, [0, 1])
     with pytest.raises(ValueError, match='benchmark must be'):

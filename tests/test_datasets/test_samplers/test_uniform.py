@@ -6,7 +6,9 @@ import pytest
 
 from mmfss.datasets import ClassLists, EpisodeStream, UniformEpisodeSampler
 
-LISTS = ClassLists.from_dict({class_id: [f'c{class_id}_{number}' for number in range(8 + class_id)] for class_id in range(6)})
+LISTS = ClassLists.from_dict(
+    {class_id: [f'c{class_id}_{number}' for number in range(8 + class_id)] for class_id in range(6)}
+)
 DEFAULT_ARGS = dict(lists=LISTS, class_ids=range(6), num_episodes=50, seed=3)
 
 
@@ -70,11 +72,14 @@ def test_shared_images_are_supports_once_where_possible():
 
 def test_small_class():
     lists = ClassLists.from_dict({0: ['a', 'b', 'c'], 1: ['a', 'b'], 2: []}, source='my list')
-    with pytest.raises(ValueError, match=r'Class "bee" \(id 1\) has 2 image\(s\) \(and 1 more classes\) in the list "my list"'
-                       '.* 2-shot episodes need at least 3'):
+    with pytest.raises(
+        ValueError,
+        match=r'Class "bee" \(id 1\) has 2 image\(s\) \(and 1 more classes\) in the list "my list"'
+        '.* 2-shot episodes need at least 3',
+    ):
         UniformEpisodeSampler(lists, range(3), ('ant', 'bee', 'cat'), num_shots=2)
     sampler = UniformEpisodeSampler(lists, range(3), num_shots=2, small_classes='skip', num_episodes=20)
-    assert {episode.class_ids for episode in sampler} == {(0, )}
+    assert {episode.class_ids for episode in sampler} == {(0,)}
     with pytest.raises(ValueError, match=r'num_ways=2, but only 1 class\(es\)'):
         UniformEpisodeSampler(lists, range(3), num_ways=2, num_shots=2, small_classes='skip')
 

@@ -12,21 +12,34 @@ from mmfss.registry import TRANSFORMS
 from tests.test_datasets.layouts import boxes_mask, save_mask, write_fss
 
 
-def image_results(tmp_path, name='ant/1.jpg', role='query', class_ids=(0, )):
+def image_results(tmp_path, name='ant/1.jpg', role='query', class_ids=(0,)):
     index = FSS1000Index(str(write_fss(tmp_path, ['ant', 'bee'])))
-    return dict(name=name, img_path=index.image_path(name), role=role, mask_class_ids=class_ids, class_index=index,
-                seg_fields=[])
+    return dict(
+        name=name,
+        img_path=index.image_path(name),
+        role=role,
+        mask_class_ids=class_ids,
+        class_index=index,
+        seg_fields=[],
+    )
 
 
 def episode_results(tmp_path, **kwargs):
     query = image_results(tmp_path, **kwargs)
-    support = [dict(query, name=f'ant/{number}.jpg', img_path=query['img_path'].replace('1.jpg', f'{number}.jpg'),
-                    role='support', seg_fields=[]) for number in (2, 3)]
+    support = [
+        dict(
+            query,
+            name=f'ant/{number}.jpg',
+            img_path=query['img_path'].replace('1.jpg', f'{number}.jpg'),
+            role='support',
+            seg_fields=[],
+        )
+        for number in (2, 3)
+    ]
     return dict(episode_index=4, class_ids=[0], class_names=['ant'], query=query, support=[support])
 
 
 class TestResize:
-
     @pytest.mark.parametrize('size', [(224, 224), (375, 500), (427, 640), (31, 977)])
     def test_image_equals_pillow_and_mask_equals_torch(self, size):
         rng = np.random.RandomState(0)
@@ -45,7 +58,9 @@ class TestResize:
         assert 0.005 < (opencv != resize_nearest(labels, (384, 384))).mean() < 0.03
 
     def test_scale_is_width_height_and_ratio_can_be_kept(self):
-        results = dict(img=np.zeros((20, 40, 3), np.uint8), gt_seg_map=np.ones((20, 40), np.uint8), seg_fields=['gt_seg_map'])
+        results = dict(
+            img=np.zeros((20, 40, 3), np.uint8), gt_seg_map=np.ones((20, 40), np.uint8), seg_fields=['gt_seg_map']
+        )
         wide = ResizeEpisodeImage(scale=(60, 30))(dict(results))
         assert wide['img'].shape == (30, 60, 3) and wide['gt_seg_map'].shape == (30, 60)
         kept = ResizeEpisodeImage(scale=(60, 60), keep_ratio=True)(dict(results))
@@ -53,7 +68,6 @@ class TestResize:
 
 
 class TestLoadClassMask:
-
     def test_original_is_kept_for_the_query_only(self, tmp_path):
         results = image_results(tmp_path)
         support = LoadClassMask(keep_original=True)(dict(results, role='support', seg_fields=[]))
@@ -86,7 +100,6 @@ def run(results, *steps, **pack):
 
 
 class TestEpisode:
-
     def test_packed_episode(self, tmp_path):
         packed = run(episode_results(tmp_path), dict(type='ResizeEpisodeImage', scale=(40, 32)))
         inputs, sample = packed['inputs'], packed['data_samples']
@@ -105,11 +118,20 @@ class TestEpisode:
 
     def test_mmseg_augmentations(self, tmp_path):
         np.random.seed(0)
-        resize = dict(type='RandomResize', scale=(60, 48), ratio_range=(1.0, 1.5), resize_type='ResizeEpisodeImage',
-                      keep_ratio=True)
-        steps = [dict(type='RandomFlip', prob=1.0), dict(type='PhotoMetricDistortion'), resize,
-                 dict(type='RandomCrop', crop_size=(20, 22)),
-                 dict(type='RandomRotate', prob=0.5, degree=10, seg_pad_val=255)]
+        resize = dict(
+            type='RandomResize',
+            scale=(60, 48),
+            ratio_range=(1.0, 1.5),
+            resize_type='ResizeEpisodeImage',
+            keep_ratio=True,
+        )
+        steps = [
+            dict(type='RandomFlip', prob=1.0),
+            dict(type='PhotoMetricDistortion'),
+            resize,
+            dict(type='RandomCrop', crop_size=(20, 22)),
+            dict(type='RandomRotate', prob=0.5, degree=10, seg_pad_val=255),
+        ]
         with DefaultScope.overwrite_default_scope('mmfss'):  # as in a Runner; RandomResize builds its resize by name
             packed = run(episode_results(tmp_path), *steps)
         assert packed['inputs']['support'].shape == (1, 2, 3, 20, 22)
@@ -119,7 +141,9 @@ class TestEpisode:
     def test_flip_moves_image_and_mask_alike(self, tmp_path):
         plain, flipped = (run(episode_results(tmp_path), *steps) for steps in ([], [dict(type='RandomFlip', prob=1.0)]))
         torch.testing.assert_close(flipped['inputs']['query'], plain['inputs']['query'].flip(-1))
-        torch.testing.assert_close(flipped['data_samples'].gt_sem_seg.data, plain['data_samples'].gt_sem_seg.data.flip(-1))
+        torch.testing.assert_close(
+            flipped['data_samples'].gt_sem_seg.data, plain['data_samples'].gt_sem_seg.data.flip(-1)
+        )
 
     def test_images_draw_anew(self, tmp_path):
         np.random.seed(0)
@@ -152,6 +176,7 @@ class TestEpisode:
 
     def test_transform_that_drops_an_image(self, tmp_path):
         from mmfss.datasets import ForEachImage
+
         with pytest.raises(ValueError, match='dropped the image .*ant/1.jpg'):
             ForEachImage([lambda results: None])(episode_results(tmp_path))
 

@@ -1,0 +1,134 @@
+"""The list converters, the mask converter and the episode browser, run as a user runs them."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmfss.datasets import CocoInstanceIndex, CocoMaskIndex
+from mmfss.registry import DATASETS
+from tests.test_datasets.layouts import PIPELINE, write_coco, write_fss, write_voc
+from tests.tiny_data import write_class_folders
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_tool(monkeypatch):
+
+    def run(tool, *arguments):
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+
+    return run
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_pascal_lists_are_those_built_in_memory(run_tool, tmp_path, split):
+    root = write_voc(tmp_path / 'voc', 6)
+    run_tool('dataset_converters/pascal5i_lists.py', root, tmp_path / 'lists', '--min-pixels', 60)
+    args = dict(
+        type='Pascal5iDataset',
+        data_root=str(root),
+        split=split,
+        fold=1,
+        pipeline=PIPELINE,
+        min_pixels=60,
+        sampler=dict(type='UniformEpisodeSampler', order='list'),
+    )
+    written = DATASETS.build(dict(args, split_dir=str(tmp_path / 'lists')))
+    built = DATASETS.build(dict(args, split_dir=None))
+    assert list(written.sampler) == list(built.sampler) and len(built.lists) == (45 if split == 'train' else 15)
+    assert not written.metainfo['lists_official']
+
+
+@pytest.mark.parametrize('form', ['json', 'pkl'])
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_coco_lists_are_those_built_in_memory(run_tool, tmp_path, form, split):
+    root = write_coco(tmp_path / 'coco', 2)
+    run_tool('dataset_converters/coco20i_lists.py', root, tmp_path / 'lists', '--format', form, '--min-pixels', 100)
+    args = dict(
+        type='COCO20iDataset',
+        data_root=str(root),
+        split=split,
+        fold=1,
+        pipeline=PIPELINE,
+        min_pixels=100,
+        sampler=dict(type='UniformEpisodeSampler', order='list'),
+    )
+    written = DATASETS.build(dict(args, split_dir=str(tmp_path / 'lists')))
+    built = DATASETS.build(dict(args, split_dir=None))
+    assert list(written.sampler) == list(built.sampler) and len(built.lists) == (120 if split == 'train' else 40)
+
+
+def test_fss_lists_are_those_built_in_memory(run_tool, tmp_path):
+    root = write_fss(tmp_path / 'fss', [f'c{number}' for number in range(12)])
+    run_tool('dataset_converters/fss1000_lists.py', root, tmp_path / 'lists')
+    for split, count in (('train', 6), ('val', 3), ('test', 3)):
+        args = dict(type='FSS1000Dataset', data_root=str(root), split=split, pipeline=PIPELINE, num_episodes=9)
+        written = DATASETS.build(dict(args, split_dir=str(tmp_path / 'lists')))
+        assert list(written.sampler) == list(DATASETS.build(dict(args, split_dir=None)).sampler)
+        assert len(written.class_ids) == count
+
+
+def test_coco_masks(run_tool, tmp_path):
+    root = write_coco(tmp_path, 1)
+    run_tool('dataset_converters/coco_masks.py', root, '--mask-dir', 'masks')
+    instances, masks = CocoInstanceIndex(str(root)), CocoMaskIndex(str(root), mask_dir='masks')
+    assert masks.image_names() == instances.image_names()
+    for class_id, name in enumerate(masks.image_names()):
+        np.testing.assert_array_equal(masks.load_class_mask(name, class_id), instances.load_class_mask(name, class_id))
+
+
+def test_browse_episodes(run_tool, tmp_path, capsys):
+    write_class_folders(tmp_path / 'data')
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = "{ROOT}/configs/_base_/datasets/own_folder_384.py"\n'
+        'default_scope = "mmfss"\n'
+        f'test_dataloader = dict(dataset=dict(data_root="{tmp_path}/data", num_folds=2, num_ways=2))\n'
+    )
+    run_tool(
+        'analysis_tools/browse_episodes.py',
+        config,
+        '--num',
+        2,
+        '--start',
+        3,
+        '--output-dir',
+        tmp_path / 'out',
+        '--cfg-options',
+        'test_dataloader.dataset.num_shots=3',
+    )
+    files = sorted((tmp_path / 'out').iterdir())
+    assert [file.name for file in files] == ['test_00003.png', 'test_00004.png']
+    width, height = Image.open(files[0]).size
+    assert width > 3 * 384 and height > 3 * 384  # three supports beside each other; the query and two classes below it
+    assert 'built from the class folders' in capsys.readouterr().out
+
+
+LAYOUTS = {
+    'pascal5i_384.py': (write_voc, dict(split_dir=None, min_pixels=50)),
+    'coco20i_384.py': (write_coco, dict(split_dir=None, min_pixels=100)),
+    'fss1000_384.py': (lambda root: write_fss(root, [f'c{number}' for number in range(12)]), dict(split_dir=None)),
+    'own_folder_384.py': (write_class_folders, {}),
+}
+
+
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_dataset_configs_draw_episodes(name, tmp_path):
+    write, extra = LAYOUTS[name]
+    write(tmp_path)
+    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / name)
+    for split in ('train', 'val', 'test'):
+        options = dict(config[f'{split}_dataloader'].dataset, data_root=str(tmp_path), **extra)
+        if name == 'own_folder_384.py':
+            options['num_folds'] = 2
+        item = DATASETS.build(options)[0]
+        assert item['inputs']['query'].shape == (3, 384, 384)
+        assert item['inputs']['support'].shape == (1, 1, 3, 384, 384)
+    assert config.val_evaluator.type == config.test_evaluator.type == 'EpisodicIoU'
