@@ -1,0 +1,157 @@
+"""Every config of the package: it can be read, its model is built, and all that it names exists."""
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmfss.engine.config_options import accepted_arguments, find_class
+from mmfss.models import FewShotSegmentor
+from mmfss.registry import DATASETS, MODELS, TRANSFORMS
+from tests.weightless import Weightless
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+FILES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
+NAMES = [path.relative_to(CONFIGS).with_suffix('').as_posix() for path in FILES]
+BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+_read: dict[Path, Config] = {}
+_built: dict[str, nn.Module] = {}
+
+
+def read(name: str) -> Config:
+    path = CONFIGS / f'{name}.py'
+    if path not in _read:
+        _read[path] = Config.fromfile(path)
+    return _read[path]
+
+
+def build(cfg: Config) -> FewShotSegmentor:
+    """The model without weights; folds share it."""
+    key = str(cfg.model)
+    if key not in _built:
+        with Weightless():
+            _built[key] = MODELS.build(cfg.model)
+    return _built[key]
+
+
+def typed(node: Any, path: str = '') -> Iterator[tuple[str, dict]]:
+    """All dicts with a type, and where they are."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    if isinstance(node, dict) and 'type' in node:
+        yield path, node
+    for key, value in items:
+        yield from typed(value, f'{path}.{key}' if path else str(key))
+
+
+@pytest.mark.parametrize('name', NAMES)
+class TestEveryConfig:
+
+    def test_model(self, name: str) -> None:
+        cfg = read(name)
+        model = build(cfg)
+        assert isinstance(model, FewShotSegmentor)
+        assert any(parameter.requires_grad for parameter in model.parameters())
+        assert model.frozen_backbone == all(not parameter.requires_grad for parameter in model.backbone.parameters())
+
+    def test_types_and_their_arguments(self, name: str) -> None:
+        for path, node in typed(read(name).to_dict()):
+            found = find_class(node['type'])
+            assert found is not None, f'{path}: there is no {node["type"]}'
+            accepted = accepted_arguments(found)
+            if path == 'optim_wrapper' or accepted is None:
+                continue
+            unknown = set(node) - {'type'} - accepted
+            assert not unknown, f'{path}: {node["type"]} has no {unknown}; it has {sorted(accepted)}'
+
+    def test_pipelines(self, name: str) -> None:
+        cfg = read(name)
+        for loader in LOADERS:
+            steps = [TRANSFORMS.build(step) for step in cfg[loader].dataset.pipeline]
+            assert type(steps[-1]).__name__ == 'PackEpisodeInputs'
+            assert inspect.isclass(DATASETS.get(cfg[loader].dataset.type))
+
+    def test_name(self, name: str) -> None:
+        """<backbone>_<dataset>[_fold<k>][_5shot], and the three loaders agree."""
+        cfg, parts = read(name), name.split('/')[1].split('_')
+        folds = [int(part.removeprefix('fold')) for part in parts if part.startswith('fold')]
+        for loader in LOADERS:
+            assert cfg[loader].dataset.get('fold') == (folds[0] if folds else None)
+            shots = 5 if '5shot' in parts and loader == 'test_dataloader' else 1
+            assert (cfg[loader].dataset.num_ways, cfg[loader].dataset.num_shots) == (1, shots)
+            assert cfg[loader].dataset.split == loader.split('_')[0]
+
+    def test_declared_weights(self, name: str) -> None:
+        """A file under checkpoints/ that the README names, or training from scratch."""
+        cfg = read(name)
+        weights = cfg.model.backbone.get('init_cfg')
+        if weights is None:
+            assert not cfg.model.frozen_backbone
+        else:
+            assert weights.type == 'Pretrained' and weights.checkpoint.startswith('checkpoints/')
+            assert Path(weights.checkpoint).name in (CONFIGS / name).with_name('README.md').read_text()
+
+    def test_missing_weights(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        cfg = read(name)
+        if cfg.model.backbone.get('init_cfg') is None:
+            return
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(FileNotFoundError, match=f'{cfg.model.backbone.init_cfg.checkpoint}.*backbone.init_cfg.checkpoint'):
+            build(cfg).init_weights()
+
+
+@pytest.mark.parametrize('path', BASES, ids=lambda path: path.relative_to(CONFIGS).as_posix())
+def test_types_of_bases(path: Path) -> None:
+    for where, node in typed(Config.fromfile(path).to_dict()):
+        assert find_class(node['type']) is not None, f'{where}: there is no {node["type"]}'
+
+
+class TestRecipe:
+    """The paper's training, where the configs promise it."""
+    PAPER = [name for name in NAMES if name.startswith('dcama/') and name.split('/')[1].split('_')[0] in (
+        'resnet50', 'resnet101', 'swinb')]
+
+    @pytest.mark.parametrize('name', PAPER)
+    def test_paper(self, name: str) -> None:
+        cfg = read(name)
+        total = 40 if 'fss1000' in name else 48
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == total
+        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
+        assert cfg.param_scheduler == []
+        assert cfg.model.head == dict(type='DCAMAHead', num_heads=8, dropout=0.5, attention_dropout=0.5)
+        assert cfg.model.frozen_backbone
+        assert cfg.test_dataloader.dataset.sampler.type == 'PublishedProtocolSampler'
+        for loader in LOADERS:
+            resize = cfg[loader].dataset.pipeline[0].transforms[-1]
+            assert resize == dict(type='ResizeEpisodeImage', scale=(384, 384))
+
+    def test_all_are_there(self) -> None:
+        folds = [f'{data}_fold{fold}' for data in ('pascal5i', 'coco20i') for fold in range(4)] + ['fss1000']
+        expected = {f'dcama/{backbone}_{rest}' for backbone in ('resnet50', 'resnet101', 'swinb') for rest in folds}
+        assert expected <= set(NAMES)
+
+
+def run(model: FewShotSegmentor, size: int) -> Tensor:
+    model.eval()
+    with torch.no_grad():
+        return model.logits(torch.randn(1, 3, size, size), torch.randn(1, 1, 1, 3, size, size), torch.ones(1, 1, 1, size, size))
+
+
+@pytest.mark.parametrize(('name', 'size'), [('convnext-tiny_pascal5i_fold0', 64), ('dinov2-small_pascal5i_fold0', 56),
+                                            ('mobilenetv2_voc257_fold0', 65), ('resnet18_shapes_fold0', 64)])
+def test_mixed_in_backbones_run(name: str, size: int) -> None:
+    logits = run(MODELS.build(read(f'dcama/{name}').model), size)
+    assert logits.shape == (1, 2, size, size) and logits.isfinite().all()
+
+
+def test_data_root_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('VOC_ROOT', 'some/VOC2012')
+    monkeypatch.setenv('VOC_SPLITS', 'some/lists')
+    cfg = Config.fromfile(CONFIGS / 'dcama/mobilenetv2_voc257_fold1.py')
+    for loader in LOADERS:
+        assert (cfg[loader].dataset.data_root, cfg[loader].dataset.split_dir) == ('some/VOC2012', 'some/lists')
