@@ -20,12 +20,13 @@ class DCAMAEncoding:
         keys (list[Tensor]): Per attended layer the projected support tokens, (B, K * h * w, C).
         sizes (list[tuple[int, int, int]]): Per attended layer (K, h, w).
         masks (dict): By (K, h, w) the resized soft masks as attention values, (B, K * h * w, 1).
-        skips (list[Tensor]): Last support features of the 1/4 and the 1/8 level, maximum over shots, (B, C, h, w).
+        mixed (Tensor): What the last support features of the levels 1/4 and 1/8, maximum over shots, contribute to the
+            first convolution of the decoder's mixer, (B, C, h, w) at level 1/4.
     """
     keys: list[Tensor]
     sizes: list[tuple[int, int, int]]
     masks: dict[tuple[int, int, int], Tensor]
-    skips: list[Tensor]
+    mixed: Tensor
 
 
 class CrossAttention(nn.Module):
@@ -123,17 +124,20 @@ class DCAMAHead(MatchingHead):
             conv_block((counts[3], first, second, wide), (3, 3, 3)),
         ])
         self.merge = nn.ModuleList([conv_block((wide, ) * 4, (3, 3, 3)) for _ in range(2)])
-        self.mixer1 = mixer(wide + 2 * skip_eighth + 2 * skip_quarter, 128, 64, last_relu=True)
+        # Input channels of the first mixer: refined masks and query 1/8, support 1/8, query 1/4, support 1/4.
+        self.mixed_channels = (wide + skip_eighth, skip_eighth, skip_quarter, skip_quarter)
+        self.mixer1 = mixer(sum(self.mixed_channels), 128, 64, last_relu=True)
         self.mixer2 = mixer(64, 64, 16, last_relu=True)
         self.mixer3 = mixer(16, 16, 2, last_relu=False)
 
     def encode_support(self, support: FeaturePyramid, masks: Tensor) -> DCAMAEncoding:
         num_shots = masks.shape[1]
+        skip_quarter, skip_eighth = (level[-1].unflatten(0, (-1, num_shots)).amax(1) for level in support[:2])
+        mixed = self._mixed(skip_eighth, skip_quarter, of_support=True)
         features = [feature for level in support[1:] for feature in level]
         keys = [self.attention[i].project_support(f, num_shots) for i, f in zip(self.layer_attention, features)]
         sizes = [(num_shots, *feature.shape[-2:]) for feature in features]
-        skips = [level[-1].unflatten(0, (-1, num_shots)).amax(1) for level in support[:2]]
-        return DCAMAEncoding(keys, sizes, {size: mask_values(masks, size[1:]) for size in dict.fromkeys(sizes)}, skips)
+        return DCAMAEncoding(keys, sizes, {size: mask_values(masks, size[1:]) for size in dict.fromkeys(sizes)}, mixed)
 
     def match(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Iterator[Affinity]:
         features = [feature for level in query[1:] for feature in level]
@@ -150,16 +154,30 @@ class DCAMAHead(MatchingHead):
         eighth, sixteenth, thirtysecond = (self._refined(evidence, level) for level in (1, 2, 3))
         x = self.merge[1](resize(thirtysecond, sixteenth.shape[-2:]) + sixteenth)
         x = self.merge[0](resize(x, eighth.shape[-2:]) + eighth)
-        skip_quarter, skip_eighth = (
-            resize(skip, size).expand(len(x), -1, -1, -1) for skip, size in zip(encoding.skips, query.sizes))
-        x = resize(torch.cat((x, query[1][-1], skip_eighth), dim=1), query.sizes[0])
-        x = self.mixer1(torch.cat((x, query[0][-1], skip_quarter), dim=1))
+        x = self._mixed(torch.cat((x, query[1][-1]), dim=1), query[0][-1], of_support=False)
+        x = self.mixer1[1:](x + resize(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None])
         x = self.mixer2(resize(x, [2 * side for side in x.shape[-2:]]))
         return self.mixer3(resize(x, [2 * side for side in x.shape[-2:]]))
 
     def _refined(self, evidence: Sequence[Tensor], level: int) -> Tensor:
         coarse = [mask for mask, layer_level in zip(evidence, self.layer_level) if layer_level == level]
         return self.refine[level - 1](torch.cat(coarse, dim=1))
+
+    def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
+        """First convolution of ``mixer1``, without bias, of the channels that come from the query or from the supports.
+
+        The convolution of concatenated channels is the sum of their convolutions: the long concatenation is never made, and
+        the supports' part is computed once for all queries.
+
+        Args:
+            eighth (Tensor): Channels of level 1/8, (B, C, h, w); they are enlarged to the size of ``quarter``.
+            quarter (Tensor): Channels of level 1/4.
+            of_support (bool): Whether they come from the supports.
+        """
+        part = slice(1, None, 2) if of_support else slice(0, None, 2)
+        weight_eighth, weight_quarter = self.mixer1[0].weight.split(self.mixed_channels, dim=1)[part]
+        x = F.conv2d(resize(eighth, quarter.shape[-2:]), weight_eighth, padding=1)
+        return x + F.conv2d(quarter, weight_quarter, padding=1)
 
 
 def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
