@@ -1,4 +1,5 @@
 """Episodic data: class indices, split lists, folds, episode samplers, transforms, and the data sets made of them."""
+from .base_class_dataset import BaseClassDataset
 from .benchmarks import COCO20iDataset, Pascal5iDataset
 from .class_indices import (
     COCO_CLASSES,
@@ -27,7 +28,7 @@ from .shapes import SHAPES_CLASSES, ShapesDataset, ShapesIndex
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpisodeInputs, ResizeEpisodeImage
 
 __all__ = [
-    'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex', 'CocoMaskIndex', 'Episode',
+    'BaseClassDataset', 'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex', 'CocoMaskIndex', 'Episode',
     'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'ForEachImage',
     'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs',
     'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler', 'ResizeEpisodeImage', 'SHAPES_CLASSES',

@@ -7,7 +7,6 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
-
 from .class_indices import VOC_CLASSES, ClassIndex
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset

@@ -9,7 +9,6 @@ from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS, TASK_UTILS, TRANSFORMS
-
 from .class_indices import ClassIndex
 from .class_lists import ClassLists
 from .folds import check_split, fold_classes, make_folds, resolve_classes

@@ -3,7 +3,6 @@ import os
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from mmfss.registry import DATASETS
-
 from .benchmarks import find_split_dir, list_source
 from .class_indices import class_folders
 from .class_lists import ClassLists

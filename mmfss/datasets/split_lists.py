@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
 from mmfss.utils.files import atomic_path
-
 from .official_lists import OFFICIAL_LISTS
 
 PathLike = Union[str, Path]

@@ -1,13 +1,13 @@
 """Class index over a COCO instances file."""
 import json
 import os
-from typing import Dict, Iterable, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from mmfss.registry import DATASETS
-
+from ..class_lists import ClassLists
 from .base import IGNORE, ClassIndex
 
 
@@ -103,13 +103,14 @@ class CocoInstanceIndex(ClassIndex):
         self._crowds = np.asarray(crowds, bool)[order]
         self._first = np.searchsorted(np.asarray(rows, np.int64)[order], np.arange(len(self._sizes) + 1))
 
-    def _encode(self, annotation: dict, row: int) -> dict:
+    def _encode(self, annotation: dict, row: int) -> Optional[dict]:
         """Run-length code of an object: from polygons, from plain counts, or as stored. None for an empty polygon."""
         height, width = self._sizes[row].tolist()
         shape = annotation['segmentation']
         if isinstance(shape, list):
             polygons = [polygon for polygon in shape if len(polygon) >= 6]
-            return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)) if polygons else None
+            codes = coco_mask.frPyObjects(polygons, height, width) if polygons else [None]
+            return codes[0] if len(codes) == 1 else coco_mask.merge(codes)
         if isinstance(shape['counts'], list):
             return coco_mask.frPyObjects(shape, height, width)
         counts = shape['counts']
@@ -159,7 +160,7 @@ class CocoInstanceIndex(ClassIndex):
                 codes.setdefault(class_id, []).append(code)
         return {class_id: int(coco_mask.area(coco_mask.merge(group))) for class_id, group in codes.items()}
 
-    def check_files(self, lists: 'ClassLists', list_name: str) -> None:  # noqa: F821
+    def check_files(self, lists: ClassLists, list_name: str) -> None:
         """Also make sure that every listed image is annotated. See :meth:`ClassIndex.check_files`."""
         unknown = [name for name in lists.names.tolist() if name not in self._row]
         if unknown:

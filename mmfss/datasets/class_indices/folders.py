@@ -6,7 +6,6 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mmfss.registry import DATASETS
-
 from ..class_lists import ClassLists
 from ..images import read_grey, read_label_map
 from .base import IGNORE, ClassIndex

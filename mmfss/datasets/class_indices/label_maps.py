@@ -5,7 +5,6 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 
 from mmfss.registry import DATASETS
-
 from ..images import read_label_map
 from .base import IGNORE, ClassIndex
 from .class_names import COCO_CLASSES, VOC_CLASSES

@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from mmfss.registry import TASK_UTILS
-
 from .base import Episode, EpisodeSampler, counter_rng
 
 Draw = Tuple[int, int, List[int]]

@@ -5,7 +5,6 @@ from typing import Any, List, Optional, Set, Tuple
 import numpy as np
 
 from mmfss.registry import TASK_UTILS
-
 from .base import Episode, EpisodeSampler, counter_rng
 
 

@@ -5,7 +5,6 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfss.registry import TRANSFORMS
-
 from ..images import read_image
 
 
