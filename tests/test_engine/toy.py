@@ -101,6 +101,7 @@ def toy_config(work_dir: Path, name: str, max_iters: int = 20, **changes: Any) -
             val_evaluator=dict(type='ToyMetric', prefix=''),
             train_cfg=dict(type='EpisodeTrainLoop', max_iters=max_iters, val_interval=5),
             val_cfg=dict(),
+            param_scheduler=[dict(type='OneCycleLR', eta_max=0.02, total_steps=20, by_epoch=False)],
             optim_wrapper=dict(
                 type='OptimWrapper',
                 constructor='TrainableOptimWrapperConstructor',

@@ -29,7 +29,7 @@ class ToyEpisodes(ToyDataset):
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     cfg = toy_config(None, 'tool', max_iters=6)
-    cfg.pop('work_dir')
+    cfg.pop('work_dir'), cfg.pop('param_scheduler')
     # MMEngine keeps one logger, with its stream, for each name and second.
     cfg.experiment_name = str(uuid.uuid4())
     cfg.test_dataloader = dict(cfg.val_dataloader, dataset=dict(type='ToyEpisodes'))

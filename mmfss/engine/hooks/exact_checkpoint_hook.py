@@ -80,7 +80,7 @@ class ExactCheckpointHook(CheckpointHook):
             set_random_state(states[get_rank()])
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        """Put the random states of all processes into the checkpoint.
+        """Put the random states of all processes into the checkpoint; take out what a safe loader would refuse.
 
         Args:
             runner (Runner): The runner.
@@ -88,6 +88,12 @@ class ExactCheckpointHook(CheckpointHook):
         """
         if 'optimizer' in checkpoint:
             checkpoint[RANDOM_STATE] = self._gathered_states
+        if isinstance(checkpoint.get('param_schedulers'), dict):
+            checkpoint['param_schedulers'] = {
+                name: _without_functions(states) for name, states in checkpoint['param_schedulers'].items()
+            }
+        elif 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Remember the random state that validation must leave.
@@ -190,3 +196,8 @@ class ExactCheckpointHook(CheckpointHook):
                 save_param_scheduler=schedulers,
                 meta=meta,
                 by_epoch=by_epoch)
+
+
+def _without_functions(states: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    # OneCycleLR keeps its annealing function in its state. The resumed scheduler has it from its own constructor.
+    return [{key: value for key, value in state.items() if not callable(value)} for state in states]
