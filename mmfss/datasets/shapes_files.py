@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from .shapes_classes import CLASSES
 from .shapes_scene import Scene, render
 
-VERSION = 1  # of the pictures; to be raised with any change of the drawing code
+VERSION = 2  # of the pictures; to be raised with any change of the drawing code
 MARKER = 'shapes.json'
 PARTS = ('train', 'val')
 JPEG_QUALITY = 92

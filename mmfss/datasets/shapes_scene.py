@@ -1,8 +1,8 @@
 """One picture of the shapes data set: textured objects on a textured ground, lit, blurred and noisy like a photograph.
 
-What is class and what is chance: a class owns an outline and a surface pattern; place, size, turn, proportions, the
-two colours of the pattern, its scale and distortion, light and shadow are drawn anew for every object, colours from the
-same distribution for objects of all classes, ground and clutter.
+What is class and what is chance: a class owns an outline and a surface pattern, dark on light; place, size, turn,
+proportions, the two colours, scale and distortion of the pattern, light and shadow are drawn anew for every object,
+colours from the same distribution for objects of all classes, ground and clutter.
 """
 from typing import NamedTuple
 
@@ -17,11 +17,11 @@ from .shapes_outlines import OUTLINES
 
 OBJECTS_PER_SCENE = 3
 OBJECT_SIZES = (0.36, 0.58)  # diameter of an object relative to the image's side
-MAX_TURN = np.pi / 9
+MAX_TURN = np.pi / 12
 MIN_VISIBLE = 0.6  # part of every object that no other object and no border may hide
-PERIODS = (7.0, 10.0)  # period of a pattern in pixels, at 128 pixels
+PERIODS = (7.5, 10.0)  # period of a pattern in pixels, at 128 pixels
 MIN_CONTRAST = 0.28  # difference in luminance of the two colours of a pattern
-MAX_DRIFT = np.float32(0.35)  # distortion of a pattern in periods
+MAX_DRIFT = np.float32(0.3)  # distortion of a pattern in periods
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -46,11 +46,11 @@ def _colour(rng: RandomState) -> ndarray:
 
 
 def _colour_pair(rng: RandomState) -> tuple[ndarray, ndarray]:
-    """Draw two colours whose luminances differ enough for a pattern in them to be seen."""
+    """Draw a light and a dark colour that differ enough in luminance for a pattern in them to be seen."""
     while True:
-        first, second = _colour(rng), _colour(rng)
-        if abs(LUMINANCE @ (first - second).ravel()) > MIN_CONTRAST:
-            return first, second
+        light, dark = _colour(rng), _colour(rng)
+        if LUMINANCE @ (light - dark).ravel() > MIN_CONTRAST:
+            return light, dark
 
 
 def _blend(below: ndarray, above: ndarray, alpha: ndarray) -> ndarray:
