@@ -85,7 +85,8 @@ def assert_coarse(coarse: list[Tensor], reference: dict[str, Any], atol: float =
     assert len(coarse) == sum(key.startswith('coarse') for key in reference)
     for index, mask in enumerate(coarse):
         np.testing.assert_allclose(
-            mask.detach().squeeze(1).numpy(), reference[f'coarse{index:02d}'], rtol=0, atol=atol, err_msg=f'layer {index}')
+            mask.detach().squeeze(1).numpy(), reference[f'coarse{index:02d}'], rtol=0, atol=atol,
+            err_msg=f'layer {index}')
 
 
 def assert_features(pyramid: FeaturePyramid, reference: dict[str, Any], atol: float) -> None:
@@ -99,4 +100,5 @@ def assert_features(pyramid: FeaturePyramid, reference: dict[str, Any], atol: fl
         message = f'layer {index}'
         np.testing.assert_allclose(
             flat[:, ::step][:, :64].numpy(), reference['feat_sample'][:, index], rtol=0, atol=atol, err_msg=message)
-        np.testing.assert_allclose(moments.numpy(), reference['feat_stats'][:, index], rtol=0, atol=atol, err_msg=message)
+        np.testing.assert_allclose(
+            moments.numpy(), reference['feat_stats'][:, index], rtol=0, atol=atol, err_msg=message)

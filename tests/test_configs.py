@@ -17,6 +17,8 @@ from tests.weightless import Weightless
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
 NAMES = [path.relative_to(CONFIGS).with_suffix('').as_posix() for path in FILES]
+# Not episodes: backbones are trained by ordinary segmentation.
+EPISODIC = [name for name in NAMES if not name.startswith('backbones/')]
 BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -31,7 +33,7 @@ def read(name: str) -> Config:
     return _read[path]
 
 
-def build(cfg: Config) -> FewShotSegmentor:
+def build(cfg: Config) -> nn.Module:
     """The model without weights; folds share it."""
     key = str(cfg.model)
     if key not in _built:
@@ -53,11 +55,7 @@ def typed(node: Any, path: str = '') -> Iterator[tuple[str, dict]]:
 class TestEveryConfig:
 
     def test_model(self, name: str) -> None:
-        cfg = read(name)
-        model = build(cfg)
-        assert isinstance(model, FewShotSegmentor)
-        assert any(parameter.requires_grad for parameter in model.parameters())
-        assert model.frozen_backbone == all(not parameter.requires_grad for parameter in model.backbone.parameters())
+        assert any(parameter.requires_grad for parameter in build(read(name)).parameters())
 
     def test_types_and_their_arguments(self, name: str) -> None:
         for path, node in typed(read(name).to_dict()):
@@ -68,6 +66,15 @@ class TestEveryConfig:
                 continue
             unknown = set(node) - {'type'} - accepted
             assert not unknown, f'{path}: {node["type"]} has no {unknown}; it has {sorted(accepted)}'
+
+
+@pytest.mark.parametrize('name', EPISODIC)
+class TestEveryEpisodicConfig:
+
+    def test_frozen_backbone(self, name: str) -> None:
+        model = build(read(name))
+        assert isinstance(model, FewShotSegmentor)
+        assert model.frozen_backbone == all(not parameter.requires_grad for parameter in model.backbone.parameters())
 
     def test_pipelines(self, name: str) -> None:
         cfg = read(name)
@@ -87,21 +94,24 @@ class TestEveryConfig:
             assert cfg[loader].dataset.split == loader.split('_')[0]
 
     def test_declared_weights(self, name: str) -> None:
-        """A file under checkpoints/ that the README names, or training from scratch."""
+        """A file of the repository, or one under checkpoints/ that the README names, or training from scratch."""
         cfg = read(name)
         weights = cfg.model.backbone.get('init_cfg')
         if weights is None:
             assert not cfg.model.frozen_backbone
-        else:
-            assert weights.type == 'Pretrained' and weights.checkpoint.startswith('checkpoints/')
-            assert Path(weights.checkpoint).name in (CONFIGS / name).with_name('README.md').read_text()
+            return
+        assert weights.type == 'Pretrained'
+        readme = (CONFIGS / name).with_name('README.md').read_text()
+        named = weights.checkpoint.startswith('checkpoints/') and Path(weights.checkpoint).name in readme
+        assert named or (CONFIGS.parent / weights.checkpoint).is_file()
 
     def test_missing_weights(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         cfg = read(name)
         if cfg.model.backbone.get('init_cfg') is None:
             return
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(FileNotFoundError, match=f'{cfg.model.backbone.init_cfg.checkpoint}.*backbone.init_cfg.checkpoint'):
+        message = f'{cfg.model.backbone.init_cfg.checkpoint}.*model.backbone.init_cfg.checkpoint'
+        with pytest.raises(FileNotFoundError, match=message):
             build(cfg).init_weights()
 
 
@@ -138,8 +148,9 @@ class TestRecipe:
 
 def run(model: FewShotSegmentor, size: int) -> Tensor:
     model.eval()
+    images, masks = torch.randn(1, 1, 1, 3, size, size), torch.ones(1, 1, 1, size, size)
     with torch.no_grad():
-        return model.logits(torch.randn(1, 3, size, size), torch.randn(1, 1, 1, 3, size, size), torch.ones(1, 1, 1, size, size))
+        return model.logits(torch.randn(1, 3, size, size), images, masks)
 
 
 @pytest.mark.parametrize(('name', 'size'), [('convnext-tiny_pascal5i_fold0', 64), ('dinov2-small_pascal5i_fold0', 56),

@@ -1,5 +1,6 @@
 _base_ = [
-    '../_base_/models/dcama_r50.py', '../_base_/datasets/pascal5i_384.py', '../_base_/schedules/dcama_sgd.py', '../_base_/default_runtime.py'
+    '../_base_/models/dcama_r50.py', '../_base_/datasets/pascal5i_384.py',
+    '../_base_/schedules/dcama_sgd.py', '../_base_/default_runtime.py'
 ]
 
 # Patches of 14 pixels: the images are 28 patches wide.
@@ -24,7 +25,8 @@ model = dict(
         layer_scale_init_value=1e-5,
         out_type='featmap',
         init_cfg=dict(
-            type='Pretrained', checkpoint='checkpoints/vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth',
+            type='Pretrained',
+            checkpoint='checkpoints/vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth',
             prefix='backbone.')))
 train_dataloader = dict(batch_size=48, dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))

@@ -1,5 +1,6 @@
 _base_ = [
-    '../_base_/models/dcama_r50.py', '../_base_/datasets/shapes_128.py', '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
+    '../_base_/models/dcama_r50.py', '../_base_/datasets/shapes_128.py',
+    '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
 ]
 
 # Trained from scratch, backbone and head together: narrow, without attention dropout, for a CPU.

@@ -1,5 +1,6 @@
 _base_ = [
-    '../_base_/models/dcama_r50.py', '../_base_/datasets/fss1000_384.py', '../_base_/schedules/dcama_sgd.py', '../_base_/default_runtime.py'
+    '../_base_/models/dcama_r50.py', '../_base_/datasets/fss1000_384.py',
+    '../_base_/schedules/dcama_sgd.py', '../_base_/default_runtime.py'
 ]
 
 train_dataloader = dict(batch_size=40)

@@ -1,5 +1,6 @@
 _base_ = [
-    '../_base_/models/dcama_swinb.py', '../_base_/datasets/pascal5i_384.py', '../_base_/schedules/dcama_sgd.py', '../_base_/default_runtime.py'
+    '../_base_/models/dcama_swinb.py', '../_base_/datasets/pascal5i_384.py',
+    '../_base_/schedules/dcama_sgd.py', '../_base_/default_runtime.py'
 ]
 
 train_dataloader = dict(batch_size=48)

@@ -41,15 +41,16 @@ def _check_file(module: nn.Module, init_cfg: dict, key: str) -> None:
     source, prefix = str(init_cfg['checkpoint']), init_cfg.get('prefix') or ''
     if '://' not in source and not Path(source).expanduser().is_file():
         raise FileNotFoundError(
-            f'The weights "{source}" (config key `{key}.checkpoint`) do not exist; looked for "{Path(source).absolute()}". '
-            'Where the files are published and how they are converted is written in configs/dcama/README.md. A file '
-            f'elsewhere: --cfg-options {key}.checkpoint=PATH')
+            f'The weights "{source}" (config key `{key}.checkpoint`) do not exist; looked for '
+            f'"{Path(source).absolute()}". Where the files are published and how they are converted is written in '
+            f'configs/dcama/README.md. A file elsewhere: --cfg-options {key}.checkpoint=PATH')
     state_dict = get_state_dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
     own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if not name.endswith(_OPTIONAL)}
     fitting = [name for name, value in own.items() if name in state_dict and state_dict[name].shape == value.shape]
     if len(fitting) < _MIN_SHARE * len(own):
         lost = [name for name in own if name not in fitting]
         raise CheckpointError(
-            f'The weights "{source}" (config key `{key}`, prefix "{prefix}") are not those of this {type(module).__name__}: '
-            f'{len(fitting)} of {len(own)} entries fit. Not found, or of another shape: {", ".join(lost[:3])}, ... The file '
-            f'holds {", ".join(list(state_dict)[:3])}, ... Convert it with tools/model_converters, or correct the prefix.')
+            f'The weights "{source}" (config key `{key}`, prefix "{prefix}") are not those of this '
+            f'{type(module).__name__}: {len(fitting)} of {len(own)} entries fit. Not found, or of another shape: '
+            f'{", ".join(lost[:3])}, ... The file holds {", ".join(list(state_dict)[:3])}, ... Convert it with '
+            'tools/model_converters, or correct the prefix.')

@@ -1,7 +1,7 @@
 """Published weights under the names of this package.
 
-A converted file holds ``state_dict`` and ``meta``. The backbone is under ``backbone.`` with the names of MMPretrain (and
-MMSegmentation), DCAMA's head under ``head.``. A converted backbone is loaded by
+A converted file holds ``state_dict`` and ``meta``. The backbone is under ``backbone.`` with the names of MMPretrain
+(and MMSegmentation), DCAMA's head under ``head.``. A converted backbone is loaded by
 ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 """
 import argparse
@@ -21,12 +21,13 @@ StateDict = Dict[str, Tensor]
 Converter = Callable[[Mapping[str, Any]], Tuple[StateDict, Dict[str, Any]]]
 
 # Entries that a file may lack: classifiers, tables that are computed, counters.
-_OPTIONAL = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|attn_mask|relative_position_index|pe\.\d\.pe|num_batches_tracked)$')
+_OPTIONAL = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|attn_mask|relative_position_index|pe\.\d\.pe|'
+                       r'num_batches_tracked)$')
 _DROPPED = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|attn_mask|pe\.\d\.pe)$')
 
 _SWIN_NAMES = ((r'^patch_embed\.proj\.', 'patch_embed.projection.'), (r'^layers\.', 'stages.'),
-               (r'\.attn\.', '.attn.w_msa.'), (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'), (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
-               (r'^norm\.', 'norm3.'))
+               (r'\.attn\.', '.attn.w_msa.'), (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
+               (r'\.mlp\.fc2\.', '.ffn.layers.1.'), (r'^norm\.', 'norm3.'))
 _DCAMA_CONVS = dict(conv1='refine.2', conv2='refine.1', conv3='refine.0', conv4='merge.1', conv5='merge.0')
 _DCAMA_PROJECTIONS = ('query', 'key')
 
@@ -34,8 +35,8 @@ _DCAMA_PROJECTIONS = ('query', 'key')
 def unfold_order(x: Tensor) -> Tensor:
     """Reorder the 4C inputs of Swin's patch merging from Microsoft's order to MMPretrain's.
 
-    Microsoft stacks the four tokens of a 2 x 2 cell one after the other, column by column: entry (r + 2s) C + c for channel
-    c, row r, column s. MMPretrain's unfold puts the same number at 4c + 2r + s.
+    Microsoft stacks the four tokens of a 2 x 2 cell one after the other, column by column: entry (r + 2s) C + c for
+    channel c, row r, column s. MMPretrain's unfold puts the same number at 4c + 2r + s.
 
     Args:
         x (Tensor): Shape (..., 4C).
@@ -47,7 +48,7 @@ def unfold_order(x: Tensor) -> Tensor:
 
 
 def swin_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Microsoft's Swin Transformer weights under the names of MMPretrain; classifier and attention masks are left out."""
+    """Microsoft's Swin Transformer weights under the names of MMPretrain, without classifier and attention masks."""
     converted = {}
     for name, value in state_dict.items():
         if _DROPPED.search(name):
@@ -164,7 +165,7 @@ def convert_resnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, 
     layouts = {f'resnet{depth}': resnet_layout(depth) for depth in (18, 34, 50, 101, 152)}
     fits = [name for name, layout in layouts.items() if not _differences(source, layout)]
     if not fits:
-        raise _no_fit('a ResNet with torchvision\'s names', source, layouts)
+        raise _no_fit("a ResNet with torchvision's names", source, layouts)
     return _prefixed(resnet_to_mm(source), 'backbone.'), dict(model=fits[0])
 
 

@@ -6,7 +6,8 @@ from mmfss.models import EpisodeDataPreProcessor
 
 def data(*sizes: tuple) -> dict:
     images = [torch.arange(3 * h * w, dtype=torch.uint8).view(3, h, w) for h, w in sizes]
-    return dict(inputs=dict(query=images, support=[image.view(1, 1, *image.shape) for image in images]), data_samples=None)
+    support = [image.view(1, 1, *image.shape) for image in images]
+    return dict(inputs=dict(query=images, support=support), data_samples=None)
 
 
 def test_normalises_rgb() -> None:
@@ -26,7 +27,8 @@ def test_keeps_bgr() -> None:
 
 
 def test_images_of_different_sizes() -> None:
-    with pytest.raises(ValueError, match=r'query images of a batch must have one shape.*\(3, 2, 2\), \(3, 2, 4\).*batch_size=1'):
+    message = r'query images of a batch must have one shape.*\(3, 2, 2\), \(3, 2, 4\).*batch_size=1'
+    with pytest.raises(ValueError, match=message):
         EpisodeDataPreProcessor()(data((2, 2), (2, 4)))
 
 

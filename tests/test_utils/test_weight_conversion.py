@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -10,8 +11,15 @@ from torch import Tensor
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import CheckpointError, check_state_dict
-from mmfss.utils.weight_conversion import (convert_dcama, convert_file, convert_resnet, convert_swin, swin_to_mm,
-                                           unfold_order)
+from mmfss.utils.weight_conversion import (
+    convert_dcama,
+    convert_file,
+    convert_resnet,
+    convert_swin,
+    run_converter,
+    swin_to_mm,
+    unfold_order,
+)
 from mmfss.utils.weight_layouts import DCAMA_BACKBONES, dcama_layout, resnet_layout, swin_layout
 from tests.dcama_reference import load
 from tests.weightless import Weightless
@@ -70,10 +78,11 @@ class TestDCAMA:
         source = filled(layout)
         state_dict, _ = convert_dcama(source)
         for theirs, ours in (('DCAMA_blocks.0.linears.0.weight', 'attention.0.query.weight'),
-                             ('DCAMA_blocks.2.linears.1.bias', 'attention.2.key.bias'), ('conv1.0.weight', 'refine.2.0.weight'),
-                             ('conv2.4.bias', 'refine.1.4.bias'), ('conv3.6.weight', 'refine.0.6.weight'),
-                             ('conv4.3.weight', 'merge.1.3.weight'), ('conv5.3.weight', 'merge.0.3.weight'),
-                             ('mixer1.0.weight', 'mixer1.0.weight'), ('mixer3.2.bias', 'mixer3.2.bias')):
+                             ('DCAMA_blocks.2.linears.1.bias', 'attention.2.key.bias'),
+                             ('conv1.0.weight', 'refine.2.0.weight'), ('conv2.4.bias', 'refine.1.4.bias'),
+                             ('conv3.6.weight', 'refine.0.6.weight'), ('conv4.3.weight', 'merge.1.3.weight'),
+                             ('conv5.3.weight', 'merge.0.3.weight'), ('mixer1.0.weight', 'mixer1.0.weight'),
+                             ('mixer3.2.bias', 'mixer3.2.bias')):
             assert torch.equal(state_dict[f'head.{ours}'], source[f'model.{theirs}']), theirs
 
     def test_other_names_in_the_same_order(self, backbone: str) -> None:
@@ -119,7 +128,8 @@ class TestSwin:
 
     def test_reference_table(self) -> None:
         """Names and operations of every entry of Swin-B."""
-        shapes = {name.removeprefix('feature_extractor.'): shape for name, shape in load('manifest_swin.json.gz').items()}
+        manifest = load('manifest_swin.json.gz')
+        shapes = {name.removeprefix('feature_extractor.'): shape for name, shape in manifest.items()}
         for theirs, ours, operation in load('key_map_swin.json.gz'):
             value = torch.arange(shapes[theirs][-1]).float().expand(shapes[theirs])
             converted = swin_to_mm({theirs: value})
@@ -188,25 +198,25 @@ class TestFiles:
             convert_file(convert_resnet, tmp_path / 'nowhere.pth', tmp_path / 'ours.pth')
         assert not (tmp_path / 'ours.pth').exists()
 
-    def run(self, tool: str, *args: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, f'tools/model_converters/{tool}2mmfss.py', *args]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env={
-            'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin'})
-
     def test_command_line(self, tmp_path: Path) -> None:
         source = self.save(tmp_path / 'swin.pth', small_swin())
-        done = self.run('swin', str(source), str(tmp_path / 'ours.pth'))
+        command = [sys.executable, 'tools/model_converters/swin2mmfss.py', str(source), str(tmp_path / 'ours.pth')]
+        environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
         assert (done.returncode, done.stderr) == (0, '')
         assert 'ours.pth: source swin.pth, model Swin Transformer' in done.stdout
         assert (tmp_path / 'ours.pth').is_file()
 
-    def test_command_line_error(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(('target', 'code', 'message'), [
+        ('ours.pth', 1, 'swin.pth" was not converted. It is not an official DCAMA model'),
+        ('swin.pth', 2, 'DST must be another file than SRC and not a folder'),
+        ('', 2, 'DST must be another file than SRC and not a folder'),
+    ])
+    def test_command_line_errors(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+                                 target: str, code: int, message: str) -> None:
         source = self.save(tmp_path / 'swin.pth', small_swin())
-        done = self.run('dcama', str(source), str(tmp_path / 'ours.pth'))
-        assert done.returncode == 1 and 'Traceback' not in done.stderr
-        assert 'swin.pth" was not converted. It is not an official DCAMA model' in done.stderr
-
-    def test_command_line_same_file(self, tmp_path: Path) -> None:
-        source = self.save(tmp_path / 'resnet.pth', resnet_layout(18))
-        done = self.run('torchvision', str(source), str(source))
-        assert done.returncode == 2 and 'another file than SRC' in done.stderr
+        monkeypatch.setattr(sys, 'argv', ['dcama2mmfss.py', str(source), str(tmp_path / target)])
+        with pytest.raises(SystemExit) as exit_:
+            run_converter(convert_dcama, 'Convert.')
+        assert exit_.value.code == code and message in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ['swin.pth']

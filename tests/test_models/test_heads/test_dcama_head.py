@@ -8,8 +8,15 @@ from torch import nn
 from mmfss.models import DCAMAHead, FeaturePyramid
 from mmfss.registry import MODELS
 from mmfss.utils.weight_conversion import dcama_head_to_mmfss
-from tests.dcama_reference import (HEAD_CHANNELS, HEAD_SEED, assert_coarse, assert_logits, head_inputs, load,
-                                   official_state_dict)
+from tests.dcama_reference import (
+    HEAD_CHANNELS,
+    HEAD_SEED,
+    assert_coarse,
+    assert_logits,
+    head_inputs,
+    load,
+    official_state_dict,
+)
 from tests.seeded import seeded_mask
 
 SMALL = [[8] * 2, [16] * 1, [16, 32], [32]]
@@ -63,7 +70,8 @@ class TestReference:
         ('official', 1e-3, 1e-5, 5e-3, 1e-5, 1e-2),
         ('lr0.01', 1e-2, 1e-4, 5e-3, 2e-4, 3e-2),
     ])
-    def test_five_training_steps(self, run: str, lr: float, loss: float, grad: float, norm: float, delta: float) -> None:
+    def test_five_training_steps(self, run: str, lr: float, loss: float, grad: float, norm: float,
+                                 delta: float) -> None:
         reference, official_names = load('train_head.npz'), load('train_head_params.json')
         head = reference_head(dropout=0., attention_dropout=0.).train()
         parameters = dict(head.named_parameters())
@@ -120,7 +128,8 @@ class TestDCAMAHead:
         query, support, masks = small_pyramid(1), small_pyramid(3, seed=1), (torch.rand(1, 3, 64, 64) > 0.5).float()
         order = [2, 0, 1]
         shuffled = head.encode_support(support.map(lambda feature: feature[order]), masks[:, order])
-        torch.testing.assert_close(head(query, head.encode_support(support, masks)), head(query, shuffled), rtol=0, atol=1e-5)
+        expected = head(query, head.encode_support(support, masks))
+        torch.testing.assert_close(head(query, shuffled), expected, rtol=0, atol=1e-5)
 
     @torch.no_grad()
     def test_a_repeated_shot_changes_nothing(self) -> None:
@@ -128,7 +137,8 @@ class TestDCAMAHead:
         head.eval()
         query, support, masks = small_pyramid(1), small_pyramid(1, seed=1), (torch.rand(1, 1, 64, 64) > 0.5).float()
         twice = head.encode_support(support.map(lambda feature: feature.repeat(2, 1, 1, 1)), masks.repeat(1, 2, 1, 1))
-        torch.testing.assert_close(head(query, head.encode_support(support, masks)), head(query, twice), rtol=0, atol=1e-5)
+        expected = head(query, head.encode_support(support, masks))
+        torch.testing.assert_close(head(query, twice), expected, rtol=0, atol=1e-5)
 
     @torch.no_grad()
     def test_coarse_masks_are_averages_of_the_mask(self) -> None:
@@ -138,8 +148,8 @@ class TestDCAMAHead:
         for value in (0., 1.):
             encoding = head.encode_support(support, torch.full((1, 2, 64, 64), value))
             for affinity in head.match(query, encoding):
-                torch.testing.assert_close(
-                    head.aggregate(affinity, encoding), torch.full((1, 1, *affinity.query_size), value), rtol=0, atol=1e-6)
+                expected = torch.full((1, 1, *affinity.query_size), value)
+                torch.testing.assert_close(head.aggregate(affinity, encoding), expected, rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize('sizes', [((17, 25), (9, 13), (5, 7), (3, 4)), ((16, 16), (8, 8), (8, 8), (8, 8))])
     def test_sizes_that_are_not_halves(self, sizes: tuple) -> None:
@@ -191,7 +201,8 @@ class TestDCAMAHead:
     def test_every_parameter_gets_a_gradient(self) -> None:
         head = MODELS.build(self.DEFAULT_ARGS)
         query, support, masks = small_pyramid(2), small_pyramid(4, seed=1), (torch.rand(2, 2, 64, 64) > 0.5).float()
-        head.loss(head(query, head.encode_support(support, masks)), torch.randint(0, 2, (2, 64, 64)))['loss_ce'].backward()
+        logits = head(query, head.encode_support(support, masks))
+        head.loss(logits, torch.randint(0, 2, (2, 64, 64)))['loss_ce'].backward()
         assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
     def test_ignored_pixels_are_background_by_default(self) -> None:

@@ -45,7 +45,8 @@ class TestDotProductAffinity:
     def test_dense_is_the_mean_of_the_heads(self, query_size: tuple, support_size: tuple) -> None:
         query, key, _ = draw(query_size, support_size)
         width = WIDTH // HEADS
-        heads = [query[..., i:i + width] @ key[..., i:i + width].transpose(1, 2) / width**0.5 for i in range(0, WIDTH, width)]
+        parts = zip(query.split(width, -1), key.split(width, -1))
+        heads = [part @ other.transpose(1, 2) / width**0.5 for part, other in parts]
         affinity = DotProductAffinity(query, key, HEADS, query_size, support_size)
         assert affinity.dense().shape == (2, affinity.num_query, affinity.num_support)
         torch.testing.assert_close(affinity.dense(), torch.stack(heads).mean(0), rtol=0, atol=1e-12)
@@ -95,10 +96,11 @@ class TestDropout:
     def test_probability_zero_is_attention(self) -> None:
         query, key, values = self.heads()
         expected = padded_attention(query, key, values)
-        torch.testing.assert_close(recomputed_attention(query, key, values, 0., chunk_size=7), expected, rtol=0, atol=1e-12)
+        out = recomputed_attention(query, key, values, 0., chunk_size=7)
+        torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
     def test_weights_are_dropped_after_the_softmax(self) -> None:
-        """With p = 0.5 a kept weight counts twice: with equal scores and values 1, the outputs are multiples of 2 / S / heads."""
+        """With p = 0.5 a kept weight counts twice: equal scores and values 1 give multiples of 2 / S / heads."""
         query, key = torch.zeros(1, HEADS, 6, 4), torch.zeros(1, HEADS, 5, 4)
         counts = recomputed_attention(query, key, torch.ones(1, 5, 1), 0.5) * 5 * HEADS / 2
         torch.testing.assert_close(counts, counts.round(), rtol=0, atol=1e-5)

@@ -35,8 +35,8 @@ def no_grad() -> Iterator[None]:
         yield
 
 
-def draw(batch: int = 2, ways: int = 1, shots: int = 1, size: tuple = (64, 64), seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def draw(batch: int = 2, ways: int = 1, shots: int = 1, size: tuple = (64, 64)) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
     query = torch.randn(batch, 3, *size, generator=generator)
     support = torch.randn(batch, ways, shots, 3, *size, generator=generator)
     masks = (torch.rand(batch, ways, shots, *size, generator=generator) > 0.5).float()
@@ -130,7 +130,7 @@ class TestLogits:
         assert (rough.float() - exact).abs().mean() < 0.05 * exact.std()
 
     @pytest.mark.parametrize(('change', 'message'), [
-        (lambda q, s, m: (q, s[:, 0], m[:, 0]), r'Supports must have shape \(B, N, K, 3, H, W\), got \(2, 1, 3, 64, 64\)'),
+        (lambda q, s, m: (q, s[:, 0], m[:, 0]), r'must have shape \(B, N, K, 3, H, W\), got \(2, 1, 3, 64, 64\)'),
         (lambda q, s, m: (q, s, m[:, :, :, 1:]), r'a mask of the size of each.*\(2, 1, 63, 64\)'),
         (lambda q, s, m: (q, s[:, :, :0], m[:, :, :0]), 'at least one support image'),
         (lambda q, s, m: (q, s[:, :0], m[:, :0]), 'at least one support image'),
@@ -167,7 +167,8 @@ class TestModes:
         data = model.data_preprocessor(batch_of(2))
         masks = torch.stack([sample.support_sem_seg for sample in data['data_samples']]).float()
         with torch.no_grad():
-            assert_close(model(**data, mode='tensor'), model.logits(data['inputs']['query'], data['inputs']['support'], masks))
+            expected = model.logits(data['inputs']['query'], data['inputs']['support'], masks)
+            assert_close(model(**data, mode='tensor'), expected)
 
     def test_ignored_support_pixels_are_background(self, model: FewShotSegmentor) -> None:
         data, other = batch_of(1), batch_of(1)
@@ -220,11 +221,13 @@ class TestDeclaredWeights:
         network = MODELS.build(self.RESNET18)
         model = self.build(self.save(tmp_path / 'resnet.pth', network))
         model.init_weights()
-        assert all(torch.equal(value, network.state_dict()[name]) for name, value in model.backbone.state_dict().items())
+        expected = network.state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in model.backbone.state_dict().items())
 
     def test_missing_file(self, tmp_path: Path) -> None:
         model = self.build(tmp_path / 'nowhere.pth')
-        with pytest.raises(FileNotFoundError, match=r'nowhere.pth" \(config key `model.backbone.init_cfg.checkpoint`\)'):
+        message = r'nowhere.pth" \(config key `model.backbone.init_cfg.checkpoint`\)'
+        with pytest.raises(FileNotFoundError, match=message):
             model.init_weights()
 
     def test_not_a_checkpoint(self, tmp_path: Path) -> None:

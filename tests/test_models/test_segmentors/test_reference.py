@@ -29,7 +29,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> FewShotSegmentor:
     return model
 
 
-@pytest.mark.parametrize(('reference', 'batch', 'shots'), [('resnet50_128_1shot_b2', 2, 1), ('resnet50_128_3shot_b1', 1, 3)])
+@pytest.mark.parametrize(('reference', 'batch', 'shots'), [
+    ('resnet50_128_1shot_b2', 2, 1),
+    ('resnet50_128_3shot_b1', 1, 3),
+])
 @torch.no_grad()
 def test_features_coarse_masks_and_logits(model: FewShotSegmentor, reference: str, batch: int, shots: int) -> None:
     query, support, masks = episodes(batch, shots, side=128)
@@ -37,5 +40,6 @@ def test_features_coarse_masks_and_logits(model: FewShotSegmentor, reference: st
     pyramid = model.extract_feat(query)
     assert_features(pyramid, expected, atol=1e-4)
     encoding = model.encode_support(support, masks).ways[0]
-    assert_coarse([model.head.aggregate(affinity, encoding) for affinity in model.head.match(pyramid, encoding)], expected)
+    affinities = model.head.match(pyramid, encoding)
+    assert_coarse([model.head.aggregate(affinity, encoding) for affinity in affinities], expected)
     assert_logits(model.logits(query, support, masks), expected)
