@@ -1,0 +1,139 @@
+"""Comparing the time and the memory of two computations on a machine that has other things to do."""
+import gc
+import multiprocessing
+import re
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Callable, Mapping, Sequence
+
+import torch
+
+Computation = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio that was measured several times.
+
+    Attributes:
+        median (float): Of the single ratios.
+        low, high (float): Smallest and largest single ratio.
+    """
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, numerators: Sequence[float], denominators: Sequence[float]) -> 'Ratio':
+        """Ratios of measurements that were taken in pairs.
+
+        Raises:
+            ValueError: If there are no pairs.
+        """
+        if not numerators or len(numerators) != len(denominators):
+            raise ValueError(f'Ratios need pairs of measurements, got {len(numerators)} and {len(denominators)}.')
+        ratios = [a / b for a, b in zip(numerators, denominators)]
+        return cls(median(ratios), min(ratios), max(ratios))
+
+    def __str__(self) -> str:
+        return f'{self.median:.1f}x ({self.low:.1f}-{self.high:.1f})'
+
+
+def timed(computation: Computation, device: str = 'cpu') -> float:
+    """Wall-clock seconds of one run; on a GPU until its work is done."""
+    synchronize(device)
+    start = time.perf_counter()
+    computation()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def alternate(computations: Mapping[str, Computation], repeats: int, device: str = 'cpu') -> dict[str, list[float]]:
+    """Time several computations in turns, A B A B ..., so that whatever else the machine does meets them alike.
+
+    Args:
+        computations (Mapping[str, Callable]): By name. Each runs once more before, untimed.
+        repeats (int): Timed runs of each.
+        device (str): 'cpu' or 'cuda'.
+
+    Returns:
+        dict[str, list[float]]: Seconds of each run.
+    """
+    for computation in computations.values():
+        computation()
+    seconds: dict[str, list[float]] = {name: [] for name in computations}
+    for _ in range(repeats):
+        for name, computation in computations.items():
+            seconds[name].append(timed(computation, device))
+    return seconds
+
+
+def synchronize(device: str) -> None:
+    """Wait for the GPU, if it is one."""
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def peak_extra_memory(prepare: Callable[..., Computation], *args: Any, device: str = 'cpu') -> int:
+    """Bytes that a computation needs at its peak beyond what was there when it began.
+
+    On a GPU these are the bytes of PyTorch's allocator. On a CPU it is resident memory, measured in a fresh process, where
+    no memory freed by earlier work can be used again unseen.
+
+    Args:
+        prepare (Callable): A function of a module, not a lambda: called with ``args`` it makes the inputs and returns the
+            computation. It should run something small of the same kind first, so that what libraries allocate on their
+            first use is not counted.
+        args: Picklable arguments of ``prepare``.
+        device (str): 'cpu' or 'cuda'.
+    """
+    if torch.device(device).type == 'cuda':
+        return _allocated_peak(prepare(*args), device)
+    method = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
+    context = multiprocessing.get_context(method)
+    # Imports take longer than most measurements: they are done once, in the server from which the processes are forked.
+    context.set_forkserver_preload(['mmfss.models'])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_resident_peak, prepare, args).result()
+
+
+def _allocated_peak(computation: Computation, device: str) -> int:
+    gc.collect()
+    synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    computation()
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _resident_peak(prepare: Callable[..., Computation], args: tuple) -> int:
+    computation = prepare(*args)
+    gc.collect()
+    before = _restart_peak()
+    computation()
+    return max(0, _peak() - before)
+
+
+def _restart_peak() -> int:
+    """Forget the peak of resident memory, where the system can, and return the present peak in bytes.
+
+    Where it cannot (macOS), the peak so far counts as the start, and too little is reported for small computations.
+    """
+    with suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
+    return _peak()
+
+
+def _peak() -> int:
+    """Peak of resident memory in bytes."""
+    with suppress(OSError):
+        found = re.search(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text())
+        if found:
+            return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
