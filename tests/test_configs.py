@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmfss.engine.config_options import accepted_arguments, find_class
@@ -37,7 +38,7 @@ def build(cfg: Config) -> nn.Module:
     """The model without weights; folds share it."""
     key = str(cfg.model)
     if key not in _built:
-        with Weightless():
+        with Weightless(), DefaultScope.overwrite_default_scope(cfg.default_scope):
             _built[key] = MODELS.build(cfg.model)
     return _built[key]
 
