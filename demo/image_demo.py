@@ -19,11 +19,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=Path, help='config file of the model')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
-                        help='an example: a picture, and a mask of the same size (0 background, else object); repeatable')
+                        help='an example: a picture and its mask of equal size (0 background, else object); repeatable')
     parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
                         help='an example of a named class, to segment several classes at once; repeatable')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
-    parser.add_argument('--ignore-value', type=int, help='value in masks of pixels that are neither object nor background')
+    parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
     parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
@@ -51,8 +51,8 @@ def main() -> None:
             inferencer.set_support(collect_support(args))
             summary = []
             for result in inferencer.iterate(args.query, args.out_dir):
-                print(f'{result["query"]}: {100 * result["foreground_fraction"]:.1f} % foreground, {result["overlay_path"]}',
-                      flush=True)
+                share = f'{100 * result["foreground_fraction"]:.1f} % foreground'
+                print(f'{result["query"]}: {share}, {result["overlay_path"]}', flush=True)
                 summary.append({key: value for key, value in result.items() if key != 'mask'})
         except ValueError as error:
             raise SystemExit(f'error: {error}') from error

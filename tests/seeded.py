@@ -75,12 +75,13 @@ def seeded_state_dict(shapes: Mapping[str, Sequence[int]],
                       gains: Sequence[tuple[str, float]] = ()) -> dict[str, np.ndarray]:
     """Draw the parameters and running statistics of a network.
 
-    With x = ``seeded_array(name, shape, seed)`` and g the gain of the name: a running variance is 1 + 0.1 |x|, a running
-    mean 0.1 x, the scale of a norm (1-D ``weight``) g + 0.1 x, another 1-D parameter 0.05 g x, and everything else
-    g x / sqrt(number of inputs of one output).
+    With x = ``seeded_array(name, shape, seed)`` and g the gain of the name: a running variance is 1 + 0.1 |x|, a
+    running mean 0.1 x, the scale of a norm (1-D ``weight``) g + 0.1 x, another 1-D parameter 0.05 g x, and everything
+    else g x / sqrt(number of inputs of one output).
 
     Args:
-        shapes (Mapping[str, Sequence[int]]): Shape of each name. Integer buffers and computed tables do not belong here.
+        shapes (Mapping[str, Sequence[int]]): Shape of each name. Integer buffers and computed tables do not belong
+            here.
         seed (int): Seed.
         gains (Sequence[tuple[str, float]]): Pairs of a glob pattern and a gain; the first that matches a name counts.
 

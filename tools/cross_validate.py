@@ -10,12 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
-import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmengine.config import Config, DictAction
 
+import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.config_options import ConfigError, load_config
-from mmfss.engine.cross_validation import (METHODS, MODEL, evaluate_methods, expand_braces, expand_checkpoints, fingerprint,
-                                           load_result, save_result, trained_checkpoint)
+from mmfss.engine.cross_validation import (
+    METHODS,
+    MODEL,
+    evaluate_methods,
+    expand_braces,
+    expand_checkpoints,
+    fingerprint,
+    load_result,
+    save_result,
+    trained_checkpoint,
+)
 from mmfss.engine.runner_setup import check_writable, default_work_dir, plain_errors, set_episodes
 from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
 from mmfss.utils.checkpoint import UNSAFE_LOAD
@@ -26,25 +35,27 @@ TRAIN_TOOL = Path(__file__).with_name('train.py')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Test the folds of a benchmark and print one table row per number of shots: mIoU of each fold, their '
-        'mean and population standard deviation, and the mean FB-IoU. What is done is kept in --out and not done again.')
+        description='Test the folds of a benchmark and print one table row per number of shots: mIoU of each fold, '
+        'their mean and population standard deviation, and the mean FB-IoU. What is done is kept in --out and not done '
+        'again.')
     parser.add_argument('configs', nargs='+', metavar='CONFIG',
                         help="configs of the folds; {0..3} and {a,b} are expanded, e.g. 'configs/x_fold{0..3}.py'")
     parser.add_argument('--checkpoints', nargs='+', metavar='CHECKPOINT',
-                        help='a checkpoint per config, in the same order; braces and the wildcards * and ? are expanded, the '
-                        'newest match counts; default: the best one in the working directory of each config')
+                        help='a checkpoint per config, in the same order; braces and the wildcards * and ? are '
+                        'expanded, the newest match counts; default: the best in the working directory of each config')
     parser.add_argument('--train', action='store_true',
                         help='first train the folds whose training has not ended, or continue it (tools/train.py)')
     parser.add_argument('--amp', action='store_true', help='with --train: train in bfloat16')
     parser.add_argument('--work-dirs', type=Path, metavar='DIR',
                         help='parent of the working directories of training; default: as tools/train.py chooses them')
-    parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K', help='numbers of supports; default: 1')
+    parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K',
+                        help='numbers of supports; default: 1')
     parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
     parser.add_argument('--episodes', type=int, help='episodes per fold; default: that of the config')
     parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
     parser.add_argument('--controls', action='store_true',
-                        help='also test, on the same episodes, a copied support mask, supports of another class, and an '
-                        'untrained prototype')
+                        help='also test, on the same episodes, a copied support mask, supports of another class, and '
+                        'an untrained prototype')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
                         help='folder of the results; default: work_dirs/cross_validation')
     parser.add_argument('--overwrite', action='store_true', help='test again what is done')
@@ -75,7 +86,8 @@ def train(cfg: Config, config: Path, args: argparse.Namespace) -> None:
     command = [sys.executable, str(TRAIN_TOOL), str(changed), '--work-dir', str(work_dir), '--resume']
     finished = subprocess.run(command + ['--amp'] * args.amp + ['--unsafe-load'] * args.unsafe_load)
     if finished.returncode:
-        raise ConfigError(f'Training {config} failed (status {finished.returncode}), see above. The same command continues.')
+        raise ConfigError(f'Training {config} failed (status {finished.returncode}), see above. The same command '
+                          'continues.')
 
 
 def find_checkpoints(cfgs: list[Config], configs: list[Path], args: argparse.Namespace) -> list[Path]:
@@ -88,8 +100,8 @@ def find_checkpoints(cfgs: list[Config], configs: list[Path], args: argparse.Nam
             train(cfg, config, args)
         checkpoint = trained_checkpoint(work_dir_of(config, args))
         if checkpoint is None:
-            raise ConfigError(f'There is no checkpoint of {config} in "{work_dir_of(config, args)}": train it (--train does), '
-                              'or name it with --checkpoints.')
+            raise ConfigError(f'There is no checkpoint of {config} in "{work_dir_of(config, args)}": train it (--train '
+                              'does), or name it with --checkpoints.')
         found.append(checkpoint)
     return found
 
@@ -120,8 +132,8 @@ def result_path(out: Path, config: Path, shots: int, method: str) -> Path:
 def report(config: Path, shots: int, method: str, result: dict[str, Any], remark: str) -> None:
     """Print one result."""
     metrics = result['metrics']
-    print(f'{config.stem}, {shots}-shot, {method}: mIoU {metrics["mIoU"]:.2f}, FB-IoU {metrics["FB-IoU"]:.2f} ({remark})',
-          flush=True)
+    figures = f'mIoU {metrics["mIoU"]:.2f}, FB-IoU {metrics["FB-IoU"]:.2f}'
+    print(f'{config.stem}, {shots}-shot, {method}: {figures} ({remark})', flush=True)
 
 
 def summarise(results: dict[tuple[Path, int], dict[str, dict]]) -> dict[str, Any]:
@@ -159,7 +171,8 @@ def times_best_control(rows: list[TableRow]) -> Optional[dict[int, float]]:
 
 def write_summary(summary: dict[str, Any], out: Path) -> None:
     """Print and save the table."""
-    text = summary['markdown'] + '\nmIoU of each fold, their mean and population standard deviation, mean FB-IoU; per cent.\n'
+    text = summary['markdown']
+    text += '\nmIoU of each fold, their mean and population standard deviation, mean FB-IoU; per cent.\n'
     text += f'Split lists: {"; ".join(summary["split_lists"])}.\n'
     if summary['not_comparable_because']:
         text += f'Not comparable with papers: {"; ".join(summary["not_comparable_because"])}.\n'

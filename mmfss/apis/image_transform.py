@@ -18,8 +18,8 @@ ImageInput = Union[str, Path, np.ndarray]
 class ImageTransform:
     """The part of a test pipeline that handles one image, without a data set.
 
-    It is built from the pipeline itself: the transforms inside its ``ForEachImage``, with the loading of class masks from
-    a data set replaced by the mask that is given.
+    It is built from the pipeline itself: the transforms inside its ``ForEachImage``, with the loading of class masks
+    from a data set replaced by the mask that is given.
 
     Args:
         pipeline (Sequence[dict]): The test pipeline of the model's config.
@@ -36,7 +36,8 @@ class ImageTransform:
             raise ValueError('The test pipeline must load images by one LoadEpisodeImage inside ForEachImage, got '
                              f'{[step["type"] for step in pipeline]}.')
         self.load_image, = loaders
-        self.transforms = Compose([step for step in per_image if not isinstance(step, (LoadEpisodeImage, LoadClassMask))])
+        loading = (LoadEpisodeImage, LoadClassMask)
+        self.transforms = Compose([step for step in per_image if not isinstance(step, loading)])
 
     @classmethod
     def from_config(cls, cfg: Config) -> 'ImageTransform':

@@ -9,7 +9,6 @@ from mmengine.config import Config
 
 from mmfss.engine.config_options import check_options, load_config
 from mmfss.models import FewShotSegmentor
-
 from .model_zoo import build_model, get_config_path
 
 
@@ -21,9 +20,9 @@ def init_model(config: Union[str, Path, Config],
 
     Args:
         config (str | Path | Config): A config file (``.py``), a name of :func:`list_models`, or a config.
-        checkpoint (str | Path, optional): File or address of the trained weights. It must be one of this model, weight by
-            weight. Without it the model is untrained: the weights that the config declares (``init_cfg``) are loaded, the
-            rest is random, and a warning says so.
+        checkpoint (str | Path, optional): File or address of the trained weights. It must be one of this model, weight
+            by weight. Without it the model is untrained: the weights that the config declares (``init_cfg``) are
+            loaded, the rest is random, and a warning says so.
         device (str, optional): Device; by default a GPU if there is one.
         cfg_options (dict, optional): Dotted keys of the config to change.
 
@@ -43,7 +42,7 @@ def init_model(config: Union[str, Path, Config],
     else:
         cfg = load_config(config if Path(config).suffix == '.py' else get_config_path(str(config)), cfg_options)
     if checkpoint is None:
-        warnings.warn('init_model was given no checkpoint: the model is untrained.')
+        warnings.warn('init_model was given no checkpoint: the model is untrained.', stacklevel=2)
     model = build_model(cfg, checkpoint, device or ('cuda' if torch.cuda.is_available() else 'cpu'), init_weights=True)
     model.cfg = cfg
     return model

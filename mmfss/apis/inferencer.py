@@ -1,7 +1,6 @@
 """Segment pictures with a few annotated examples, from Python."""
 import warnings
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
@@ -9,15 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from PIL import Image
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor, SupportEncoding
-from mmfss.utils.files import atomic_path
-from mmfss.visualization import class_palette, overlay_mask
-
 from .image_transform import ImageInput, ImageTransform, read_mask
 from .inference import init_model
+from .prediction_files import PredictionWriter
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -42,8 +38,8 @@ class FewShotInferencer:
     """Segments images by the example of annotated ones.
 
     Images are prepared by the test pipeline of the model's config, and logits are resized to the original size of each
-    query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and kept
-    until another one is given.
+    query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and
+    kept until another one is given.
 
     .. code-block:: python
 
@@ -99,8 +95,8 @@ class FewShotInferencer:
             return_logits (bool): Also return the logits.
 
         Returns:
-            dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not hold
-            all results at a time.
+            dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not
+            hold all results at a time.
         """
         if support is not None:
             self.set_support(support)
@@ -141,14 +137,14 @@ class FewShotInferencer:
 
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`__call__`.
-            out_dir (str | Path, optional): Where to write ``masks/<name>.png`` (palette PNG, the labels are the indices)
-                and ``overlays/<name>.png``; nothing is written by default.
+            out_dir (str | Path, optional): Where to write ``masks/<name>.png`` (palette PNG, the labels are the
+                indices) and ``overlays/<name>.png``; nothing is written by default.
             return_logits (bool): Also return the logits.
 
         Yields:
             dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
-            (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a label
-            above 0; with ``return_logits`` ``logits`` (N+1, H, W) float32; with ``out_dir`` ``mask_path`` and
+            (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a
+            label above 0; with ``return_logits`` ``logits`` (N+1, H, W) float32; with ``out_dir`` ``mask_path`` and
             ``overlay_path``.
 
         Raises:
@@ -158,13 +154,12 @@ class FewShotInferencer:
         if self.support is None:
             raise ValueError('No support set: give `support`, or call set_support first.')
         support = self.support
-        output_names = _OutputNames()
+        write = None if out_dir is None else PredictionWriter(out_dir)
         for queries, images, prepared in self._batches(_list_queries(query)):
             for name, image, logits in zip(queries, images, self._logits(images, prepared, support)):
                 result = self._result(name, logits, support.class_names, return_logits)
-                if out_dir is not None:
-                    file_name = output_names.of(name)
-                    result.update(_write(result['mask'], image, Path(out_dir), file_name, len(support.class_names)))
+                if write is not None:
+                    result.update(write(name, image, result['mask'], len(support.class_names)))
                 yield result
 
     @property
@@ -177,7 +172,7 @@ class FewShotInferencer:
     def _load_shots(self, class_name: str, shots: Shots) -> tuple[list[Tensor], Tensor]:
         """Images K x (3, h, w) and masks (K, h, w) of a class."""
         if isinstance(shots, (str, Path)) or len(shots) == 0 or any(isinstance(pair, (str, Path)) for pair in shots):
-            raise ValueError(f'The support of class "{class_name}" must be a list of pairs (image, mask), at least one.')
+            raise ValueError(f'The support of class "{class_name}" must be a list of one or more pairs (image, mask).')
         images, masks = [], []
         for number, (image_input, mask_input) in enumerate(shots, start=1):
             image_name = _describe(image_input, f'image {number} of class "{class_name}"')
@@ -191,13 +186,13 @@ class FewShotInferencer:
             prepared, prepared_mask = self.transform.prepare(image, mask)
             if not prepared_mask.any():
                 warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '
-                              f'{tuple(prepared_mask.shape)}.')
+                              f'{tuple(prepared_mask.shape)}.', stacklevel=3)
             images.append(prepared)
             masks.append(prepared_mask)
         sizes = {tuple(image.shape[1:]) for image in images}
         if len(sizes) > 1:
-            raise ValueError(f'The test pipeline gives the supports of class "{class_name}" different sizes, {sorted(sizes)}: '
-                             'it must resize to one size.')
+            raise ValueError(f'The test pipeline gives the supports of class "{class_name}" different sizes, '
+                             f'{sorted(sizes)}: it must resize to one size.')
         return images, torch.stack(masks)
 
     def _batches(self, queries: Sequence[ImageInput]) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
@@ -226,27 +221,14 @@ class FewShotInferencer:
                 logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
 
     @staticmethod
-    def _result(name: Union[str, int], logits: Tensor, class_names: tuple[str, ...], return_logits: bool) -> dict[str, Any]:
+    def _result(name: Union[str, int], logits: Tensor, class_names: Sequence[str],
+                return_logits: bool) -> dict[str, Any]:
         mask = logits.argmax(0).to(torch.uint8).cpu().numpy()
         result = dict(
             query=name, class_names=list(class_names), mask=mask, foreground_fraction=float((mask > 0).mean()))
         if return_logits:
             result['logits'] = logits.cpu().numpy()
         return result
-
-
-class _OutputNames:
-    """One file name per query: its stem, with a number where two queries share it."""
-
-    def __init__(self) -> None:
-        self.used: set[str] = set()
-
-    def of(self, query: Union[str, int]) -> str:
-        stem = f'query_{query:05d}' if isinstance(query, int) else Path(query).stem
-        candidates = (stem if number == 1 else f'{stem}_{number}' for number in count(1))
-        name = next(candidate for candidate in candidates if candidate not in self.used)
-        self.used.add(name)
-        return name
 
 
 def _list_queries(query: Queries) -> Sequence[ImageInput]:
@@ -266,15 +248,3 @@ def _list_queries(query: Queries) -> Sequence[ImageInput]:
 def _describe(item: ImageInput, otherwise: str) -> str:
     """How an error calls an image or a mask."""
     return otherwise if isinstance(item, np.ndarray) else f'{otherwise.split()[0]} "{item}"'
-
-
-def _write(mask: np.ndarray, image: np.ndarray, out_dir: Path, name: str, num_classes: int) -> dict[str, str]:
-    """Write mask and overlay; returns their paths."""
-    paths = dict(mask_path=out_dir / 'masks' / f'{name}.png', overlay_path=out_dir / 'overlays' / f'{name}.png')
-    indexed = Image.fromarray(mask)
-    indexed.putpalette(class_palette(num_classes).flatten().tolist())
-    overlay = Image.fromarray(overlay_mask(np.ascontiguousarray(image[..., ::-1]), mask))
-    for path, picture in zip(paths.values(), (indexed, overlay)):
-        with atomic_path(path) as temporary:
-            picture.save(temporary)
-    return {key: str(path) for key, path in paths.items()}

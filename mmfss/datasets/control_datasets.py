@@ -13,10 +13,10 @@ from .samplers.base import counter_rng
 class WrongSupportDataset(Dataset):
     """The episodes of another data set with supports of another class of the same fold.
 
-    Query, its mask and its classes stay, so a metric compares with the same truth; a model that looks at its supports must
-    fall far below its figure on the wrapped data set. The supports of episode i are those of another episode of the data
-    set, drawn by a random source keyed by (seed, i), among the episodes in which every way has another class and no
-    support is the query.
+    Query, its mask and its classes stay, so a metric compares with the same truth; a model that looks at its supports
+    must fall far below its figure on the wrapped data set. The supports of episode i are those of another episode of
+    the data set, drawn by a random source keyed by (seed, i), among the episodes in which every way has another class
+    and no support is the query.
 
     Args:
         dataset (dict | EpisodicDataset): The wrapped data set.
@@ -51,8 +51,9 @@ class WrongSupportDataset(Dataset):
         for other in counter_rng(self.seed, index).permutation(len(self)):
             if self._differs(episode, self.dataset.episode(int(other))):
                 return int(other)
-        raise ValueError(f'Episode {index} asks for the classes {list(episode.class_ids)}, and no other episode of the data '
-                         'set could lend supports of other classes: use more episodes, or a fold with more classes.')
+        raise ValueError(f'Episode {index} asks for the classes {list(episode.class_ids)}, and no other episode of the '
+                         'data set could lend supports of other classes: use more episodes, or a fold with more '
+                         'classes.')
 
     @staticmethod
     def _differs(episode: Episode, other: Episode) -> bool:

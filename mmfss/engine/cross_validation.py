@@ -18,7 +18,6 @@ from mmengine.utils import ProgressBar
 
 from mmfss.evaluation import CopiedMask, PrototypeMatching
 from mmfss.utils.files import dump_json
-
 from .config_options import ConfigError
 from .runner_setup import add_hook, versions
 
@@ -54,7 +53,8 @@ def expand_checkpoints(patterns: Sequence[str], num_configs: int) -> list[Path]:
     """Find one checkpoint per config.
 
     Args:
-        patterns (Sequence[str]): Paths with braces and the wildcards ``*`` and ``?``; of several matches the newest counts.
+        patterns (Sequence[str]): Paths with braces and the wildcards ``*`` and ``?``; of several matches the newest
+            counts.
         num_configs (int): Number of configs.
 
     Returns:
@@ -66,8 +66,8 @@ def expand_checkpoints(patterns: Sequence[str], num_configs: int) -> list[Path]:
     """
     expanded = [path for pattern in patterns for path in expand_braces(pattern)]
     if len(expanded) != num_configs:
-        raise ConfigError(f'--checkpoints names {len(expanded)} checkpoints ({", ".join(expanded)}) for {num_configs} configs: '
-                          'one for each is needed, in the same order.')
+        raise ConfigError(f'--checkpoints names {len(expanded)} checkpoints ({", ".join(expanded)}) for {num_configs} '
+                          'configs: one for each is needed, in the same order.')
     return [_newest(path) for path in expanded]
 
 
@@ -126,7 +126,8 @@ def save_result(path: Path, result: dict[str, Any], key: dict[str, Any]) -> dict
     return result
 
 
-def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str], work_dir: Path) -> Iterator[tuple[str, dict]]:
+def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
+                     work_dir: Path) -> Iterator[tuple[str, dict]]:
     """Test a model and its controls on the same episodes.
 
     Args:
@@ -136,8 +137,8 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str], work
         work_dir (Path): Folder of the logs.
 
     Yields:
-        tuple[str, dict]: Each method with its result: ``metrics``, ``episodes`` (metainfo of the data set), ``protocol``
-        (deviations from the published one), ``seconds`` and ``versions``.
+        tuple[str, dict]: Each method with its result: ``metrics``, ``episodes`` (metainfo of the data set),
+        ``protocol`` (deviations from the published one), ``seconds`` and ``versions``.
     """
     if set(methods) - {WRONG_SUPPORT}:
         runner = _build_runner(cfg, checkpoint, work_dir)
@@ -171,8 +172,8 @@ def protocol_deviations(dataset: Any) -> list[str]:
     else:
         expected = len(sampler.lists) if sampler.benchmark == 'fss' else 1000
         if (meta['seed'], meta['num_episodes']) != (0, expected):
-            reasons.append(f'{meta["num_episodes"]} episodes of seed {meta["seed"]} were tested instead of the published '
-                           f'{expected} of seed 0')
+            reasons.append(f'{meta["num_episodes"]} episodes of seed {meta["seed"]} were tested instead of the '
+                           f'published {expected} of seed 0')
     if meta['num_ways'] != 1:
         reasons.append(f'the episodes are {meta["num_ways"]}-way, the published ones 1-way')
     return reasons

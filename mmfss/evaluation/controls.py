@@ -1,8 +1,8 @@
 """Predictors that any trained model must beat, evaluated on the same episodes in its place.
 
-A good figure can have other reasons than matching: objects sit in the middle of photographs, one object fills the query,
-the backbone alone tells the class. Each control keeps one such reason and takes the method away. The third control, the
-same model with supports of another class, is a data set: :class:`mmfss.datasets.WrongSupportDataset`.
+A good figure can have other reasons than matching: objects sit in the middle of photographs, one object fills the
+query, the backbone alone tells the class. Each control keeps one such reason and takes the method away. The third
+control, the same model with supports of another class, is a data set: :class:`mmfss.datasets.WrongSupportDataset`.
 """
 from abc import abstractmethod
 from typing import Literal
@@ -52,7 +52,7 @@ class ControlModel(BaseModel):
                 mode: Literal['predict'] = 'predict') -> list[EpisodeDataSample]:
         """Add ``seg_logits`` and ``pred_sem_seg`` to the samples."""
         if mode != 'predict':
-            raise ValueError(f"A control only predicts, but mode={mode!r} was asked for.")
+            raise ValueError(f'A control only predicts, but mode={mode!r} was asked for.')
         masks = (torch.stack([sample.support_sem_seg for sample in data_samples]) == 1).float()
         for sample, logits in zip(data_samples, self.logits(inputs['query'], inputs['support'], masks)):
             sample.seg_logits = PixelData(data=logits)
@@ -77,8 +77,8 @@ class PrototypeMatching(ControlModel):
 
     Foreground and background prototype are the averages of the last map of one level over the pixels inside and outside
     the masks of all shots (a feature weighs as the share of its cell that the mask covers, so that no object is lost).
-    Each query pixel goes to the prototype with the larger cosine, after resizing the two cosine maps to the input's size.
-    Nothing is trained.
+    Each query pixel goes to the prototype with the larger cosine, after resizing the two cosine maps to the input's
+    size. Nothing is trained.
 
     Args:
         model (FewShotSegmentor): The model under test, of which only the backbone is used.

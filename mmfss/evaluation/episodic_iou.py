@@ -8,9 +8,16 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmfss.registry import METRICS
-
-from .functional import (BACKGROUND, FOREGROUND, CountTable, Scores, bootstrap_intervals, compute_scores, episode_counts,
-                         tabulate_counts)
+from .functional import (
+    BACKGROUND,
+    FOREGROUND,
+    CountTable,
+    Scores,
+    bootstrap_intervals,
+    compute_scores,
+    episode_counts,
+    tabulate_counts,
+)
 
 
 @METRICS.register_module()
@@ -29,7 +36,8 @@ class EpisodicIoU(BaseMetric):
     Args:
         ignore_index (int): Target label that counts nowhere.
         size (str): ``'network'`` compares ``pred_sem_seg`` with ``gt_sem_seg`` at network size (the official way);
-            ``'original'`` resizes ``seg_logits`` (bilinear, align_corners=True) to ``gt_sem_seg_ori`` and compares there.
+            ``'original'`` resizes ``seg_logits`` (bilinear, align_corners=True) to ``gt_sem_seg_ori`` and compares
+            there.
         num_replicates (int): Bootstrap replicates; 0 leaves the intervals out.
         seed (int): Seed of the bootstrap.
         **kwargs: Arguments of :class:`mmengine.evaluator.BaseMetric`.

@@ -55,8 +55,8 @@ class CountTable:
     """Counts of E episodes over the C classes of a fold; the last axis is (intersection, union).
 
     Attributes:
-        classes (np.ndarray): Shape (E, C, 2, 2), axis 2 is (background, foreground). Background of a class is every other
-            label; rows of classes that an episode does not ask for are zero.
+        classes (np.ndarray): Shape (E, C, 2, 2), axis 2 is (background, foreground). Background of a class is every
+            other label; rows of classes that an episode does not ask for are zero.
         overall (np.ndarray): Shape (E, 2, 2), axis 1 is (background, foreground), where foreground is any class.
         episodes (np.ndarray): Number of episodes that ask for each class, shape (C,).
     """
@@ -115,8 +115,8 @@ def tabulate_counts(entries: Sequence[Mapping[str, Any]], class_ids: Sequence[in
 def compute_scores(table: CountTable) -> Scores:
     """Compute mIoU and FB-IoU by the official accumulation.
 
-    mIoU = 100 mean_k I_k / max(U_k, 1) over all classes of the fold: a class without episodes, or with nothing to count,
-    counts as 0. FB-IoU = 100 mean_c (sum_k I_kc) / max(sum_k U_kc, 1), c over background and foreground.
+    mIoU = 100 mean_k I_k / max(U_k, 1) over all classes of the fold: a class without episodes, or with nothing to
+    count, counts as 0. FB-IoU = 100 mean_c (sum_k I_kc) / max(sum_k U_kc, 1), c over background and foreground.
 
     Args:
         table (CountTable): Counts of the episodes.

@@ -105,7 +105,8 @@ class TestPredictions:
         with_border[:9] = 7
         plain = np.where(with_border == 7, 0, with_border)
         expected = inferencer(image, [(image, plain)], return_logits=True)['logits']
-        ignoring = FewShotInferencer(inferencer.model, ignore_value=7)(image, [(image, with_border)], return_logits=True)
+        ignoring = FewShotInferencer(inferencer.model, ignore_value=7)
+        ignoring = ignoring(image, [(image, with_border)], return_logits=True)
         np.testing.assert_array_equal(ignoring['logits'], expected)
 
     def test_classes_of_different_shots(self, inferencer: FewShotInferencer, root: Path) -> None:
@@ -118,7 +119,8 @@ class TestPredictions:
 
 class TestQueries:
 
-    def test_support_is_encoded_once(self, inferencer: FewShotInferencer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_support_is_encoded_once(self, inferencer: FewShotInferencer, root: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
         calls = []
         encode = inferencer.model.encode_support
         monkeypatch.setattr(inferencer.model, 'encode_support', lambda *args: calls.append(1) or encode(*args))
@@ -165,9 +167,9 @@ class TestErrors:
     def test_no_support(self, inferencer: FewShotInferencer, root: Path) -> None:
         with pytest.raises(ValueError, match='No support set'):
             FewShotInferencer(inferencer.model)(pair(root, 'ant', 0)[0])
-        with pytest.raises(ValueError, match='class "bee" must be a list of pairs'):
+        with pytest.raises(ValueError, match='class "bee" must be a list of one or more pairs'):
             inferencer.set_support(dict(ant=[pair(root, 'ant', 0)], bee=[]))
-        with pytest.raises(ValueError, match='class "object" must be a list of pairs'):
+        with pytest.raises(ValueError, match='class "object" must be a list of one or more pairs'):
             inferencer.set_support(pair(root, 'ant', 0))
         with pytest.raises(ValueError, match='no class'):
             inferencer.set_support({})

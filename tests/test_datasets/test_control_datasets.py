@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmfss.datasets import EpisodicDataset
 from mmfss.datasets.control_datasets import WrongSupportDataset
 from mmfss.registry import DATASETS
 from tests.tiny_data import PIPELINE, write_class_folders
@@ -44,6 +43,6 @@ class TestWrongSupportDataset:
         assert len(set(donors)) > 3
 
     def test_no_other_class(self, root: Path) -> None:
-        dataset = EpisodicDataset(**{key: value for key, value in dataset_config(root, class_ids=['bee']).items() if key != 'type'})
+        dataset = DATASETS.build(dataset_config(root, class_ids=['bee']))
         with pytest.raises(ValueError, match='supports of other classes'):
             WrongSupportDataset(dataset)[0]

@@ -6,8 +6,15 @@ import pytest
 from mmengine.config import Config
 
 from mmfss.engine.config_options import ConfigError
-from mmfss.engine.cross_validation import (expand_braces, expand_checkpoints, fingerprint, load_result,
-                                           protocol_deviations, save_result, trained_checkpoint)
+from mmfss.engine.cross_validation import (
+    expand_braces,
+    expand_checkpoints,
+    fingerprint,
+    load_result,
+    protocol_deviations,
+    save_result,
+    trained_checkpoint,
+)
 
 
 class TestExpandBraces:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
+from torch import Tensor
 
 from mmfss.evaluation import EpisodicIoU
 from mmfss.registry import METRICS
@@ -12,7 +13,7 @@ from mmfss.structures import EpisodeDataSample
 META = dict(classes=('ant', 'bee', 'cat', 'dog'), fold_class_ids=[1, 3], lists='built from annotations')
 
 
-def episode(class_ids: list[int], pred: torch.Tensor, target: torch.Tensor, **fields: torch.Tensor) -> EpisodeDataSample:
+def episode(class_ids: list[int], pred: Tensor, target: Tensor, **fields: Tensor) -> EpisodeDataSample:
     sample = EpisodeDataSample(metainfo=dict(class_ids=class_ids))
     sample.pred_sem_seg = PixelData(data=pred[None])
     sample.gt_sem_seg = PixelData(data=target[None])

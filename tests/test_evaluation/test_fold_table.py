@@ -17,8 +17,12 @@ def test_published_row() -> None:
 
 
 def test_rows_and_markdown() -> None:
-    scores = [FoldScore('model', 1, 'fold 0', 10, 20), FoldScore('copy', 1, 'fold 0', 5, 6), FoldScore('model', 1, 'fold 1', 30, 40),
-              FoldScore('model', 5, 'fold 0', 50, 60)]
+    scores = [
+        FoldScore('model', 1, 'fold 0', 10, 20),
+        FoldScore('copy', 1, 'fold 0', 5, 6),
+        FoldScore('model', 1, 'fold 1', 30, 40),
+        FoldScore('model', 5, 'fold 0', 50, 60),
+    ]
     rows = make_rows(scores)
     assert [(row.method, row.shots) for row in rows] == [('model', 1), ('copy', 1), ('model', 5)]
     assert to_markdown(rows).splitlines() == [

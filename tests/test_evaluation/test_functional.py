@@ -127,7 +127,8 @@ class TestScores:
         assert (scores.miou, scores.fb_iou) == (0, 0)
 
     def test_episodes_of_different_ways(self) -> None:
-        entries = [one_way(3, 10, 2, 4), dict(class_ids=[4, 3], pixels=10, intersection=[1, 2], union=[2, 4], foreground=[3, 6])]
+        two_way = dict(class_ids=[4, 3], pixels=10, intersection=[1, 2], union=[2, 4], foreground=[3, 6])
+        entries = [one_way(3, 10, 2, 4), two_way]
         scores = compute_scores(tabulate_counts(entries, [3, 4]))
         assert scores.class_iou[:, 1].tolist() == pytest.approx([50, 50])
         assert scores.class_iou[:, 0].tolist() == pytest.approx([100 * 12 / 16, 100 * 8 / 9])

@@ -25,12 +25,14 @@ def tool() -> ModuleType:
 def write_config(root: Path, fold: int) -> None:
     def loader(split: str, sampler: str) -> dict:
         dataset = dict(
-            type='ImageFolderDataset', data_root=str(root / 'data'), split=split, fold=fold, num_folds=2, pipeline=PIPELINE,
-            sampler=dict(type='UniformEpisodeSampler', num_episodes=6))
+            type='ImageFolderDataset', data_root=str(root / 'data'), split=split, fold=fold, num_folds=2,
+            pipeline=PIPELINE, sampler=dict(type='UniformEpisodeSampler', num_episodes=6))
         return dict(batch_size=2, num_workers=0, dataset=dataset, sampler=dict(type=sampler))
 
     Config(dict(
-        default_scope='mmfss', custom_imports=dict(imports=['mmfss'], allow_failed_imports=False), randomness=dict(seed=0),
+        default_scope='mmfss',
+        custom_imports=dict(imports=['mmfss'], allow_failed_imports=False),
+        randomness=dict(seed=0),
         model=TINY_MODEL,
         train_dataloader=loader('train', 'EpisodeStream'),
         train_cfg=dict(type='EpisodeTrainLoop', max_iters=2, val_interval=10),
@@ -78,7 +80,8 @@ class TestCrossValidate:
         # Only the fold whose checkpoint changed is tested again.
         tested = []
         evaluate = tool.evaluate_methods
-        monkeypatch.setattr(tool, 'evaluate_methods', lambda cfg, *args: tested.append((cfg.filename, args[1])) or evaluate(cfg, *args))
+        monkeypatch.setattr(tool, 'evaluate_methods',
+                            lambda cfg, *args: tested.append((cfg.filename, args[1])) or evaluate(cfg, *args))
         torch.save(dict(state_dict=build_tiny_model(seed=7).state_dict()), root / 'tiny_fold1.pth')
         second = run(tool, monkeypatch, root, *arguments[:-1])
         assert [methods for _, methods in tested] == [[], ['model']] and tested[1][0].endswith('tiny_fold1.py')
@@ -86,8 +89,8 @@ class TestCrossValidate:
         assert second['times_best_control'] is None
 
     def test_episodes_as_asked(self, tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
-        summary = run(tool, monkeypatch, root, f'{root}/tiny_fold0.py', '--checkpoints', f'{root}/tiny_fold0.pth', '--shots', '2',
-                      '--episodes', '3', '--seed', '5')
+        summary = run(tool, monkeypatch, root, f'{root}/tiny_fold0.py', '--checkpoints', f'{root}/tiny_fold0.pth',
+                      '--shots', '2', '--episodes', '3', '--seed', '5')
         assert [(row['method'], row['shots']) for row in summary['rows']] == [('model', 2)]
         stored = json.loads((root / 'out' / 'results' / 'tiny_fold0_2shot_model.json').read_text())
         assert stored['metrics']['episodes'] == 3
@@ -110,7 +113,7 @@ class TestCrossValidate:
             ((f'{root}/tiny_fold0.py', '--checkpoints', f'{root}/none.pth'), 'none.pth'),
             ((f'{root}/tiny_fold0.py', '--work-dirs', f'{root}/empty'), 'no checkpoint of'),
             ((f'{root}/tiny_fold0.py', f'{root}/tiny_fold0.py', '--checkpoints', 'x.pth'), 'one name'),
-            ((f'{root}/tiny_fold0.py', '--checkpoints', f'{root}/tiny_fold0.pth', '--shots', '0'), 'num_shots must be 1'),
+            ((f'{root}/tiny_fold0.py', '--checkpoints', f'{root}/tiny_fold0.pth', '--shots', '0'), 'must be 1 or more'),
         ):
             with pytest.raises(SystemExit):
                 run(tool, monkeypatch, root, *arguments)

@@ -22,7 +22,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_demo(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(REPOSITORY / 'demo' / 'image_demo.py'), 'ant/images', 'tiny.py', 'tiny.pth', *arguments]
+    demo = REPOSITORY / 'demo' / 'image_demo.py'
+    command = [sys.executable, str(demo), 'ant/images', 'tiny.py', 'tiny.pth', *arguments]
     environment = dict(PATH='', PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS='1')
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 

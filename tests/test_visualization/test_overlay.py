@@ -69,9 +69,11 @@ class TestPanel:
     def test_layout(self, ways: int, shots: int, tiles_high: int, tiles_wide: int) -> None:
         supports = [[grey(64, 64)] * shots] * ways
         masks = [[np.eye(64)] * shots] * ways
-        panel = draw_episode(grey(64, 64), np.eye(64, dtype=int), supports, masks, ['dog', 'cat'][:ways], np.eye(64, dtype=int))
+        labels = np.eye(64, dtype=int)
+        panel = draw_episode(grey(64, 64), labels, supports, masks, ['dog', 'cat'][:ways], labels)
         assert panel.shape == (tiles_high * (192 + 22 + 8) + 8, tiles_wide * (192 + 8) + 8, 3)
 
     def test_without_target(self) -> None:
-        panel = draw_episode(grey(200, 300), np.zeros((200, 300), int), [[grey(200, 300)]], [[np.ones((200, 300))]], ['dog'])
+        image, mask = grey(200, 300), np.ones((200, 300), dtype=int)
+        panel = draw_episode(image, mask, [[image]], [[mask]], ['dog'])
         assert panel.shape == (200 + 22 + 16, 2 * 308 + 8, 3)

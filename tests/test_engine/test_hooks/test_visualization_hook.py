@@ -32,7 +32,8 @@ class TestEpisodeVisualizationHook:
         hook = EpisodeVisualizationHook(out_dir=str(tmp_path), max_episodes=2, interval=3)
         for batch in ([0, 1, 2, 3], [4, 5, 6]):
             hook.after_test_iter(None, 0, *make_batch(batch))
-        assert sorted(path.name for path in tmp_path.iterdir()) == ['00000_potted-plant-a-0.png', '00003_potted-plant-a-3.png']
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == ['00000_potted-plant-a-0.png', '00003_potted-plant-a-3.png']
 
     def test_picture(self, tmp_path: Path) -> None:
         hook = EpisodeVisualizationHook()
