@@ -74,11 +74,13 @@ def test_broken_index(tmp_path: Path) -> None:
 
 
 def test_index_of_the_package() -> None:
-    """Every entry names an existing config, by the rule <method>_<config>, and every config has an entry."""
+    """Every entry names an existing config, by the rule <method>_<config>; every config of a method has an entry."""
     root = model_zoo.get_package_root()
     index = load_model_index(root)
     for name, entry in index.items():
         config = root / entry['Config']
         assert config.is_file() and name == f'{config.parent.name}_{config.stem}'
-    configs = {path for path in (root / 'configs').glob('*/*.py') if path.parent.name != '_base_'}
-    assert configs == {root / entry['Config'] for entry in index.values()}
+    listed = {root / entry['Config'] for entry in index.values()}
+    assert listed == {path for folder in {path.parent for path in listed} for path in folder.glob('*.py')}
+    methods = {path.parent for path in (root / 'configs').glob('*/metafile.yml')}
+    assert methods == {path.parent for path in listed}
