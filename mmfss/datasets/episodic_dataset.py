@@ -127,7 +127,8 @@ class EpisodicDataset(Dataset):
             classes=self.index.classes,
             fold=self.fold,
             split=self.split,
-            fold_class_ids=list(self.class_ids),
+            # Of the sampler: a class that it skips for lack of images is not tested and does not count.
+            fold_class_ids=list(self.sampler.class_ids),
             num_ways=self.sampler.num_ways,
             num_shots=self.sampler.num_shots,
             num_episodes=len(self.sampler),

@@ -174,14 +174,16 @@ def print_table(title: str, rows: List[Tuple[str, Any]]) -> None:
 def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
 
-    Errors in files, folders, configs and checkpoints end with status 1, an interruption with 130. Any other error is a
-    defect and keeps its traceback.
+    Errors in files, folders, data, configs and checkpoints end with status 1, an interruption with 130. Any other error is
+    a defect and keeps its traceback; the environment variable ``MMFSS_DEBUG=1`` keeps every traceback.
     """
     try:
         yield
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         raise SystemExit(130) from None
-    except (ConfigError, CheckpointError, OSError) as error:
+    except (ConfigError, CheckpointError, OSError, ValueError) as error:
+        if os.environ.get('MMFSS_DEBUG') == '1':
+            raise
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(1) from error

@@ -1,0 +1,67 @@
+"""The training classes of a fold as an ordinary segmentation data set."""
+from typing import Any, Dict, Optional, Sequence, Union
+
+import numpy as np
+from mmcv.transforms import Compose
+from torch.utils.data import Dataset
+
+from mmfss.registry import DATASETS, TRANSFORMS
+from .episodic_dataset import EpisodicDataset, seeded_random
+from .samplers.base import counter_rng
+
+
+@DATASETS.register_module()
+class BaseClassDataset(Dataset):
+    """Every training image of an episodic data set with the labels of all its training classes.
+
+    For MMSegmentation's own segmentors, e.g. to train a backbone on the training classes alone before the few-shot
+    training. Labels: 0 background (tested classes too, where the images show them), i the i-th training class, 255 ignored.
+
+    Item i is a pure function of (seed, i) and i may grow beyond the number of images: every pass over them is in a new
+    random order, with new random transforms.
+
+    Args:
+        dataset (dict | EpisodicDataset): The episodic data set, with ``split='train'``; its pipeline is not used.
+        pipeline (Sequence[dict]): Transforms of an image, ending in ``PackSegInputs``.
+        seed (int): Seed of order and transforms.
+
+    Raises:
+        ValueError: If the data set is not a training split.
+    """
+
+    def __init__(self, dataset: Union[Dict[str, Any], EpisodicDataset], pipeline: Sequence[Dict], seed: int = 0) -> None:
+        self.dataset = DATASETS.build({**dataset, 'pipeline': []}) if isinstance(dataset, dict) else dataset
+        if self.dataset.split != 'train':
+            raise ValueError(f"BaseClassDataset shows training classes; give it split='train', not {self.dataset.split!r}.")
+        self.pipeline = Compose([TRANSFORMS.build(step) for step in pipeline])
+        self.seed = seed
+        self._order: Optional[np.ndarray] = None
+        self._epoch = -1
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """``classes``: background and the training classes."""
+        index = self.dataset.index
+        return dict(classes=('background', *(index.classes[class_id] for class_id in self.dataset.class_ids)))
+
+    def full_init(self) -> None:
+        """Nothing to do: images are read when asked for."""
+
+    def __len__(self) -> int:
+        return self.dataset.lists.num_images
+
+    def __getitem__(self, index: int) -> Dict:
+        epoch, place = divmod(int(index), len(self))
+        if epoch != self._epoch:
+            self._order, self._epoch = counter_rng(self.seed, epoch).permutation(len(self)), epoch
+        lists, class_index = self.dataset.lists, self.dataset.index
+        name = lists.name(self._order[place])
+        info = dict(
+            name=name,
+            img_path=class_index.image_path(name),
+            mask_class_ids=self.dataset.class_ids,
+            role='query',
+            class_index=class_index,
+            seg_fields=[])
+        with seeded_random(self.seed, int(index)):
+            return self.pipeline(info)
