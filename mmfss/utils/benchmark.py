@@ -1,4 +1,5 @@
 """Comparing the time and the memory of two computations on a machine that has other things to do."""
+import ctypes
 import gc
 import multiprocessing
 import re
@@ -83,13 +84,13 @@ def synchronize(device: str) -> None:
 def peak_extra_memory(prepare: Callable[..., Computation], *args: Any, device: str = 'cpu') -> int:
     """Bytes that a computation needs at its peak beyond what was there when it began.
 
-    On a GPU these are the bytes of PyTorch's allocator. On a CPU it is resident memory, measured in a fresh process, where
-    no memory freed by earlier work can be used again unseen.
+    On a GPU these are the bytes of PyTorch's allocator. On a CPU it is resident memory, measured in a fresh process
+    that has returned to the system what it freed: memory used again would not be seen.
 
     Args:
-        prepare (Callable): A function of a module, not a lambda: called with ``args`` it makes the inputs and returns the
-            computation. It should run something small of the same kind first, so that what libraries allocate on their
-            first use is not counted.
+        prepare (Callable): A function of a module, not a lambda: called with ``args`` it makes the inputs and returns
+            the computation. It should run something small of the same kind first, so that what libraries allocate on
+            their first use is not counted.
         args: Picklable arguments of ``prepare``.
         device (str): 'cpu' or 'cuda'.
     """
@@ -115,9 +116,16 @@ def _allocated_peak(computation: Computation, device: str) -> int:
 def _resident_peak(prepare: Callable[..., Computation], args: tuple) -> int:
     computation = prepare(*args)
     gc.collect()
+    _return_freed_memory()
     before = _restart_peak()
     computation()
     return max(0, _peak() - before)
+
+
+def _return_freed_memory() -> None:
+    """Give freed memory back to the system, where the C library can, so that its next use is seen."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _restart_peak() -> int:

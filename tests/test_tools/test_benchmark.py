@@ -31,7 +31,8 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def run(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str) -> dict:
     threads = torch.get_num_threads()
-    monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments, '--device', 'cpu', '--threads', '1', '--out', str(out)])
+    common = ['--device', 'cpu', '--threads', '1', '--out', str(out)]
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments, *common])
     try:
         tool.main()
     finally:
@@ -77,9 +78,10 @@ class TestExplicitDCAMA:
 class TestCommand:
 
     def test_measures_heads_and_support_reuse(
-            self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-        results = run(tool, monkeypatch, tmp_path / 'out.json', '--backbones', 'resnet18', '--shots', '2', '--size', '64',
-                      '--parts', 'attention', 'support', '--repeat-times', '2', '--queries', '3')
+            self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+            capsys: pytest.CaptureFixture) -> None:
+        results = run(tool, monkeypatch, tmp_path / 'out.json', '--backbones', 'resnet18', '--shots', '2', '--size',
+                      '64', '--parts', 'attention', 'support', '--repeat-times', '2', '--queries', '3')
         attention, support, in_all = results['comparisons']
         assert [row['part'] for row in results['comparisons']] == ['attention', 'support', 'support*']
         assert attention['shots'] == 2 and attention['backbone'] == 'resnet18'
@@ -92,19 +94,21 @@ class TestCommand:
         assert 'support*' in capsys.readouterr().out
 
     def test_measures_training(
-            self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+            self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+            capsys: pytest.CaptureFixture) -> None:
         monkeypatch.setitem(tool.BACKBONES, 'tiny', dict(model=TINY_MODEL.backbone.to_dict()))
         monkeypatch.setattr(tool, 'compare_heads', lambda part, setting, repeats: dict(
             part=part, backbone=setting.backbone, shots=1, seconds=dict(reference=[1.], measured=[1.]),
             time_ratio=dict(median=1., low=1., high=1.)))
-        results = run(tool, monkeypatch, tmp_path / 'out.json', '--backbones', 'tiny', '--size', '64', '--parts', 'training',
-                      '--repeat-times', '1', '--batch-size', '2')
+        results = run(tool, monkeypatch, tmp_path / 'out.json', '--backbones', 'tiny', '--size', '64', '--parts',
+                      'training', '--repeat-times', '1', '--batch-size', '2')
         assert [row['precision'] for row in results['training']] == ['fp32', 'bf16']
         for row in results['training']:
             assert row['batch_size'] == 2 and row['episodes_per_second'].keys() == {'step', 'backbone'}
         assert 'episodes/s' in capsys.readouterr().out
 
-    def test_measures_the_model_of_a_config(self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_measures_the_model_of_a_config(
+            self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         config = Config(dict(
             default_scope='mmfss', model=TINY_MODEL,
             test_dataloader=dict(dataset=dict(type='ImageFolderDataset', data_root='unused', pipeline=PIPELINE))))
@@ -113,10 +117,14 @@ class TestCommand:
                       '--repeat-times', '2', '--num-episodes', '1')
         assert results['comparisons'] == results['training'] == []
         assert [row['shots'] for row in results['models']] == [1, 2]
-        assert all(len(row['frames_per_second']) == 2 and row['mean'] > 0 and row['variance'] >= 0 for row in results['models'])
+        for row in results['models']:
+            assert len(row['frames_per_second']) == 2 and row['mean'] > 0 and row['variance'] >= 0
 
     @pytest.mark.parametrize('arguments, message', [
-        (['--size', '100'], 'multiple of 32'), (['--repeat-times', '0'], '--repeat-times'), (['--shots', '0'], '--shots')])
+        (['--size', '100'], 'multiple of 32'),
+        (['--repeat-times', '0'], '--repeat-times'),
+        (['--shots', '0'], '--shots'),
+    ])
     def test_wrong_arguments(self, tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture, arguments: list[str], message: str) -> None:
         with pytest.raises(SystemExit):

@@ -1,8 +1,8 @@
 """Measure the speed and the memory of the models, mostly as ratios, which other work on the machine disturbs least.
 
-Without a config it compares the DCAMA head with a plain implementation that writes out every softmax, one encoded support
-with encoding it for every query, and times a training step; features and weights are random, no files are needed. With a
-config it measures how many frames (queries) per second that model segments.
+Without a config it compares the DCAMA head with a plain implementation that writes out every softmax, one encoded
+support with encoding it for every query, and times a training step; features and weights are random, no file is
+needed. With a config it measures how many frames (queries) per second that model segments.
 
 Examples:
     python tools/analysis_tools/benchmark.py --out benchmark.json
@@ -38,7 +38,8 @@ head       features -> logits; reference and measured as above
 head_step  the same forward and backward, with dropout
 support    one query; reference: supports encoded for it, measured: supports encoded before
 support*   all queries; as above, measured includes encoding the supports once
-Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used beyond the inputs."""
+Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used at the peak beyond
+inputs and weights."""
 WARM_UP_EPISODES = 3
 """Untimed episodes before a config's model is measured."""
 
@@ -50,14 +51,14 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', help='measure the model of this config')
     parser.add_argument('checkpoint', nargs='?', help='its weights; random ones are as fast')
-    parser.add_argument('--parts', nargs='+', choices=PARTS, help='what to measure; default: all without a config, else none')
-    parser.add_argument('--backbones', nargs='+', choices=BACKBONES, default=['swinb', 'resnet50'], help='sizes of these')
+    parser.add_argument('--parts', nargs='+', choices=PARTS, help='what to measure; by default all, or the config')
+    parser.add_argument('--backbones', nargs='+', choices=BACKBONES, default=['swinb', 'resnet50'], help='sizes')
     parser.add_argument('--shots', nargs='+', type=int, default=[1, 5], help='numbers of supports')
     parser.add_argument('--size', type=int, default=384, help='side of the images in pixels, a multiple of 32')
     parser.add_argument('--repeat-times', type=int, default=5, help='timed runs of each computation')
     parser.add_argument('--queries', type=int, default=20, help='queries for one support set')
     parser.add_argument('--batch-size', type=int, help='episodes of a training step; default 12 on a GPU, else 1')
-    parser.add_argument('--num-episodes', type=int, default=20, help="timed episodes of a config's model, in each repetition")
+    parser.add_argument('--num-episodes', type=int, default=20, help="timed episodes per repetition of a config")
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='threads of a CPU computation')
     parser.add_argument('--out', type=Path, help='file for all results, JSON')
@@ -108,9 +109,8 @@ def measure_training(setting: Setting, repeats: int) -> list[Row]:
         progress(f'training, {setting.backbone}, {setting.shots}-shot, {setting.batch_size} episodes, {precision}')
         case = WholeModel(setting).training(bf16=precision == 'bf16')
         seconds = alternate(case, repeats, setting.device)
-        rows.append(dict(
-            **asdict(setting), precision=precision, seconds=seconds,
-            episodes_per_second={name: setting.batch_size / statistics.median(times) for name, times in seconds.items()}))
+        speed = {name: setting.batch_size / statistics.median(times) for name, times in seconds.items()}
+        rows.append(dict(**asdict(setting), precision=precision, seconds=seconds, episodes_per_second=speed))
     return rows
 
 
@@ -130,8 +130,8 @@ def measure_config(args: argparse.Namespace) -> list[Row]:
             seconds = sum(timed(lambda: model.test_step(data), args.device) for _ in range(args.num_episodes))
             frames.append(args.num_episodes / seconds)
         rows.append(dict(
-            config=args.config, checkpoint=args.checkpoint, shots=shots, size=list(image.shape[-2:]), frames_per_second=frames,
-            mean=statistics.fmean(frames), variance=statistics.pvariance(frames)))
+            config=args.config, checkpoint=args.checkpoint, shots=shots, size=list(image.shape[-2:]),
+            frames_per_second=frames, mean=statistics.fmean(frames), variance=statistics.pvariance(frames)))
     return rows
 
 
@@ -148,16 +148,18 @@ def comparison(part: str, setting: Setting, reference: list[float], measured: li
     row = dict(part=part, **asdict(setting), seconds=dict(reference=reference, measured=measured),
                time_ratio=asdict(Ratio.of(reference, measured)))
     if memory:
-        row.update(extra_bytes=dict(zip(('reference', 'measured'), memory)), memory_ratio=memory[0] / memory[1] if memory[1] else None)
+        row['extra_bytes'] = dict(zip(('reference', 'measured'), memory))
+        row['memory_ratio'] = memory[0] / memory[1] if memory[1] else None
     return row
 
 
 def comparison_table(rows: list[Row]) -> PrettyTable:
     """Table of :func:`comparison` rows."""
-    table = PrettyTable(['part', 'sizes of', 'shots', 'reference', 'measured', 'less time', 'ref. memory', 'memory', 'less memory'])
+    table = PrettyTable([
+        'part', 'sizes of', 'shots', 'reference', 'measured', 'less time', 'ref. memory', 'memory', 'less memory'])
     for row in rows:
         seconds = [f'{statistics.median(times):.3g} s' for times in row['seconds'].values()]
-        memory = [f'{extra / 2**20:.0f} MiB' for extra in row['extra_bytes'].values()] if 'extra_bytes' in row else ['', '']
+        memory = [f'{extra / 2**20:.0f} MiB' for extra in row.get('extra_bytes', {}).values()] or ['', '']
         table.add_row([row['part'], row['backbone'], row['shots'], *seconds, Ratio(**row['time_ratio']), *memory,
                        f'{row["memory_ratio"]:.1f}x' if row.get('memory_ratio') else ''])
     return table
@@ -185,7 +187,8 @@ def config_table(rows: list[Row]) -> PrettyTable:
 def environment(args: argparse.Namespace) -> Row:
     """What the figures depend on."""
     device = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or platform.machine()
-    return dict(device=args.device, name=device, threads=args.threads, torch=torch.__version__, python=platform.python_version())
+    return dict(device=args.device, name=device, threads=args.threads, torch=torch.__version__,
+                python=platform.python_version())
 
 
 def progress(text: str) -> None:

@@ -14,7 +14,9 @@ from mmfss.structures import EpisodeDataSample
 
 BACKBONES = {
     'swinb': dict(
-        model=dict(type='mmpretrain.SwinTransformer', arch='base', img_size=384, stage_cfgs=dict(block_cfgs=dict(window_size=12))),
+        model=dict(
+            type='mmpretrain.SwinTransformer', arch='base', img_size=384,
+            stage_cfgs=dict(block_cfgs=dict(window_size=12))),
         channels=([128] * 2, [256] * 2, [512] * 18, [1024] * 2)),
     'resnet50': dict(
         model=dict(type='mmpretrain.ResNet', depth=50), channels=([256] * 3, [512] * 4, [1024] * 6, [2048] * 3)),
@@ -70,8 +72,9 @@ class HeadInputs:
                 tuple(torch.randn(batch, width, side, side, device=setting.device) for width in level)
                 for level, side in zip(channels, sides)))
 
-        masks = torch.rand(setting.batch_size, setting.shots, setting.size, setting.size, device=setting.device) > 0.5
-        return cls(head, explicit, pyramid(setting.batch_size), pyramid(setting.batch_size * setting.shots), masks.float())
+        batch, shots, side = setting.batch_size, setting.shots, setting.size
+        masks = (torch.rand(batch, shots, side, side, device=setting.device) > 0.5).float()
+        return cls(head, explicit, pyramid(batch), pyramid(batch * shots), masks)
 
     def streamed_logits(self) -> Tensor:
         """By the head of this package, supports encoded anew."""
@@ -93,7 +96,8 @@ def attention(setting: Setting) -> dict[str, Computation]:
     @torch.no_grad()
     def run_explicit() -> list[Tensor]:
         return [
-            explicit.coarse_mask(i, a.query, a.key, masks, a.query_size, a.support_size[1:]) for i, a in enumerate(affinities)
+            explicit.coarse_mask(i, a.query, a.key, masks, a.query_size, a.support_size[1:])
+            for i, a in enumerate(affinities)
         ]
 
     @torch.no_grad()
@@ -122,7 +126,8 @@ def head_step(setting: Setting) -> dict[str, Computation]:
     return dict(explicit=partial(step, inputs.explicit_logits), streamed=partial(step, inputs.streamed_logits))
 
 
-HEAD_PARTS: dict[str, Callable[[Setting], dict[str, Computation]]] = dict(attention=attention, head=head, head_step=head_step)
+HEAD_PARTS = dict(attention=attention, head=head, head_step=head_step)
+"""Parts that compare two heads: a function of the setting that gives the computations 'explicit' and 'streamed'."""
 
 
 def prepared(part: str, name: str, setting: Setting) -> Computation:
@@ -144,8 +149,9 @@ class WholeModel:
 
     def __init__(self, setting: Setting) -> None:
         torch.manual_seed(0)
-        model = dict(type='FewShotSegmentor', backbone=BACKBONES[setting.backbone]['model'], head=dict(type='DCAMAHead'))
-        self.model: FewShotSegmentor = MODELS.build(model)
+        backbone = BACKBONES[setting.backbone]['model']
+        self.model: FewShotSegmentor = MODELS.build(
+            dict(type='FewShotSegmentor', backbone=backbone, head=dict(type='DCAMAHead')))
         self.model.to(setting.device).eval()
         batch, shots, side = setting.batch_size, setting.shots, setting.size
         self.query = torch.randn(batch, 3, side, side, device=setting.device)
@@ -169,14 +175,16 @@ class WholeModel:
     def training(self, bf16: bool) -> dict[str, Computation]:
         """One training step by the paper's recipe, and the backbone's share of it."""
         self.model.train()
-        optimizer = torch.optim.SGD(self.model.head.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
+        weights = self.model.head.parameters()
+        optimizer = torch.optim.SGD(weights, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
         images = torch.cat((self.query, self.support.flatten(0, 2)))
         precision = partial(torch.autocast, self.device, torch.bfloat16, enabled=bf16)
 
         def step() -> None:
             optimizer.zero_grad()
             with precision():
-                loss = self.model.head.loss(self.model.logits(self.query, self.support, self.masks), self.target)['loss_ce']
+                logits = self.model.logits(self.query, self.support, self.masks)
+                loss = self.model.head.loss(logits, self.target)['loss_ce']
             loss.backward()
             optimizer.step()
 

@@ -1,8 +1,8 @@
 """DCAMA written down formula by formula, as the measure for the streamed head.
 
-Nothing is shared between layers, nothing is streamed: a layer's scores are one (heads, query, support) matrix, its softmax
-another, the mask is resized again for every layer, and the attention of the last layer of each level stays in memory for
-inspection, as in the released implementation of the paper (Shi et al., ECCV 2022).
+Nothing is shared between layers, nothing is streamed: a layer's scores are one (heads, query, support) matrix, its
+softmax another, the mask is resized again for every layer, and the attention of the last layer of each level stays in
+memory for inspection, as in the released implementation of the paper (Shi et al., ECCV 2022).
 """
 from math import sqrt
 
@@ -91,12 +91,15 @@ class ExplicitDCAMA(nn.Module):
     def tokens(self, kind: int, feature: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, h * w, C) with the code of the raster position."""
         tokens = feature.flatten(2).permute(0, 2, 1)
-        return F.dropout(tokens + self.tables[kind][:tokens.shape[1]], self.head.attention[kind].dropout.p, self.training)
+        coded = tokens + self.tables[kind][:tokens.shape[1]]
+        return F.dropout(coded, self.head.attention[kind].dropout.p, self.training)
 
     def decode(self, coarse: list[Tensor], query: FeaturePyramid, support: FeaturePyramid, num_shots: int) -> Tensor:
         """Refine, cascade, and mix with the skipped features: logits (B, 2, h, w)."""
         head = self.head
-        stacks = [torch.cat([m for m, at in zip(coarse, head.layer_level) if at == level], dim=1) for level in (1, 2, 3)]
+        stacks = [
+            torch.cat([mask for mask, at in zip(coarse, head.layer_level) if at == level], dim=1) for level in (1, 2, 3)
+        ]
         eighth, sixteenth, thirtysecond = (refine(stack) for refine, stack in zip(head.refine, stacks))
         x = head.merge[1](resize(thirtysecond, sixteenth.shape[-2:]) + sixteenth)
         x = head.merge[0](resize(x, eighth.shape[-2:]) + eighth)
