@@ -1,4 +1,4 @@
-"""The embedded shapes benchmark: thirty-two classes of textured objects, made on first use."""
+"""The embedded shapes benchmark: sixty-four classes of textured objects, made on first use."""
 import os
 from typing import Any, Dict, Optional, Sequence, Union
 
@@ -25,9 +25,10 @@ class ShapesIndex(CocoInstanceIndex):
         ├── annotations/instances_{train,val}.json COCO instances, masks as run lengths
         └── images/{train,val}/000001.jpg ...
 
-    Every image shows three objects of three different classes on a textured ground with clutter; objects may hide up to
-    40 % of each other. A class is an outline with a surface pattern ("dotted square"); colours, size, place, turn,
-    proportions, pattern scale, light and noise are chance, so neither colour nor place tells the class.
+    Every image shows three objects of different families on a textured ground with clutter; objects may hide up to
+    40 % of each other. A class is an outline with a surface pattern ("dotted square", "dark brick heart": light bricks
+    on dark mortar); colours, size, place, turn, proportions, pattern scale, light and noise are chance, so neither
+    colour nor place tells the class. Families of four related classes: :mod:`mmfss.datasets.shapes_classes`.
 
     Args:
         data_root (str): Folder of the data set.
@@ -57,9 +58,9 @@ class ShapesIndex(CocoInstanceIndex):
 
 @DATASETS.register_module()
 class ShapesDataset(EpisodicDataset):
-    """Episodes on the shapes: four folds of eight classes, fold f tests the classes c with ``c % 4 == f``.
+    """Episodes on the shapes: four folds of sixteen classes, fold f tests the classes c with ``c % 4 == f``.
 
-    Training draws on the train images that show no object of a tested class, not even as background (about 41 % of
+    Training draws on the train images that show no object of a tested class, not even as background (about 42 % of
     them), so that the tested classes are new to the model in every respect. Validation and test draw on the val images,
     where objects of all classes mix.
 

@@ -1,7 +1,8 @@
-"""The thirty-two classes of the shapes data set: an outline and a surface pattern each."""
+"""The sixty-four classes of the shapes data set: an outline and a surface pattern each."""
 from typing import NamedTuple
 
 from . import shapes_patterns as patterns
+from .shapes_outlines import OUTLINES
 
 
 class ShapeClass(NamedTuple):
@@ -11,46 +12,48 @@ class ShapeClass(NamedTuple):
         name (str): For people.
         outline (str): Key of :data:`mmfss.datasets.shapes_outlines.OUTLINES`.
         pattern (Pattern): Function of :mod:`mmfss.datasets.shapes_patterns`.
+        dark (bool): Whether the pattern is printed light on dark and turned by 45 degrees, not dark on light.
     """
     name: str
     outline: str
     pattern: patterns.Pattern
+    dark: bool
 
 
-# Class c belongs to fold c modulo 4. Every run of four holds patterns of one kind, so that each fold has bands, motifs,
-# lattices and blocks, and none is easier by construction. Like zebra and horse, each pattern of the first half has a
-# relative in the second, always in another fold; each outline serves two classes of different folds.
-CLASSES = (
-    ShapeClass('striped disc', 'disc', patterns.stripes),
-    ShapeClass('zigzag arrow', 'arrow', patterns.zigzag),
-    ShapeClass('wooden star', 'star', patterns.wood),
-    ShapeClass('marble heart', 'heart', patterns.marble),
-    ShapeClass('dotted square', 'square', patterns.dots),
-    ShapeClass('crossed hexagon', 'hexagon', patterns.pluses),
-    ShapeClass('leopard crescent', 'crescent', patterns.rosettes),
-    ShapeClass('spangled drop', 'drop', patterns.triangles),
-    ShapeClass('brick cross', 'cross', patterns.bricks),
-    ShapeClass('honeycomb half-moon', 'half-moon', patterns.honeycomb),
-    ShapeClass('scaly triangle', 'triangle', patterns.scales),
-    ShapeClass('cracked ring', 'ring', patterns.cracks),
-    ShapeClass('checked tee', 'tee', patterns.checks),
-    ShapeClass('plaid flower', 'flower', patterns.plaid),
-    ShapeClass('woven bracket', 'bracket', patterns.weave),
-    ShapeClass('maze gear', 'gear', patterns.maze),
-    ShapeClass('slashed star', 'star', patterns.slashes),
-    ShapeClass('pinstriped ring', 'ring', patterns.pinstripes),
-    ShapeClass('herringbone drop', 'drop', patterns.herringbone),
-    ShapeClass('wavy square', 'square', patterns.waves),
-    ShapeClass('patched arrow', 'arrow', patterns.patches),
-    ShapeClass('hooped tee', 'tee', patterns.hoops),
-    ShapeClass('saltire disc', 'disc', patterns.saltires),
-    ShapeClass('speckled cross', 'cross', patterns.speckles),
-    ShapeClass('harlequin crescent', 'crescent', patterns.lozenges),
-    ShapeClass('tiled gear', 'gear', patterns.tiles),
-    ShapeClass('netted heart', 'heart', patterns.netting),
-    ShapeClass('arched bracket', 'bracket', patterns.arches),
-    ShapeClass('mosaic half-moon', 'half-moon', patterns.mosaic),
-    ShapeClass('pixel triangle', 'triangle', patterns.pixels),
-    ShapeClass('gingham hexagon', 'hexagon', patterns.gingham),
-    ShapeClass('laddered flower', 'flower', patterns.ladders),
+FAMILIES = (
+    (('striped', patterns.stripes), ('pinstriped', patterns.pinstripes)),
+    (('zigzag', patterns.zigzag), ('herringbone', patterns.herringbone)),
+    (('wooden', patterns.wood), ('wavy', patterns.waves)),
+    (('marble', patterns.marble), ('patched', patterns.patches)),
+    (('dotted', patterns.dots), ('hooped', patterns.hoops)),
+    (('crossed', patterns.pluses), ('saltire', patterns.saltires)),
+    (('leopard', patterns.rosettes), ('speckled', patterns.speckles)),
+    (('spangled', patterns.triangles), ('harlequin', patterns.lozenges)),
+    (('brick', patterns.bricks), ('tiled', patterns.tiles)),
+    (('honeycomb', patterns.honeycomb), ('netted', patterns.netting)),
+    (('scaly', patterns.scales), ('arched', patterns.arches)),
+    (('cracked', patterns.cracks), ('mosaic', patterns.mosaic)),
+    (('checked', patterns.checks), ('pixel', patterns.pixels)),
+    (('plaid', patterns.plaid), ('gingham', patterns.gingham)),
+    (('woven', patterns.weave), ('laddered', patterns.ladders)),
+    (('maze', patterns.maze), ('slashed', patterns.slashes)),
 )
+"""Pairs of related patterns."""
+MEMBERS = 4
+"""Members of a family: both patterns, dark on light and light on dark."""
+
+
+def _make_class(family: int, fold: int) -> ShapeClass:
+    # Members move on by one fold from family to family, so that every fold tests some of each sort.
+    dark, related = divmod((fold - family) % MEMBERS, 2)
+    adjective, pattern = FAMILIES[family][related]
+    outline = list(OUTLINES)[(family + 5 * fold) % len(OUTLINES)]
+    return ShapeClass(f'{"dark " if dark else ""}{adjective} {outline}', outline, pattern, bool(dark))
+
+
+CLASSES = tuple(_make_class(family, fold) for family in range(len(FAMILIES)) for fold in range(MEMBERS))
+"""Class c belongs to family c // 4 and to fold c modulo 4.
+
+As horse and zebra in photographs, the four members of a family are alike but not the same, and each is in another fold;
+each outline occurs once in every fold. So no fold is easier than the others by construction.
+"""

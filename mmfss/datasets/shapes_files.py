@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from .shapes_classes import CLASSES
 from .shapes_scene import Scene, render
 
-VERSION = 2  # of the pictures; to be raised with any change of the drawing code
+VERSION = 3  # of the pictures; to be raised with any change of the drawing code
 MARKER = 'shapes.json'
 PARTS = ('train', 'val')
 JPEG_QUALITY = 92
@@ -34,8 +34,8 @@ class ShapesSpec(NamedTuple):
         side (int): Side of the square images in pixels.
         seed (int): Seed, 0 or more.
     """
-    num_train: int = 2000
-    num_val: int = 500
+    num_train: int = 2400
+    num_val: int = 600
     side: int = 128
     seed: int = 0
 

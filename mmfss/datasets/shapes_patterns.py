@@ -182,10 +182,10 @@ def herringbone(u: ndarray, v: ndarray, softness: float, rng: RandomState) -> nd
 
 
 def patches(u: ndarray, v: ndarray, softness: float, rng: RandomState) -> ndarray:
-    """Large irregular patches in two tones, as on a cow."""
+    """Large irregular patches, as on a cow."""
     size = u.shape[0]
     field = value_noise(rng, size, max(3, round(float(np.ptp(u)) * 0.75)))
-    return _step(field - 0.05, 2 * softness)
+    return _step(field - 0.2, 2 * softness)
 
 
 def hoops(u: ndarray, v: ndarray, softness: float, rng: RandomState) -> ndarray:
@@ -239,8 +239,8 @@ def arches(u: ndarray, v: ndarray, softness: float, rng: RandomState) -> ndarray
 
 
 def mosaic(u: ndarray, v: ndarray, softness: float, rng: RandomState) -> ndarray:
-    """Irregular stones, each of its own shade."""
-    return scattered_cells(u, v, rng, 0.9).value
+    """Irregular stones, each of its own shade, few of them strong."""
+    return scattered_cells(u, v, rng, 0.9).value ** 2
 
 
 def pixels(u: ndarray, v: ndarray, softness: float, rng: RandomState) -> ndarray:

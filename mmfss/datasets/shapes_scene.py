@@ -1,8 +1,8 @@
 """One picture of the shapes data set: textured objects on a textured ground, lit, blurred and noisy like a photograph.
 
-What is class and what is chance: a class owns an outline and a surface pattern, dark on light; place, size, turn,
-proportions, the two colours, scale and distortion of the pattern, light and shadow are drawn anew for every object,
-colours from the same distribution for objects of all classes, ground and clutter.
+What is class and what is chance: a class owns an outline and a surface pattern, dark on light or light on dark; place,
+size, turn, proportions, the two colours, scale and distortion of the pattern, light and shadow are drawn anew for every
+object, colours from the same distribution for objects of all classes, ground and clutter.
 """
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import RandomState
 
-from .shapes_classes import CLASSES
+from .shapes_classes import CLASSES, FAMILIES, MEMBERS
 from .shapes_noise import fractal_noise, value_noise
 from .shapes_outlines import OUTLINES
 
@@ -30,7 +30,7 @@ class Scene(NamedTuple):
 
     Attributes:
         image (ndarray): RGB, shape (S, S, 3), uint8.
-        class_ids (list[int]): 0-based class of each object, all different.
+        class_ids (list[int]): 0-based class of each object, all of different families.
         masks (list[ndarray]): Visible part of each object, shape (S, S), bool; they do not overlap.
     """
     image: ndarray
@@ -149,8 +149,10 @@ def _window(place: _Placement, side: int) -> tuple[slice, slice]:
 
 def _surface(rng: RandomState, class_id: int, place: _Placement, window: tuple[slice, slice], side: int) -> ndarray:
     """Paint an object's surface, shape (3, h, w), all over its window; only the silhouette will be used."""
+    _, _, pattern, dark = CLASSES[class_id]
     period = rng.uniform(*PERIODS) * side / 128
-    cos, sin = np.float32(np.cos(place.turn) / period), np.float32(np.sin(place.turn) / period)
+    turn = place.turn + dark * np.pi / 4
+    cos, sin = np.float32(np.cos(turn) / period), np.float32(np.sin(turn) / period)
     y = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(place.centre[1])
     x = np.arange(window[1].start, window[1].stop, dtype=np.float32) - np.float32(place.centre[0])
     phase = rng.uniform(0, 16, 2).astype(np.float32)
@@ -158,8 +160,8 @@ def _surface(rng: RandomState, class_id: int, place: _Placement, window: tuple[s
     size = x.size
     u = x * cos + y * sin + phase[0] + MAX_DRIFT * value_noise(rng, size, 3)
     v = y * cos - x * sin + phase[1] + MAX_DRIFT * value_noise(rng, size, 3)
-    ink = CLASSES[class_id].pattern(u, v, 1 / period, rng)
-    surface = _blend(*_colour_pair(rng), ink)
+    ground, print_colour = _colour_pair(rng)[::-1 if dark else 1]
+    surface = _blend(ground, print_colour, pattern(u, v, 1 / period, rng))
     return surface * (1 + np.float32(0.15) * fractal_noise(rng, size, 4, 4))
 
 
@@ -188,7 +190,7 @@ def _expose(rng: RandomState, picture: ndarray) -> ndarray:
 
 
 def render(rng: RandomState, side: int = 128) -> Scene:
-    """Draw a random scene of three objects of different classes.
+    """Draw a random scene of three objects of different families.
 
     Args:
         rng (RandomState): Source of randomness; the same state gives the same scene.
@@ -197,7 +199,8 @@ def render(rng: RandomState, side: int = 128) -> Scene:
     Returns:
         Scene: Picture, classes and visible masks.
     """
-    class_ids = [int(c) for c in rng.permutation(len(CLASSES))[:OBJECTS_PER_SCENE]]
+    families = rng.permutation(len(FAMILIES))[:OBJECTS_PER_SCENE]
+    class_ids = (MEMBERS * families + rng.randint(0, MEMBERS, OBJECTS_PER_SCENE)).tolist()
     places, alphas, masks = _layout(rng, class_ids, side)
     turn = rng.uniform(0, 2 * np.pi)
     light = np.array([np.cos(turn), np.sin(turn)], np.float32)

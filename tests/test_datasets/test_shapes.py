@@ -14,12 +14,13 @@ from mmfss.datasets import SHAPES_CLASSES, ShapesDataset, ShapesIndex, shapes_fi
 from mmfss.datasets.shapes_classes import CLASSES
 from mmfss.datasets.shapes_files import ShapesSpec, ensure_shapes, scenes, write_shapes
 from mmfss.datasets.shapes_outlines import OUTLINES
+from mmfss.datasets.shapes_patterns import Pattern
 from mmfss.datasets.shapes_scene import MIN_VISIBLE, OBJECT_SIZES, render
 from mmfss.registry import DATASETS
 from tests.tiny_data import PIPELINE
 
-SPEC = ShapesSpec(num_train=240, num_val=120, side=48, seed=3)
-INDEX = dict(num_train=240, num_val=120, side=48, seed=3)
+SPEC = ShapesSpec(num_train=400, num_val=200, side=48, seed=3)
+INDEX = dict(num_train=400, num_val=200, side=48, seed=3)
 
 
 @pytest.fixture(scope='module')
@@ -50,25 +51,29 @@ class TestScene:
         smallest = MIN_VISIBLE * (0.85 * OBJECT_SIZES[0] * 64 / 2) ** 2
         for scene in scenes('val', 30, SPEC._replace(side=64)):
             assert scene.image.shape == (64, 64, 3) and scene.image.dtype == np.uint8
-            assert len(set(scene.class_ids)) == len(scene.class_ids) == len(scene.masks) == 3
+            assert len({class_id // 4 for class_id in scene.class_ids}) == len(scene.class_ids) == len(scene.masks) == 3
             assert np.sum(scene.masks, axis=0).max() == 1
             assert min(mask.sum() for mask in scene.masks) > smallest
 
-    @pytest.mark.parametrize('name, outline, pattern', CLASSES)
-    def test_outlines_fill_their_square_and_patterns_have_two_colours(self, name: str, outline: str, pattern) -> None:
-        points = np.concatenate(OUTLINES[outline])
+    @pytest.mark.parametrize('points', [np.concatenate(loops) for loops in OUTLINES.values()], ids=list(OUTLINES))
+    def test_outlines_fill_their_square(self, points: np.ndarray) -> None:
         assert np.abs(points).max() < 1.3 and np.ptp(points, axis=0).min() > 1
+
+    @pytest.mark.parametrize('pattern', sorted({shape.pattern for shape in CLASSES}, key=lambda own: own.__name__))
+    def test_patterns_have_two_colours(self, pattern: Pattern) -> None:
         v, u = np.mgrid[:64, :64].astype(np.float32) / 9
         ink = pattern(u, v, 1 / 9, np.random.RandomState(0))
         assert ink.shape == (64, 64) and ink.min() >= 0 and ink.max() <= 1 + 1e-6
         assert ink.std() > 0.1
 
-    def test_classes_have_patterns_of_their_own_and_outlines_in_two_folds(self) -> None:
-        names, outlines, patterns = zip(*CLASSES)
-        assert len(set(names)) == len(set(patterns)) == len(SHAPES_CLASSES) == 32
+    def test_classes_have_surfaces_of_their_own_and_outlines_in_all_folds(self) -> None:
+        names, outlines, *surfaces = zip(*CLASSES)
+        assert len(set(names)) == len(set(zip(*surfaces))) == len(SHAPES_CLASSES) == 64
         for outline in OUTLINES:
             folds = {class_id % 4 for class_id, own in enumerate(outlines) if own == outline}
-            assert len(folds) == outlines.count(outline) == 2
+            assert len(folds) == outlines.count(outline) == 4
+        for family in range(16):
+            assert len(set(outlines[4 * family:4 * family + 4])) == 4
 
 
 class TestFiles:
@@ -82,7 +87,7 @@ class TestFiles:
         assert filecmp.cmpfiles(tmp_path / 'a', tmp_path / 'b', files, shallow=False)[0] == files
         assert write_shapes(tmp_path / 'c', spec._replace(seed=1)) != digests[0]
 
-    @pytest.mark.parametrize('part, count', [('train', 240), ('val', 120)])
+    @pytest.mark.parametrize('part, count', [('train', 400), ('val', 200)])
     def test_is_valid_coco(self, root: Path, part: str, count: int) -> None:
         coco = COCO(str(root / f'annotations/instances_{part}.json'))
         assert [category['name'] for category in coco.loadCats(coco.getCatIds())] == list(SHAPES_CLASSES)
@@ -101,7 +106,7 @@ class TestFiles:
 
     def test_train_and_val_share_no_picture(self, root: Path) -> None:
         pictures = [path.read_bytes() for path in root.glob('images/*/*.jpg')]
-        assert len(set(pictures)) == len(pictures) == 360
+        assert len(set(pictures)) == len(pictures) == 600
 
     def test_is_made_once_by_several_at_a_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         written = []
@@ -132,7 +137,7 @@ class TestFiles:
 
     def test_refuses_other_content(self, root: Path, tmp_path: Path) -> None:
         with pytest.raises(FileExistsError, match='seed 3, wanted 0.*Delete the folder'):
-            ShapesIndex(str(root), num_train=240, num_val=120, side=48)
+            ShapesIndex(str(root), num_train=400, num_val=200, side=48)
         (tmp_path / 'thesis.tex').write_text('precious')
         with pytest.raises(FileExistsError, match='not a shapes data set'):
             ShapesIndex(str(tmp_path))
@@ -158,9 +163,9 @@ class TestDataset:
     def test_training_never_shows_a_tested_class(self, root: Path, fold: int) -> None:
         train = ShapesDataset(str(root), PIPELINE, 'train', fold, index=INDEX)
         test = ShapesDataset(str(root), PIPELINE, 'test', fold, index=INDEX)
-        tested = set(range(fold, 32, 4))
+        tested = set(range(fold, 64, 4))
         assert set(test.class_ids) == tested
-        assert set(train.class_ids) == set(range(32)) - tested
+        assert set(train.class_ids) == set(range(64)) - tested
         kept = set(train.lists.names.tolist())
         for name in train.index.image_names():
             assert (name in kept) == tested.isdisjoint(train.index.class_pixels(name))
@@ -175,7 +180,7 @@ class TestDataset:
 
     def test_all_classes_without_a_fold(self, root: Path) -> None:
         dataset = ShapesDataset(str(root), PIPELINE, 'train', None, index=INDEX)
-        assert dataset.lists.num_images == 240 and len(dataset.class_ids) == 32
+        assert dataset.lists.num_images == 400 and len(dataset.class_ids) == 64
 
     def test_query_holds_distractors(self, root: Path) -> None:
         dataset = ShapesDataset(str(root), PIPELINE, 'test', 1, index=INDEX)
@@ -196,12 +201,12 @@ class TestDataset:
 @pytest.fixture(scope='module')
 def figures() -> dict[str, float]:
     """mIoU in percent of guesses on 320 1-shot episodes."""
-    drawn = list(scenes('val', 160, ShapesSpec(side=64)))
-    shows = [[i for i, scene in enumerate(drawn) if class_id in scene.class_ids] for class_id in range(32)]
+    drawn = list(scenes('val', 240, ShapesSpec(side=64)))
+    shows = [[i for i, scene in enumerate(drawn) if class_id in scene.class_ids] for class_id in range(64)]
     rng = np.random.RandomState(0)
-    counts = {name: np.zeros((32, 2)) for name in ('copied mask', 'mean colour', 'colour histogram', 'every object')}
+    counts = {name: np.zeros((64, 2)) for name in ('copied mask', 'mean colour', 'colour histogram', 'every object')}
     for episode in range(320):
-        class_id = episode % 32
+        class_id = episode % 64
         query, support = (drawn[i] for i in rng.choice(shows[class_id], 2, replace=False))
         target, mask = (scene.masks[scene.class_ids.index(class_id)] for scene in (query, support))
         guesses = {
