@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from filelock import FileLock
 from mmengine.logging import print_log
-from mmengine.utils import track_iter_progress
+from mmengine.utils import ProgressBar
 from numpy import ndarray
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -19,10 +19,11 @@ from pycocotools import mask as coco_mask
 from .shapes_classes import CLASSES
 from .shapes_scene import Scene, render
 
-VERSION = 3  # of the pictures; to be raised with any change of the drawing code
+VERSION = 4  # of the pictures; to be raised with any change of the drawing code
 MARKER = 'shapes.json'
 PARTS = ('train', 'val')
 JPEG_QUALITY = 92
+PROGRESS_STEP = 100  # images between two updates of the progress bar
 
 
 class ShapesSpec(NamedTuple):
@@ -151,7 +152,8 @@ def _write_part(root: Path, part: str, count: int, spec: ShapesSpec, digest: Any
     folder = root / 'images' / part
     folder.mkdir(parents=True)
     images, annotations = [], []
-    for number, scene in enumerate(track_iter_progress((scenes(part, count, spec), count)), start=1):
+    bar = ProgressBar(count, bar_width=30)
+    for number, scene in enumerate(scenes(part, count, spec), start=1):
         name = f'{number:06d}.jpg'
         Image.fromarray(scene.image).save(folder / name, quality=JPEG_QUALITY, subsampling=0)
         images.append(dict(id=number, file_name=name, width=spec.side, height=spec.side))
@@ -159,6 +161,9 @@ def _write_part(root: Path, part: str, count: int, spec: ShapesSpec, digest: Any
             annotations.append(_annotation(len(annotations) + 1, number, class_id, mask))
         digest.update(scene.image.tobytes())
         digest.update(np.packbits(scene.masks).tobytes())
+        if number % PROGRESS_STEP == 0 or number == count:
+            bar.update((number - 1) % PROGRESS_STEP + 1)
+    bar.file.write('\n')
     content = dict(
         info=dict(description='shapes: rendered few-shot segmentation data', version=str(VERSION), seed=spec.seed),
         licenses=[],

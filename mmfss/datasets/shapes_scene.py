@@ -38,19 +38,23 @@ class Scene(NamedTuple):
     masks: list[ndarray]
 
 
-def _colour(rng: RandomState) -> ndarray:
-    """Draw one RGB colour in [0, 1], shape (3, 1, 1): any hue, mostly muted, any brightness."""
-    hue, saturation, value = rng.uniform(0, 6), 0.85 * rng.uniform() ** 1.2, rng.uniform(0.15, 0.95)
-    ramp = np.clip(np.abs((hue - np.array([0, 2, 4]) + 3) % 6 - 3) - 1, 0, 1)
-    return (value * (1 - saturation * ramp)).astype(np.float32)[:, None, None]
+def _colours(rng: RandomState, count: int) -> ndarray:
+    """Draw RGB colours in [0, 1], shape (count, 3, 1, 1): any hue, mostly muted, any brightness."""
+    hue, saturation, value = rng.random_sample((3, count, 1))
+    ramp = np.clip(np.abs((6 * hue - np.array([0, 2, 4]) + 3) % 6 - 3) - 1, 0, 1)
+    colours = (0.15 + 0.8 * value) * (1 - 0.85 * saturation**1.2 * ramp)
+    return colours.astype(np.float32)[..., None, None]
 
 
 def _colour_pair(rng: RandomState) -> tuple[ndarray, ndarray]:
     """Draw a light and a dark colour that differ enough in luminance for a pattern in them to be seen."""
     while True:
-        light, dark = _colour(rng), _colour(rng)
-        if LUMINANCE @ (light - dark).ravel() > MIN_CONTRAST:
-            return light, dark
+        # Several at once, because most pairs do not differ enough.
+        light, dark = _colours(rng, 32).reshape(2, 16, 3, 1, 1)
+        contrast = ((light - dark)[..., 0, 0] * LUMINANCE).sum(1)
+        fitting = np.flatnonzero(contrast > MIN_CONTRAST)
+        if fitting.size:
+            return light[fitting[0]], dark[fitting[0]]
 
 
 def _blend(below: ndarray, above: ndarray, alpha: ndarray) -> ndarray:
@@ -63,7 +67,7 @@ def _ground(rng: RandomState, side: int) -> ndarray:
     first, second = _colour_pair(rng)
     mix = np.clip(0.5 + fractal_noise(rng, side, rng.randint(2, 6), 5, rng.uniform(0.5, 0.9)), 0, 1)
     ground = _blend(first, second, mix)
-    ground = _blend(ground, _colour(rng), np.clip(1.4 * fractal_noise(rng, side, 2, 3), 0, 0.8))
+    ground = _blend(ground, _colours(rng, 1)[0], np.clip(1.4 * fractal_noise(rng, side, 2, 3), 0, 0.8))
     grain = value_noise(rng, side, rng.randint(side // 12, side // 2), rng.randint(side // 6, side // 2))
     ground *= 1 + np.float32(rng.uniform(0.1, 0.35)) * grain
     for _ in range(rng.randint(2, 7)):
@@ -79,7 +83,7 @@ def _add_clutter(rng: RandomState, ground: ndarray) -> None:
     axes = (rng.uniform(0.1, 0.49, 2) * size).astype(int) + 1
     cv2.ellipse(blob, (size // 2, size // 2), (int(axes[0]), int(axes[1])), float(rng.randint(0, 180)), 0, 360, 255, -1,
                 cv2.LINE_AA)
-    first, second = _colour(rng), _colour(rng)
+    first, second = _colours(rng, 2)
     mix = np.clip(0.5 + fractal_noise(rng, size, 2, 3), 0, 1)
     left, top = rng.randint(0, side - size, 2)
     window = ground[:, top:top + size, left:left + size]
