@@ -1,12 +1,12 @@
-# A small backbone, trained on the training classes of shapes fold 0 only: MMSegmentation's dense classification.
-# weights/resnet18_shapes_fold0.pth was made by
-#   python tools/train.py configs/backbones/resnet18_shapes_fold0.py
+# A small backbone, trained on the training classes of a fold of shapes only, by MMSegmentation's dense classification.
+# resnet18_shapes_fold0.pth in this folder was made by
+#   python tools/train.py configs/backbones/resnet18_shapes_fold0.py --amp
 #   python tools/model_converters/publish_backbone.py \
-#       work_dirs/backbones/resnet18_shapes_fold0/iter_6000.pth weights/resnet18_shapes_fold0.pth
+#       work_dirs/backbones/resnet18_shapes_fold0/iter_3000.pth configs/backbones/resnet18_shapes_fold0.pth
 _base_ = ['../_base_/default_runtime.py']
 
 width = 24
-num_classes = 25  # background and 24 training classes
+num_classes = 49  # background and 48 training classes
 
 head = dict(
     type='FCNHead',
@@ -52,7 +52,7 @@ train_dataloader = dict(
         ]))
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.01))
-max_iters = 6000
+max_iters = 3000
 param_scheduler = dict(type='OneCycleLR', eta_max=4e-3, total_steps=max_iters, by_epoch=False)
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=1000, save_best=None))

@@ -15,5 +15,6 @@ model = dict(
             prefix='backbone.')),
     head=dict(num_heads=2, dropout=0.1, attention_dropout=0.))
 
+train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_iters=1200, val_interval=1200)
 param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=1200, by_epoch=False)]

@@ -1,0 +1,46 @@
+"""The main job in one command: train DCAMA on the embedded shapes, measure it on unseen classes, draw what it does.
+
+``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the first
+one was stopped.
+"""
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train and test DCAMA on the embedded shapes data set.')
+    parser.add_argument('--config', type=Path, default=ROOT / 'configs/dcama/resnet18_shapes_fold0.py',
+                        help='config of the model; default: DCAMA with a small ResNet-18 on shapes, fold 0')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
+    parser.add_argument('--episodes', type=int, default=200, help='test episodes per table entry; default: 200')
+    parser.add_argument('--pictures', type=int, default=16, help='episodes to draw; default: 16')
+    return parser.parse_args()
+
+
+def run(tool: str, *args: object) -> None:
+    """Run one of the tools in a process of its own; end with its status if it fails."""
+    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / tool), *map(str, args)]
+    print('\n$ python', *[part.removeprefix(f'{ROOT}/') for part in command[3:]], flush=True)
+    status = subprocess.run(command).returncode
+    if status:
+        raise SystemExit(status)
+
+
+def main() -> None:
+    args = parse_args()
+    run('cross_validate.py', args.config, '--train', '--shots', 1, 5, '--controls', '--episodes', args.episodes,
+        '--work-dirs', args.work_dir, '--out', args.work_dir)
+    checkpoints = (args.work_dir / args.config.stem).glob('iter_*.pth')
+    checkpoint = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    pictures = args.work_dir / 'pictures'
+    run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures,
+        '--work-dir', args.work_dir / 'drawing')
+    print(f'\ntable:    {args.work_dir / "cross_validation.md"}\npictures: {pictures}\nmodel:    {checkpoint}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
