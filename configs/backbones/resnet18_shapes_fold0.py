@@ -9,7 +9,7 @@ width = 24
 num_classes = 49  # background and 48 training classes
 
 head = dict(
-    type='FCNHead',
+    type='StridedFCNHead',
     num_convs=0,
     concat_input=False,
     dropout_ratio=0.1,
