@@ -84,8 +84,8 @@ def synchronize(device: str) -> None:
 def peak_extra_memory(prepare: Callable[..., Computation], *args: Any, device: str = 'cpu') -> int:
     """Bytes that a computation needs at its peak beyond what was there when it began.
 
-    On a GPU these are the bytes of PyTorch's allocator. On a CPU it is resident memory, measured in a fresh process
-    that has returned to the system what it freed: memory used again would not be seen.
+    On a GPU these are the bytes allocated by PyTorch. On a CPU it is resident memory, measured in a fresh process that
+    returns freed blocks to the system at once, so that memory in use is counted here too, not what is kept for later.
 
     Args:
         prepare (Callable): A function of a module, not a lambda: called with ``args`` it makes the inputs and returns
@@ -114,18 +114,23 @@ def _allocated_peak(computation: Computation, device: str) -> int:
 
 
 def _resident_peak(prepare: Callable[..., Computation], args: tuple) -> int:
+    _return_freed_memory()
     computation = prepare(*args)
     gc.collect()
-    _return_freed_memory()
     before = _restart_peak()
     computation()
     return max(0, _peak() - before)
 
 
 def _return_freed_memory() -> None:
-    """Give freed memory back to the system, where the C library can, so that its next use is seen."""
+    """Have this process return large blocks to the system as soon as they are freed, where the C library is glibc.
+
+    By default it keeps blocks of up to 32 MiB for later and loses room between them: memory in use would be counted
+    together with memory that is free.
+    """
+    mmap_threshold = -3
     with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        ctypes.CDLL(None).mallopt(mmap_threshold, 2**18)
 
 
 def _restart_peak() -> int:
