@@ -1,0 +1,29 @@
+"""Cutting the backbone out of a checkpoint."""
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'publish_backbone.py'
+
+
+def publish(tmp_path: Path, checkpoint: dict) -> subprocess.CompletedProcess:
+    torch.save(checkpoint, tmp_path / 'in.pth')
+    return subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')],
+                          capture_output=True, text=True)
+
+
+def test_keeps_the_backbone_in_half_precision(tmp_path: Path) -> None:
+    weights = {'backbone.conv.weight': torch.randn(2, 3), 'backbone.bn.num_batches_tracked': torch.tensor(7),
+               'head.weight': torch.randn(2)}
+    assert publish(tmp_path, dict(state_dict=weights, optimizer={})).returncode == 0
+    published = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']
+    assert published.keys() == {'backbone.conv.weight', 'backbone.bn.num_batches_tracked'}
+    assert torch.equal(published['backbone.conv.weight'], weights['backbone.conv.weight'].half())
+    assert published['backbone.bn.num_batches_tracked'] == 7
+
+
+def test_checkpoint_without_backbone(tmp_path: Path) -> None:
+    done = publish(tmp_path, dict(state_dict={'head.weight': torch.randn(2)}))
+    assert done.returncode == 1 and 'in.pth' in done.stderr and not (tmp_path / 'out.pth').exists()
