@@ -6,8 +6,8 @@ package by its plain name. ``EXPLAINERS`` exists here only.
 """
 import importlib
 
-from mmengine.registry import DefaultScope, Registry
 from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
+from mmengine.registry import DefaultScope, Registry
 from mmseg import registry as mmseg_registry
 
 SCOPE = 'mmfss'

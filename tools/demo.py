@@ -1,7 +1,7 @@
 """The main job in one command: train DCAMA on the embedded shapes, measure it on unseen classes, draw what it does.
 
-``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the first
-one was stopped.
+``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the
+first one was stopped.
 """
 import argparse
 import subprocess
@@ -39,7 +39,8 @@ def main() -> None:
     pictures = args.work_dir / 'pictures'
     run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures,
         '--work-dir', args.work_dir / 'drawing')
-    print(f'\ntable:    {args.work_dir / "cross_validation.md"}\npictures: {pictures}\nmodel:    {checkpoint}', flush=True)
+    table = args.work_dir / 'cross_validation.md'
+    print(f'\ntable:    {table}\npictures: {pictures}\nmodel:    {checkpoint}', flush=True)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,8 @@ _base_ = [
     '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
 ]
 
-# MobileNetV2 on a CPU, `--amp` advised. Two heads, because the maps are as narrow as 32 channels; no attention dropout, which
-# would take most of the time there.
+# MobileNetV2 on a CPU, `--amp` advised. Two heads, because the maps are as narrow as 32 channels; no attention dropout,
+# which would take most of the time there.
 model = dict(
     backbone=dict(
         _delete_=True,

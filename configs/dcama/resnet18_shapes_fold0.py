@@ -3,8 +3,8 @@ _base_ = [
     '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
 ]
 
-# Narrow, without attention dropout, for a CPU. The backbone saw the training classes of this fold only; how it was made is
-# in configs/backbones/resnet18_shapes_fold0.py.
+# Narrow, without attention dropout, for a CPU. The backbone saw the training classes of this fold only; how it was made
+# is in configs/backbones/resnet18_shapes_fold0.py.
 model = dict(
     backbone=dict(
         _delete_=True,

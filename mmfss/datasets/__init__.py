@@ -28,9 +28,9 @@ from .shapes import SHAPES_CLASSES, ShapesDataset, ShapesIndex
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpisodeInputs, ResizeEpisodeImage
 
 __all__ = [
-    'BaseClassDataset', 'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex', 'CocoMaskIndex', 'Episode',
-    'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'ForEachImage',
-    'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs',
+    'BaseClassDataset', 'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex',
+    'CocoMaskIndex', 'Episode', 'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index',
+    'ForEachImage', 'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs',
     'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler', 'ResizeEpisodeImage', 'SHAPES_CLASSES',
     'ShapesDataset', 'ShapesIndex', 'UniformEpisodeSampler', 'VOC_CLASSES', 'WrongSupportDataset', 'episodes_text',
     'fold_classes', 'make_folds'

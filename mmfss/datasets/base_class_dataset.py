@@ -15,7 +15,8 @@ class BaseClassDataset(Dataset):
     """Every training image of an episodic data set with the labels of all its training classes.
 
     For MMSegmentation's own segmentors, e.g. to train a backbone on the training classes alone before the few-shot
-    training. Labels: 0 background (tested classes too, where the images show them), i the i-th training class, 255 ignored.
+    training. Labels: 0 background (tested classes too, where the images show them), i the i-th training class, 255
+    ignored.
 
     Item i is a pure function of (seed, i) and i may grow beyond the number of images: every pass over them is in a new
     random order, with new random transforms.
@@ -29,10 +30,14 @@ class BaseClassDataset(Dataset):
         ValueError: If the data set is not a training split.
     """
 
-    def __init__(self, dataset: Union[Dict[str, Any], EpisodicDataset], pipeline: Sequence[Dict], seed: int = 0) -> None:
+    def __init__(self,
+                 dataset: Union[Dict[str, Any], EpisodicDataset],
+                 pipeline: Sequence[Dict],
+                 seed: int = 0) -> None:
         self.dataset = DATASETS.build({**dataset, 'pipeline': []}) if isinstance(dataset, dict) else dataset
         if self.dataset.split != 'train':
-            raise ValueError(f"BaseClassDataset shows training classes; give it split='train', not {self.dataset.split!r}.")
+            raise ValueError(
+                f"BaseClassDataset shows training classes; give it split='train', not {self.dataset.split!r}.")
         self.pipeline = Compose([TRANSFORMS.build(step) for step in pipeline])
         self.seed = seed
         self._order: Optional[np.ndarray] = None

@@ -174,8 +174,8 @@ def print_table(title: str, rows: List[Tuple[str, Any]]) -> None:
 def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
 
-    Errors in files, folders, data, configs and checkpoints end with status 1, an interruption with 130. Any other error is
-    a defect and keeps its traceback; the environment variable ``MMFSS_DEBUG=1`` keeps every traceback.
+    Errors in files, folders, data, configs and checkpoints end with status 1, an interruption with 130. Any other error
+    is a defect and keeps its traceback; the environment variable ``MMFSS_DEBUG=1`` keeps every traceback.
     """
     try:
         yield

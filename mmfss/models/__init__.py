@@ -7,6 +7,6 @@ from .heads import DCAMAHead, MatchingHead, StridedFCNHead
 from .segmentors import FewShotSegmentor, SupportEncoding
 
 __all__ = [
-    'DCAMAHead', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotSegmentor', 'MatchingHead', 'StridedFCNHead',
-    'SupportEncoding'
+    'DCAMAHead', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotSegmentor', 'MatchingHead',
+    'StridedFCNHead', 'SupportEncoding'
 ]

@@ -59,6 +59,6 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
     def _stack(name: str, images: Sequence[Tensor]) -> Tensor:
         shapes = {tuple(image.shape) for image in images}
         if len(shapes) > 1:
-            raise ValueError(f'The {name} images of a batch must have one shape, got {sorted(shapes)}. Resize them to one size '
-                             'in the pipeline, or use batch_size=1.')
+            raise ValueError(f'The {name} images of a batch must have one shape, got {sorted(shapes)}. Resize them to '
+                             'one size in the pipeline, or use batch_size=1.')
         return torch.stack(list(images))

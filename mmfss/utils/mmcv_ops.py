@@ -1,8 +1,9 @@
 """Let MMSegmentation be imported without MMCV's compiled operators.
 
-MMSegmentation imports ``mmcv.ops`` when it is imported. ``mmcv-lite`` holds the Python files of ``mmcv.ops`` but not the
-compiled extension ``mmcv._ext`` they load. mmfss needs none of the operators, so it puts a stand-in in the extension's
-place: everything imports, and an operator that really needs the extension raises an error when it is called.
+MMSegmentation imports ``mmcv.ops`` when it is imported. ``mmcv-lite`` holds the Python files of ``mmcv.ops`` but not
+the compiled extension ``mmcv._ext`` they load. mmfss needs none of the operators, so it puts a stand-in in the
+extension's place: everything imports, and an operator that really needs the extension raises an error when it is
+called.
 """
 import importlib.util
 import sys
@@ -55,5 +56,6 @@ def provide_mmcv_ops() -> bool:
     except ImportError as error:
         raise ImportError(
             'The compiled extension of MMCV is installed but does not load, probably because it was built for another '
-            f'PyTorch ({error}). Rebuild "mmcv==2.1.0" for this PyTorch, or install "mmcv-lite==2.1.0" instead.') from error
+            f'PyTorch ({error}). Rebuild "mmcv==2.1.0" for this PyTorch, or install "mmcv-lite==2.1.0" instead.'
+        ) from error
     return True

@@ -14,7 +14,8 @@ PIPELINE = [dict(type='LoadEpisodeImage'), dict(type='LoadClassMask'), dict(type
 @pytest.fixture
 def dataset(tmp_path: Path) -> BaseClassDataset:
     root = write_class_folders(tmp_path, ('ant', 'bee', 'cat', 'dog'))
-    return BaseClassDataset(dict(type='ImageFolderDataset', data_root=str(root), split='train', fold=1, num_folds=4), PIPELINE)
+    return BaseClassDataset(
+        dict(type='ImageFolderDataset', data_root=str(root), split='train', fold=1, num_folds=4), PIPELINE)
 
 
 def test_shows_training_classes_only(dataset: BaseClassDataset) -> None:

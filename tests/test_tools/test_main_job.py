@@ -1,4 +1,6 @@
-"""The real tools on the real model and data, small: exact resumption, and figures that depend on no process or worker."""
+"""The real tools on the real model and data, small: exact resumption, and figures that depend on no process or
+worker.
+"""
 import json
 import os
 import signal
@@ -40,7 +42,8 @@ def state(path: Path) -> dict[str, torch.Tensor]:
 
 def losses(work_dir: Path) -> dict[int, float]:
     """The loss of each iteration as last logged."""
-    lines = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json')) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+             for line in path.read_text().splitlines()]
     return {line['step']: line['loss'] for line in lines if 'loss' in line}
 
 
@@ -84,12 +87,14 @@ def test_frozen_backbone_is_unchanged(folder: Path) -> None:
 
 def test_figures_depend_on_no_worker_or_process(folder: Path) -> None:
     commands = dict(
-        workers=tool('test.py', 'whole/iter_8.pth', '--out', 'workers.json', '--work-dir', 'w', '--shots', '2', '--cfg-options',
-                     'test_dataloader.num_workers=4'),
-        none=tool('test.py', 'whole/iter_8.pth', '--out', 'none.json', '--work-dir', 'n', '--shots', '2', '--cfg-options',
-                  'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'))
-    distributed = tool('test.py', 'whole/iter_8.pth', '--out', 'two.json', '--work-dir', 't', '--shots', '2', '--launcher', 'pytorch')
-    commands['two'] = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *distributed[3:]]
+        workers=tool('test.py', 'whole/iter_8.pth', '--out', 'workers.json', '--work-dir', 'w', '--shots', '2',
+                     '--cfg-options', 'test_dataloader.num_workers=4'),
+        none=tool('test.py', 'whole/iter_8.pth', '--out', 'none.json', '--work-dir', 'n', '--shots', '2',
+                  '--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'))
+    distributed = tool('test.py', 'whole/iter_8.pth', '--out', 'two.json', '--work-dir', 't', '--shots', '2',
+                       '--launcher', 'pytorch')
+    commands['two'] = [
+        sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *distributed[3:]]
     metrics = {}
     for name, command in commands.items():
         run(folder, command)

@@ -2,10 +2,10 @@
 import argparse
 from pathlib import Path
 
-import mmfss  # noqa: F401
 import torch
 from mmengine.runner import CheckpointLoader
 
+import mmfss  # noqa: F401
 from mmfss.engine.runner_setup import plain_errors
 from mmfss.utils.files import atomic_path
 

@@ -6,6 +6,6 @@ from .reader import FeatureReader, build_feature_reader
 from .transformers import SwinFeatures, ViTFeatures
 
 __all__ = [
-    'ConvNeXtFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures', 'ResNetFeatures',
-    'SwinFeatures', 'ViTFeatures', 'build_feature_reader'
+    'ConvNeXtFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures',
+    'ResNetFeatures', 'SwinFeatures', 'ViTFeatures', 'build_feature_reader'
 ]

@@ -53,8 +53,8 @@ class ConvNeXtFeatures(FeatureReader):
 class InvertedResidualFeatures(FeatureReader):
     """Every inverted residual's linear output, one level per reduction (MobileNetV2, MobileNetV3).
 
-    A reduction that MMSegmentation replaced by dilation begins a level too. Layers of one level may differ in width: these
-    networks widen between two reductions.
+    A reduction that MMSegmentation replaced by dilation begins a level too. Layers of one level may differ in width:
+    these networks widen between two reductions.
     """
 
     families = ('MobileNetV2', 'MobileNetV3')

@@ -13,8 +13,8 @@ class ModuleFeatures(FeatureReader):
     """Outputs of modules that the config names.
 
     Args:
-        levels (Sequence[Sequence[str]]): Dotted module names, as in ``backbone.named_modules()``, of each level from fine
-            to coarse. Each module must return a map (B, C, h, w).
+        levels (Sequence[Sequence[str]]): Dotted module names, as in ``backbone.named_modules()``, of each level from
+            fine to coarse. Each module must return a map (B, C, h, w).
         in_channels (Sequence[Sequence[int]], optional): Channels of each map. By default they are measured once, with a
             blank image.
         probe_size (int): Side of that blank image in pixels. Defaults to 224.
@@ -33,7 +33,8 @@ class ModuleFeatures(FeatureReader):
         modules = dict(backbone.named_modules())
         for name in (name for level in self.levels for name in level):
             if name not in modules:
-                raise ValueError(f'{type(backbone).__name__} has no module "{name}"; it has: {", ".join(list(modules)[1:40])} ...')
+                raise ValueError(f'{type(backbone).__name__} has no module "{name}"; '
+                                 f'it has: {", ".join(list(modules)[1:40])} ...')
         return [[modules[name] for name in level] for level in self.levels]
 
     def block_channels(self, block: nn.Module) -> int:

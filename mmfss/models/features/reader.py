@@ -47,8 +47,9 @@ class FeatureReader(metaclass=ABCMeta):
         """
         levels = self.blocks(backbone)
         if len(levels) < self.num_levels:
-            raise ValueError(f'{type(self).__name__} reads {self.num_levels} levels but {type(backbone).__name__} has only '
-                             f'{len(levels)}; give the backbone more stages, or the reader a smaller `num_levels`.')
+            raise ValueError(
+                f'{type(self).__name__} reads {self.num_levels} levels but {type(backbone).__name__} has only '
+                f'{len(levels)}; give the backbone more stages, or the reader a smaller `num_levels`.')
         return levels[len(levels) - self.num_levels:]
 
     def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
@@ -98,7 +99,8 @@ def build_feature_reader(cfg: Optional[dict], backbone: nn.Module) -> FeatureRea
         chosen = [reader.__name__ for name in names for reader in readers if name in reader.families]
         if not chosen:
             known = sorted(name for reader in readers for name in reader.families)
-            raise ValueError(f'No feature reader knows the backbone {names[0]}. Known families: {", ".join(known)}. For another '
-                             "backbone name its modules: features=dict(type='ModuleFeatures', levels=[['stage1.0', ...], ...]).")
+            raise ValueError(
+                f'No feature reader knows the backbone {names[0]}. Known families: {", ".join(known)}. For another '
+                "backbone name its modules: features=dict(type='ModuleFeatures', levels=[['stage1.0', ...], ...]).")
         cfg['type'] = chosen[0]
     return MODELS.build(cfg)

@@ -82,4 +82,6 @@ class ViTFeatures(FeatureReader):
     def _resized_map(tokens: Tensor, height: int, width: int, scale: float) -> Tensor:
         patches = tokens_to_map(tokens[:, tokens.shape[1] - height * width:], (height, width))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        return patches if size == (height, width) else F.interpolate(patches, size, mode='bilinear', align_corners=False)
+        if size == (height, width):
+            return patches
+        return F.interpolate(patches, size, mode='bilinear', align_corners=False)

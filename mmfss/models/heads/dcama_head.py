@@ -42,7 +42,8 @@ class CrossAttention(nn.Module):
     def __init__(self, channels: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         if channels % num_heads:
-            raise ValueError(f'DCAMA: {channels} feature channels cannot be divided among {num_heads} heads (`num_heads`).')
+            raise ValueError(
+                f'DCAMA: {channels} feature channels cannot be divided among {num_heads} heads (`num_heads`).')
         self.num_heads = num_heads
         self.position = RasterPositionEncoding(channels)
         self.dropout = nn.Dropout(dropout)
@@ -60,7 +61,8 @@ class CrossAttention(nn.Module):
         """(B * K, C, h, w) -> (B, K * h * w, C); positions are counted anew in every shot."""
         return self.key(self._tokens(feature)).unflatten(0, (-1, num_shots)).flatten(1, 2)
 
-    def forward(self, query: Tensor, key: Tensor, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> Affinity:
+    def forward(self, query: Tensor, key: Tensor, query_size: tuple[int, int],
+                support_size: tuple[int, int, int]) -> Affinity:
         """The affinity of projected tokens."""
         dropout = self.attention_dropout if self.training else 0.
         return DotProductAffinity(query, key, self.num_heads, query_size, support_size, dropout)
@@ -73,10 +75,11 @@ class CrossAttention(nn.Module):
 class DCAMAHead(MatchingHead):
     """Aggregate the support mask to the query by attention at many layers, and decode the coarse masks.
 
-    Letters: B episodes, K shots, levels at strides 4, 8, 16, 32 (0 to 3). Every layer of levels 1 to 3 compares query and
-    support tokens by multi-head attention *whose value is the support mask*: one coarse query mask per layer. The coarse
-    masks of a level are stacked and refined by convolutions, from level 3 to level 1; the result is mixed with the last
-    features of levels 1 and 0 of query and support. K shots are one set of tokens (one softmax over all shots), no vote.
+    Letters: B episodes, K shots, levels at strides 4, 8, 16, 32 (0 to 3). Every layer of levels 1 to 3 compares query
+    and support tokens by multi-head attention *whose value is the support mask*: one coarse query mask per layer. The
+    coarse masks of a level are stacked and refined by convolutions, from level 3 to level 1; the result is mixed with
+    the last features of levels 1 and 0 of query and support. K shots are one set of tokens (one softmax over all
+    shots), no vote.
 
     The attention is streamed: no (query x support) matrix is held, in training or inference. With Q and S positions of
     query and support: time O(Q S C), memory O((Q + S) C).
@@ -88,8 +91,8 @@ class DCAMAHead(MatchingHead):
         in_channels (Sequence[Sequence[int]]): Channels of every map of the four levels.
         num_heads (int): Attention heads. Defaults to 8.
         dropout (float): Dropout of coded tokens in training. Defaults to 0.5.
-        attention_dropout (float): Dropout of attention weights in training; on a CPU it costs several times the rest of the
-            head. Defaults to 0.5.
+        attention_dropout (float): Dropout of attention weights in training; on a CPU it costs several times the rest of
+            the head. Defaults to 0.5.
         hidden_channels (Sequence[int]): Widths of the convolutions that refine a level. Defaults to (16, 64, 128).
         loss_decode, ignore_index, init_cfg: See :class:`MatchingHead`.
 
@@ -114,7 +117,8 @@ class DCAMAHead(MatchingHead):
         kinds = list(dict.fromkeys(attended))
         self.layer_level = [level for level, _ in attended]
         self.layer_attention = [kinds.index(kind) for kind in attended]
-        self.attention = nn.ModuleList(CrossAttention(width, num_heads, dropout, attention_dropout) for _, width in kinds)
+        self.attention = nn.ModuleList(
+            CrossAttention(width, num_heads, dropout, attention_dropout) for _, width in kinds)
 
         first, second, wide = hidden_channels
         counts = [len(level) for level in self.in_channels]
@@ -166,8 +170,8 @@ class DCAMAHead(MatchingHead):
     def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
         """First convolution of ``mixer1``, without bias, of the channels that come from the query or from the supports.
 
-        The convolution of concatenated channels is the sum of their convolutions: the long concatenation is never made, and
-        the supports' part is computed once for all queries.
+        The convolution of concatenated channels is the sum of their convolutions: the long concatenation is never made,
+        and the supports' part is computed once for all queries.
 
         Args:
             eighth (Tensor): Channels of level 1/8, (B, C, h, w); they are enlarged to the size of ``quarter``.

@@ -20,18 +20,19 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         evidence   = [aggregate(affinity, encoding), ...]         what the votes say, one tensor per compared layer
         logits     = decode(evidence, query pyramid, encoding)
 
-    A head that implements the steps trains, predicts and is explainable: an explainer reads the same affinities backwards
-    (:meth:`~mmfss.models.layers.Affinity.vote`) and measures a layer by decoding with its evidence set to zero.
+    A head that implements the steps trains, predicts and is explainable: an explainer reads the same affinities
+    backwards (:meth:`~mmfss.models.layers.Affinity.vote`) and measures a layer by decoding with its evidence set to
+    zero.
 
     A head handles one way; :class:`FewShotSegmentor` combines ways.
 
     Args:
-        in_channels (Sequence[Sequence[int]]): Channels of every map of the feature pyramid, per level from fine to coarse.
-            The segmentor fills it in from the backbone.
-        loss_decode (dict, optional): Config of an MMSegmentation loss. Defaults to cross entropy, the mean over all pixels
-            that are not ignored.
-        ignore_index (int, optional): Label that is left out of the loss. None counts ignored pixels (255) as background,
-            like the published implementations. Defaults to None.
+        in_channels (Sequence[Sequence[int]]): Channels of every map of the feature pyramid, per level from fine to
+            coarse. The segmentor fills it in from the backbone.
+        loss_decode (dict, optional): Config of an MMSegmentation loss. Defaults to cross entropy, the mean over all
+            pixels that are not ignored.
+        ignore_index (int, optional): Label that is left out of the loss. None counts ignored pixels (255) as
+            background, like the published implementations. Defaults to None.
         init_cfg (dict, optional): Initialisation config.
     """
 
@@ -66,8 +67,8 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
             encoding (Any): Of B support sets, or of one set that serves all queries.
 
         Yields:
-            Affinity: One per compared layer in network order, made when asked for, so that a caller which lets go of each
-            before the next holds one at a time.
+            Affinity: One per compared layer in network order, made when asked for, so that a caller which lets go of
+            each before the next holds one at a time.
         """
 
     @abstractmethod
@@ -104,4 +105,5 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         """
         if self.ignore_index is None:
             target = target.masked_fill(target == 255, 0)
-        return dict(loss_ce=self.loss_decode(logits, target, ignore_index=-100 if self.ignore_index is None else self.ignore_index))
+        ignore_index = -100 if self.ignore_index is None else self.ignore_index
+        return dict(loss_ce=self.loss_decode(logits, target, ignore_index=ignore_index))

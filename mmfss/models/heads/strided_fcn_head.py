@@ -12,8 +12,8 @@ from mmfss.registry import MODELS
 class StridedFCNHead(FCNHead):
     """MMSegmentation's FCN head, trained on every s-th row and column of the labels.
 
-    With many classes the full-size logits and their softmax cost more than a small backbone; to train a backbone, labels
-    about as dense as its features are enough.
+    With many classes the full-size logits and their softmax cost more than a small backbone; to train a backbone,
+    labels about as dense as its features are enough.
 
     Args:
         label_stride (int): s. Defaults to 4.

@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 class Affinity(metaclass=ABCMeta):
     """Scores between the positions of a query and of its supports, in one layer.
 
-    Letters: B episodes, Q = h * w query positions in raster order, S = K * h' * w' support positions, shot by shot and in
-    raster order within each.
+    Letters: B episodes, Q = h * w query positions in raster order, S = K * h' * w' support positions, shot by shot and
+    in raster order within each.
 
     Args:
         query_size (tuple[int, int]): (h, w).
@@ -88,8 +88,8 @@ class DotProductAffinity(Affinity):
 
     - :meth:`attend` is attention: the mean over heads of softmax(S_head) V.
     - :meth:`scores`, :meth:`dense` and :meth:`vote` use the *mean score over heads*, the affinity that AffEx explains.
-      The mean of the heads' products is the product of the whole vectors divided by num_heads * sqrt(d), so it costs one
-      head.
+      The mean of the heads' products is the product of the whole vectors divided by num_heads * sqrt(d), so it costs
+      one head.
 
     Args:
         query (Tensor): Projected query positions, shape (B, Q, C).
@@ -173,8 +173,8 @@ def can_stream(*tensors: Tensor) -> bool:
 def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_elements: int = 2**20) -> Tensor:
     """As :func:`padded_attention`, without padding and without gradient: the fastest way on a CPU.
 
-    Scores of one head and some query positions at a time are computed, normalised and used in one buffer of the size of a
-    cache. The fused kernel would multiply the attention weights with d columns of which V are wanted.
+    Scores of one head and some query positions at a time are computed, normalised and used in one buffer of the size of
+    a cache. The fused kernel would multiply the attention weights with d columns of which V are wanted.
 
     Args:
         query (Tensor): Shape (B, heads, Q, d).

@@ -40,8 +40,8 @@ class FewShotSegmentor(BaseSegmentor):
         backbone (dict): Any MMSegmentation or MMPretrain backbone.
         head (dict): A matching head. Its ``in_channels`` are filled in from the backbone.
         features (dict, optional): The feature reader. By default it is chosen by the backbone's class.
-        frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics stay
-            too). Defaults to True.
+        frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics
+            stay too). Defaults to True.
         data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
         train_cfg, test_cfg (dict, optional): Accepted for MMSegmentation's sake, not used.
         init_cfg (dict, optional): Initialisation config.
@@ -125,14 +125,15 @@ class FewShotSegmentor(BaseSegmentor):
         """
         if isinstance(support, SupportEncoding):
             if support.batch_size not in (1, len(query)):
-                raise ValueError(f'{support.batch_size} support sets cannot serve {len(query)} queries: encode one, or as many.')
+                raise ValueError(
+                    f'{support.batch_size} support sets cannot serve {len(query)} queries: encode one, or as many.')
             return self._decode(self.extract_feat(query), support, query.shape[-2:])
         if masks is None:
             raise ValueError('`masks` may be left out only with encoded supports.')
         support, masks = self._ways(support, masks)
         if {len(images) for images in support} != {len(query)}:
-            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set with '
-                             '`encode_support` to use it for several queries.')
+            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
+                             'with `encode_support` to use it for several queries.')
         shots = [images.flatten(0, 1) for images in support]
         if support[0].shape[-2:] == query.shape[-2:]:
             images = torch.cat((query, *shots))
@@ -161,7 +162,8 @@ class FewShotSegmentor(BaseSegmentor):
         shapes = [tuple(images.shape[:2] + images.shape[3:]) for images in support]
         if not shapes or shapes != [tuple(mask.shape) for mask in masks] or any(0 in shape for shape in shapes):
             raise ValueError('Every way needs at least one support image and a mask of the size of each. Got images '
-                             f'{[tuple(images.shape) for images in support]} and masks {[tuple(mask.shape) for mask in masks]}.')
+                             f'{[tuple(images.shape) for images in support]} and masks '
+                             f'{[tuple(mask.shape) for mask in masks]}.')
         return support, [mask.to(images.dtype) for mask, images in zip(masks, support)]
 
     # The modes of MMSegmentation
