@@ -20,10 +20,10 @@ from typing import Any, Iterator
 
 import numpy as np
 import torch
+from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode, prepared
 from prettytable import PrettyTable
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode, prepared
 from mmfss.apis import build_model
 from mmfss.apis.image_transform import ImageTransform
 from mmfss.engine.config_options import load_config
@@ -58,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeat-times', type=int, default=5, help='timed runs of each computation')
     parser.add_argument('--queries', type=int, default=20, help='queries for one support set')
     parser.add_argument('--batch-size', type=int, help='episodes of a training step; default 12 on a GPU, else 1')
-    parser.add_argument('--num-episodes', type=int, default=20, help="timed episodes per repetition of a config")
+    parser.add_argument('--num-episodes', type=int, default=20, help='timed episodes per repetition of a config')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='threads of a CPU computation')
     parser.add_argument('--out', type=Path, help='file for all results, JSON')
@@ -127,7 +127,7 @@ def measure_config(args: argparse.Namespace) -> list[Row]:
         frames = []
         for repetition in range(args.repeat_times):
             progress(f'{args.config}, {shots}-shot, repetition {repetition + 1} of {args.repeat_times}')
-            seconds = sum(timed(lambda: model.test_step(data), args.device) for _ in range(args.num_episodes))
+            seconds = sum(timed(lambda data=data: model.test_step(data), args.device) for _ in range(args.num_episodes))
             frames.append(args.num_episodes / seconds)
         rows.append(dict(
             config=args.config, checkpoint=args.checkpoint, shots=shots, size=list(image.shape[-2:]),
