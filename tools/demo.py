@@ -7,6 +7,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,13 +22,24 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(tool: str, *args: object) -> None:
-    """Run one of the tools in a process of its own; end with its status if it fails."""
+def run(tool: str, *args: object, log: Optional[Path] = None) -> None:
+    """Run one of the tools in a process of its own; end with its status if it fails.
+
+    Args:
+        tool (str): File name below ``tools``.
+        *args: Its arguments.
+        log (Path, optional): File for its output, instead of the terminal.
+    """
     command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / tool), *map(str, args)]
     print('\n$ python', *[part.removeprefix(f'{ROOT}/') for part in command[3:]], flush=True)
-    status = subprocess.run(command).returncode
+    if log is None:
+        status = subprocess.run(command).returncode
+    else:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open('w') as file:
+            status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
     if status:
-        raise SystemExit(status)
+        raise SystemExit(f'{tool} failed' + (f', see {log}' if log else ''))
 
 
 def main() -> None:
@@ -36,11 +48,11 @@ def main() -> None:
         '--work-dirs', args.work_dir, '--out', args.work_dir)
     checkpoints = (args.work_dir / args.config.stem).glob('iter_*.pth')
     checkpoint = max(checkpoints, key=lambda path: path.stat().st_mtime)
-    pictures = args.work_dir / 'pictures'
-    run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures,
-        '--work-dir', args.work_dir / 'drawing')
+    pictures, drawing = args.work_dir / 'pictures', args.work_dir / 'drawing'
+    run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures, '--work-dir', drawing,
+        log=drawing / 'log.txt')
     table = args.work_dir / 'cross_validation.md'
-    print(f'\ntable:    {table}\npictures: {pictures}\nmodel:    {checkpoint}', flush=True)
+    print(f'\n{table.read_text()}\ntable:    {table}\npictures: {pictures}\nmodel:    {checkpoint}', flush=True)
 
 
 if __name__ == '__main__':

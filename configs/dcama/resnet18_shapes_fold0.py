@@ -18,5 +18,5 @@ model = dict(
             prefix='backbone.')),
     head=dict(num_heads=4, dropout=0.1, attention_dropout=0.))
 
-train_cfg = dict(max_iters=500, val_interval=500)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=500, by_epoch=False)]
+train_cfg = dict(max_iters=400, val_interval=400)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=400, by_epoch=False)]
