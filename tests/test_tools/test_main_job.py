@@ -15,10 +15,11 @@ import torch
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""
 _base_ = '{ROOT}/configs/dcama/resnet18_shapes_fold0.py'
-shapes = dict(num_train=120, num_val=60, side=64)
-train_dataloader = dict(batch_size=2, dataset=dict(data_root='data', index=shapes))
-val_dataloader = dict(dataset=dict(data_root='data', index=shapes, num_episodes=4))
-test_dataloader = dict(batch_size=3, dataset=dict(data_root='data', index=shapes, num_episodes=8))
+shapes = dict(num_train=160, num_val=80, side=64)
+few = dict(small_classes='skip')  # so few pictures do not show every class twice
+train_dataloader = dict(batch_size=2, dataset=dict(data_root='data', index=shapes, sampler=few))
+val_dataloader = dict(dataset=dict(data_root='data', index=shapes, sampler=few, num_episodes=4))
+test_dataloader = dict(batch_size=3, dataset=dict(data_root='data', index=shapes, sampler=few, num_episodes=8))
 model = dict(head=dict(attention_dropout=0.5, dropout=0.5))
 train_cfg = dict(max_iters=8, val_interval=8)
 param_scheduler = [dict(type='OneCycleLR', eta_max=1e-2, total_steps=8, by_epoch=False)]
