@@ -13,13 +13,8 @@ model = dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
             prefix='backbone.')),
-    head=dict(num_heads=2, dropout=0.1, attention_dropout=0.))
+    head=dict(num_heads=2, dropout=0., attention_dropout=0.))
 
-train_dataloader = dict(batch_size=4)
-train_cfg = dict(max_iters=1000, val_interval=1000)
-# At the start the attention is nearly uniform; its projections learn faster, so that it gets sharp in a short training.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.attention': dict(lr_mult=5.)}))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=50, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=950, begin=50, end=1000, eta_min=0, by_epoch=False),
-]
+train_dataloader = dict(batch_size=4, dataset=dict(sampler=dict(order='list')))
+train_cfg = dict(max_iters=450, val_interval=450)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=450, by_epoch=False)]
