@@ -13,8 +13,8 @@ model = dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
             prefix='backbone.')),
-    head=dict(num_heads=2, dropout=0., attention_dropout=0.))
+    head=dict(num_heads=2, dropout=0.1, attention_dropout=0.))
 
-train_dataloader = dict(batch_size=4, dataset=dict(sampler=dict(order='list')))
-train_cfg = dict(max_iters=450, val_interval=450)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=450, by_epoch=False)]
+train_dataloader = dict(batch_size=4)
+train_cfg = dict(max_iters=3000, val_interval=3000)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=3000, by_epoch=False)]
