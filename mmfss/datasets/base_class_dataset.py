@@ -59,14 +59,7 @@ class BaseClassDataset(Dataset):
         epoch, place = divmod(int(index), len(self))
         if epoch != self._epoch:
             self._order, self._epoch = counter_rng(self.seed, epoch).permutation(len(self)), epoch
-        lists, class_index = self.dataset.lists, self.dataset.index
-        name = lists.name(self._order[place])
-        info = dict(
-            name=name,
-            img_path=class_index.image_path(name),
-            mask_class_ids=self.dataset.class_ids,
-            role='query',
-            class_index=class_index,
-            seg_fields=[])
+        name = self.dataset.lists.name(self._order[place])
+        info = self.dataset.image_info(name, self.dataset.class_ids, 'query')
         with seeded_random(self.seed, int(index)):
             return self.pipeline(info)

@@ -157,11 +157,12 @@ class EpisodicDataset(Dataset):
             episode_index=index,
             class_ids=list(episode.class_ids),
             class_names=[classes[class_id] for class_id in episode.class_ids],
-            query=self._image_info(episode.query, episode.class_ids, 'query'),
-            support=[[self._image_info(name, (class_id, ), 'support') for name in group]
+            query=self.image_info(episode.query, episode.class_ids, 'query'),
+            support=[[self.image_info(name, (class_id, ), 'support') for name in group]
                      for class_id, group in zip(episode.class_ids, episode.supports)])
 
-    def _image_info(self, name: str, class_ids: Tuple[int, ...], role: str) -> Dict[str, Any]:
+    def image_info(self, name: str, class_ids: Tuple[int, ...], role: str) -> Dict[str, Any]:
+        """What the transforms of one image start from; ``role`` is ``'query'`` or ``'support'``."""
         return dict(
             name=name,
             img_path=self.index.image_path(name),
