@@ -1,4 +1,5 @@
-"""The element that travels through pipeline, model, metric and explainer."""
+"""Data structures."""
+from .episode import Episode
 from .episode_data_sample import EpisodeDataSample
 
-__all__ = ['EpisodeDataSample']
+__all__ = ['Episode', 'EpisodeDataSample']

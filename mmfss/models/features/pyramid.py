@@ -46,3 +46,11 @@ class FeaturePyramid:
         """
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         return tuple(self.map(lambda feature, a=a, n=n: feature[a:a + n]) for a, n in zip(starts, sizes))
+
+    def expand(self, batch_size: int) -> 'FeaturePyramid':
+        """The features of one image for a batch of ``batch_size``, without copying."""
+        return self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
+
+    def select(self, index: Tensor) -> 'FeaturePyramid':
+        """Images of the batch in the order of ``index``, which may repeat them."""
+        return self.map(lambda feature: feature[index])

@@ -85,8 +85,12 @@ class FewShotSegmentor(BaseSegmentor):
     # The plain-tensor interface
 
     def extract_feat(self, inputs: Tensor) -> FeaturePyramid:
-        """Features of normalised images (B, 3, H, W)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_backbone):
+        """Features of normalised images (B, 3, H, W).
+
+        A frozen backbone records no gradient, except for images that ask for theirs.
+        """
+        differentiable = not self.frozen_backbone or inputs.requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
             return self.feature_reader(self.backbone, inputs)
 
     def encode_support(self, support: SupportImages, masks: SupportImages) -> SupportEncoding:
@@ -102,7 +106,21 @@ class FewShotSegmentor(BaseSegmentor):
         """
         support, masks = self._ways(support, masks)
         pyramid = self.extract_feat(torch.cat([images.flatten(0, 1) for images in support]))
-        return self._encode(pyramid, masks)
+        return self.encode_features(pyramid, masks)
+
+    def encode_features(self, pyramid: FeaturePyramid, masks: SupportImages) -> SupportEncoding:
+        """Encode supports whose features are known already.
+
+        Args:
+            pyramid (FeaturePyramid): Features of all supports: way by way, in each episode by episode, shot by shot.
+            masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
+
+        Returns:
+            SupportEncoding: As of :meth:`encode_support`.
+        """
+        masks = list(masks.unbind(1) if isinstance(masks, Tensor) else masks)
+        parts = pyramid.split([mask.shape[0] * mask.shape[1] for mask in masks])
+        return SupportEncoding(tuple(self.head.encode_support(p, m) for p, m in zip(parts, masks)), masks[0].shape[0])
 
     def logits(self,
                query: Tensor,
@@ -127,7 +145,7 @@ class FewShotSegmentor(BaseSegmentor):
             if support.batch_size not in (1, len(query)):
                 raise ValueError(
                     f'{support.batch_size} support sets cannot serve {len(query)} queries: encode one, or as many.')
-            return self._decode(self.extract_feat(query), support, query.shape[-2:])
+            return self.match(self.extract_feat(query), support, query.shape[-2:])
         if masks is None:
             raise ValueError('`masks` may be left out only with encoded supports.')
         support, masks = self._ways(support, masks)
@@ -140,13 +158,19 @@ class FewShotSegmentor(BaseSegmentor):
             query_pyramid, support_pyramid = self.extract_feat(images).split((len(query), len(images) - len(query)))
         else:
             query_pyramid, support_pyramid = self.extract_feat(query), self.extract_feat(torch.cat(shots))
-        return self._decode(query_pyramid, self._encode(support_pyramid, masks), query.shape[-2:])
+        return self.match(query_pyramid, self.encode_features(support_pyramid, masks), query.shape[-2:])
 
-    def _encode(self, pyramid: FeaturePyramid, masks: Sequence[Tensor]) -> SupportEncoding:
-        parts = pyramid.split([mask.shape[0] * mask.shape[1] for mask in masks])
-        return SupportEncoding(tuple(self.head.encode_support(p, m) for p, m in zip(parts, masks)), masks[0].shape[0])
+    def match(self, pyramid: FeaturePyramid, encoding: SupportEncoding, size: Sequence[int]) -> Tensor:
+        """Segment queries whose features are known already.
 
-    def _decode(self, pyramid: FeaturePyramid, encoding: SupportEncoding, size: Sequence[int]) -> Tensor:
+        Args:
+            pyramid (FeaturePyramid): Features of B queries.
+            encoding (SupportEncoding): Of B support sets, or of one that serves all queries.
+            size (Sequence[int]): Size (H, W) of the result.
+
+        Returns:
+            Tensor: Raw logits (B, N+1, H, W), channel 0 background.
+        """
         logits = compose_ways([self.head(pyramid, way) for way in encoding.ways])
         if logits.shape[-2:] == tuple(size):
             return logits

@@ -1,0 +1,79 @@
+"""The contract of explainers."""
+from abc import ABCMeta, abstractmethod
+from contextlib import contextmanager
+from typing import Iterator
+
+import torch
+from torch import Tensor
+
+from mmfss.models import FewShotSegmentor
+from mmfss.structures import Episode
+from .region import Region, select_region
+
+
+class Explainer(metaclass=ABCMeta):
+    """Says which support pixels made a model segment a region of the query.
+
+    An explainer holds options, nothing of a model or an episode. It leaves no trace on the model: hooks, gradients,
+    modes and random state are as before.
+
+    .. code-block:: python
+
+        explainer = EXPLAINERS.build(dict(type='signed_affex'))
+        attribution = explainer.attribute(model, episode, region='prediction')   # (N, K, H, W)
+    """
+
+    def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
+        """Explain one episode.
+
+        Args:
+            model (FewShotSegmentor): The model.
+            episode (Episode): N ways, K shots, supports of (H, W) pixels.
+            region (str | Tensor): What is explained, see :func:`select_region`; each class has its own region, and its
+                map is about its own logit.
+
+        Returns:
+            Tensor: Float, shape (N, K, H, W), finite; the larger the more a support pixel speaks for the region. The
+            range is the method's (most: 0 to 1 over the shots of a class).
+
+        Raises:
+            EmptyRegionError: If the region of a class is empty.
+            ValueError: If the region is unknown, a support mask is empty, or the model cannot be explained so.
+        """
+        check_masks(episode)
+        with untouched(model):
+            pixels = select_region(region, model, episode)
+            return self._attribute(model, episode, pixels)
+
+    @abstractmethod
+    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+        """As :meth:`attribute`, with a region (N, h, w) of which no class is empty, on a model in eval mode."""
+
+
+def check_masks(episode: Episode) -> None:
+    """Raise a ValueError that names the first support without annotation."""
+    empty = (~episode.masks.flatten(2).any(-1)).nonzero().tolist()
+    if empty:
+        way, shot = empty[0]
+        names = (episode.info or {}).get('support_names')
+        name = f' ("{names[way][shot]}")' if names else ''
+        raise ValueError(f'Support {shot + 1} of class {way + 1}{name} has an empty mask: it cannot be explained.')
+
+
+@contextmanager
+def untouched(model: FewShotSegmentor) -> Iterator[None]:
+    """Set the model to eval mode without gradients of its parameters; put everything back afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    device = next(iter(wanted)).device if wanted else torch.device('cpu')
+    devices = [device] if device.type == 'cuda' else []
+    try:
+        model.eval()
+        model.requires_grad_(False)
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, requires_grad in wanted.items():
+            parameter.requires_grad_(requires_grad)

@@ -1,0 +1,72 @@
+"""The query region whose segmentation is explained."""
+from typing import Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfss.models import FewShotSegmentor
+from mmfss.structures import Episode
+
+REGIONS = ('prediction', 'ground_truth', 'all')
+
+Region = Union[str, Tensor]
+
+
+class EmptyRegionError(ValueError):
+    """There is nothing to explain: the region of a class has no pixel."""
+
+
+def select_region(region: Region, model: FewShotSegmentor, episode: Episode) -> Tensor:
+    """Turn a description of a region into pixels, each class its own.
+
+    Args:
+        region (str | Tensor): ``'prediction'``, the pixels that the model gives class n; ``'ground_truth'``, those that
+            have label n; ``'all'``; or a boolean mask, (h, w) for every class or (N, h, w), of the query's size or to
+            be resized to it (nearest).
+        model (FewShotSegmentor): Asked for a prediction only if the region is ``'prediction'``.
+        episode (Episode): The episode.
+
+    Returns:
+        Tensor: Boolean, shape (N, h, w).
+
+    Raises:
+        EmptyRegionError: If the region of a class is empty.
+        ValueError: If the region is of no known kind or shape, or the ground truth is asked for and not known.
+    """
+    mask = _pixels(region, model, episode)
+    empty = [number for number, pixels in enumerate(mask, start=1) if not pixels.any()]
+    if empty:
+        what = f'The region "{region}"' if isinstance(region, str) else 'The given region'
+        names = (episode.info or {}).get('class_names')
+        classes = ', '.join(f'{n} ("{names[n - 1]}")' if names else str(n) for n in empty)
+        raise EmptyRegionError(f'{what} of class {classes} has no pixel in the query: there is nothing to explain.')
+    return mask
+
+
+def _pixels(region: Region, model: FewShotSegmentor, episode: Episode) -> Tensor:
+    classes = torch.arange(1, episode.num_ways + 1, device=episode.query.device)[:, None, None]
+    if isinstance(region, Tensor):
+        if region.ndim not in (2, 3) or (region.ndim == 3 and len(region) != episode.num_ways):
+            raise ValueError(f'A region must have shape (h, w) or (N, h, w) with N = {episode.num_ways}, got '
+                             f'{tuple(region.shape)}.')
+        region = region.to(episode.query.device).bool().expand(episode.num_ways, *region.shape[-2:])
+        return resize_region(region, episode.query_size)
+    if region == 'prediction':
+        with torch.no_grad():
+            logits = model.logits(episode.query[None], episode.support[None], episode.masks[None])
+        return logits.argmax(1) == classes
+    if region == 'ground_truth':
+        if episode.target is None:
+            raise ValueError('The region "ground_truth" needs an episode whose query labels are known.')
+        return episode.target[None] == classes
+    if region == 'all':
+        return torch.ones((episode.num_ways, *episode.query_size), dtype=torch.bool, device=episode.query.device)
+    raise ValueError(f'Unknown region "{region}": give one of {", ".join(REGIONS)}, or a boolean mask.')
+
+
+def resize_region(region: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize boolean masks (N, h, w) to (N, *size), nearest neighbour."""
+    if tuple(region.shape[-2:]) == tuple(size):
+        return region
+    return F.interpolate(region[None].float(), tuple(size))[0].bool()
