@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmfss.registry import MODELS
 from ..features import FeaturePyramid
 from ..layers import Affinity, DotProductAffinity, RasterPositionEncoding
-from .matching_head import MatchingHead
+from .matching_head import MatchingHead, foreground_mean
 
 
 @dataclass
@@ -128,8 +128,8 @@ class DCAMAHead(MatchingHead):
             conv_block((counts[3], first, second, wide), (3, 3, 3)),
         ])
         self.merge = nn.ModuleList([conv_block((wide, ) * 4, (3, 3, 3)) for _ in range(2)])
-        # Input channels of the first mixer: refined masks and query 1/8, support 1/8, query 1/4, support 1/4.
-        self.mixed_channels = (wide + skip_eighth, skip_eighth, skip_quarter, skip_quarter)
+        # Input channels of the first mixer: refined masks, query 1/8, support 1/8, query 1/4, support 1/4.
+        self.mixed_channels = (wide, skip_eighth, skip_eighth, skip_quarter, skip_quarter)
         self.mixer1 = mixer(sum(self.mixed_channels), 128, 64, last_relu=True)
         self.mixer2 = mixer(64, 64, 16, last_relu=True)
         self.mixer3 = mixer(16, 16, 2, last_relu=False)
@@ -155,31 +155,68 @@ class DCAMAHead(MatchingHead):
         return mask.transpose(1, 2).unflatten(2, affinity.query_size)
 
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
-        eighth, sixteenth, thirtysecond = (self._refined(evidence, level) for level in (1, 2, 3))
-        x = self.merge[1](resize(thirtysecond, sixteenth.shape[-2:]) + sixteenth)
-        x = self.merge[0](resize(x, eighth.shape[-2:]) + eighth)
-        x = self._mixed(torch.cat((x, query[1][-1]), dim=1), query[0][-1], of_support=False)
-        x = self.mixer1[1:](x + resize(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None])
+        refined = [self.refine[level - 1](self._stacked(evidence, level)) for level in (1, 2, 3)]
+        return self._mix(self._merge(0, refined[0], self._merge(1, *refined[1:])), self._skipped(query, encoding))
+
+    def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding,
+                      region: Tensor) -> Tensor:
+        """As :meth:`MatchingHead.layer_effects`, computing once what the ablated predictions share.
+
+        Shared are what the skipped features contribute, the two levels whose evidence is whole, and, when the level of
+        stride 8 is ablated, the merge of the other two. The ablations of a level are batches.
+        """
+        skipped = self._skipped(query, encoding)
+        stacked = {level: self._stacked(evidence, level) for level in (1, 2, 3)}
+        refined = {level: self.refine[level - 1](stack) for level, stack in stacked.items()}
+        coarse = self._merge(1, refined[2], refined[3])
+
+        def mean_logit(ablated: Optional[int], masks: Tensor) -> Tensor:
+            """Mean foreground logit (B, n) if level ``ablated`` is refined from other masks, (B * n, L, h, w)."""
+            num = len(masks) // len(region)
+            levels = {level: repeat(x, num) for level, x in refined.items() if level != ablated}
+            if ablated is not None:
+                levels[ablated] = self.refine[ablated - 1](masks)
+            below = repeat(coarse, num) if ablated in (None, 1) else self._merge(1, levels[2], levels[3])
+            logits = self._mix(self._merge(0, levels[1], below), repeat(skipped, num))
+            return foreground_mean(logits, repeat(region, num)).view(-1, num)
+
+        effects = [mean_logit(level, masks) for level, stack in stacked.items()
+                   for masks in each_without(stack, self.ablation_batch)]
+        return (mean_logit(None, stacked[1]) - torch.cat(effects, dim=1)).abs()
+
+    def _stacked(self, evidence: Sequence[Tensor], level: int) -> Tensor:
+        """Coarse masks of a level as channels, (B, L, h, w)."""
+        return torch.cat([mask for mask, layer in zip(evidence, self.layer_level) if layer == level], dim=1)
+
+    def _merge(self, index: int, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Refined masks of a level and of all coarser ones."""
+        return self.merge[index](resize(coarse, fine.shape[-2:]) + fine)
+
+    def _skipped(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
+        """What the skipped features of query and supports contribute to the mixer's first convolution."""
+        mixed = self._mixed(query[1][-1], query[0][-1], of_support=False)
+        return mixed + resize(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
+
+    def _mix(self, masks: Tensor, skipped: Tensor) -> Tensor:
+        """Logits (B, 2, h, w) of refined masks (B, C, h', w') at level 1/8 and :meth:`_skipped` at level 1/4."""
+        weight = self.mixer1[0].weight[:, :masks.shape[1]]
+        x = self.mixer1[1:](F.conv2d(resize(masks, skipped.shape[-2:]), weight, padding=1) + skipped)
         x = self.mixer2(resize(x, [2 * side for side in x.shape[-2:]]))
         return self.mixer3(resize(x, [2 * side for side in x.shape[-2:]]))
 
-    def _refined(self, evidence: Sequence[Tensor], level: int) -> Tensor:
-        coarse = [mask for mask, layer_level in zip(evidence, self.layer_level) if layer_level == level]
-        return self.refine[level - 1](torch.cat(coarse, dim=1))
-
     def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
-        """First convolution of ``mixer1``, without bias, of the channels that come from the query or from the supports.
+        """First convolution of ``mixer1``, without bias, of the channels skipped from the query or from the supports.
 
         The convolution of concatenated channels is the sum of their convolutions: the long concatenation is never made,
-        and the supports' part is computed once for all queries.
+        and what is shared (the supports' part by all queries, both by all ablations) is computed once.
 
         Args:
             eighth (Tensor): Channels of level 1/8, (B, C, h, w); they are enlarged to the size of ``quarter``.
             quarter (Tensor): Channels of level 1/4.
             of_support (bool): Whether they come from the supports.
         """
-        part = slice(1, None, 2) if of_support else slice(0, None, 2)
-        weight_eighth, weight_quarter = self.mixer1[0].weight.split(self.mixed_channels, dim=1)[part]
+        parts = self.mixer1[0].weight.split(self.mixed_channels, dim=1)
+        weight_eighth, weight_quarter = parts[2::2] if of_support else parts[1::2]
         x = F.conv2d(resize(eighth, quarter.shape[-2:]), weight_eighth, padding=1)
         return x + F.conv2d(quarter, weight_quarter, padding=1)
 
@@ -203,6 +240,18 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     if x.shape[-2:] == tuple(size):
         return x
     return F.interpolate(x, tuple(size), mode='bilinear', align_corners=True)
+
+
+def repeat(x: Tensor, num: int) -> Tensor:
+    """Each element of a batch ``num`` times in a row, (B, ...) -> (B * num, ...)."""
+    return x if num == 1 else x.repeat_interleave(num, dim=0)
+
+
+def each_without(stack: Tensor, at_a_time: int) -> Iterator[Tensor]:
+    """A stack (B, L, h, w) without its first channel, without its second ...: batches (B * n, L, h, w), n of the L."""
+    kept = 1 - torch.eye(stack.shape[1], dtype=stack.dtype, device=stack.device)
+    for rows in kept.split(at_a_time):
+        yield (stack.unsqueeze(1) * rows[:, :, None, None]).flatten(0, 1)
 
 
 def mask_values(masks: Tensor, size: Sequence[int]) -> Tensor:

@@ -2,6 +2,8 @@
 from abc import ABCMeta, abstractmethod
 from typing import Any, Iterator, Optional, Sequence
 
+import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -22,7 +24,7 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
 
     A head that implements the steps trains, predicts and is explainable: an explainer reads the same affinities
     backwards (:meth:`~mmfss.models.layers.Affinity.vote`) and measures a layer by decoding with its evidence set to
-    zero.
+    zero (:meth:`layer_effects`).
 
     A head handles one way; :class:`FewShotSegmentor` combines ways.
 
@@ -35,6 +37,9 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
             background, like the published implementations. Defaults to None.
         init_cfg (dict, optional): Initialisation config.
     """
+
+    ablation_batch = 4
+    """Ablated layers that :meth:`layer_effects` decodes at a time, for each episode."""
 
     def __init__(self,
                  in_channels: Sequence[Sequence[int]],
@@ -93,6 +98,35 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         evidence = [self.aggregate(affinity, encoding) for affinity in self.match(query, encoding)]
         return self.decode(evidence, query, encoding)
 
+    def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any,
+                      region: Tensor) -> Tensor:
+        """How much each compared layer contributes to the prediction inside a region.
+
+        The effect of a layer is the absolute change of the mean foreground logit of the region when the layer's
+        evidence is set to zero (AffEx, feature ablation). Letters: B episodes, L compared layers.
+
+        Args:
+            evidence (Sequence[Tensor]): Results of :meth:`aggregate`, in the order of :meth:`match`.
+            query (FeaturePyramid): Features of the query.
+            encoding (Any): Encoding of the supports.
+            region (Tensor): Boolean, shape (B, H, W), no episode's empty, of any size: the logits are resized to it,
+                bilinearly with corners not aligned.
+
+        Returns:
+            Tensor: Not negative, shape (B, L).
+        """
+        whole = foreground_mean(self.decode(evidence, query, encoding), region)
+        if len(region) > 1:
+            # The encoding of B support sets serves B queries: the episodes are decoded together, layer by layer.
+            ablated = [self.decode(_without(evidence, layer), query, encoding) for layer in range(len(evidence))]
+            return torch.stack([(whole - foreground_mean(x, region)).abs() for x in ablated], dim=1)
+        effects = []
+        for layers in torch.arange(len(evidence)).split(self.ablation_batch):
+            ablated = _each_without(evidence, layers)
+            logits = self.decode(ablated, query.expand(len(layers)), encoding)
+            effects.append(whole - foreground_mean(logits, region))
+        return torch.cat(effects)[None].abs()
+
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Losses of a batch.
 
@@ -107,3 +141,31 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
             target = target.masked_fill(target == 255, 0)
         ignore_index = -100 if self.ignore_index is None else self.ignore_index
         return dict(loss_ce=self.loss_decode(logits, target, ignore_index=ignore_index))
+
+
+def foreground_mean(logits: Tensor, region: Tensor) -> Tensor:
+    """Mean foreground logit of a region.
+
+    Args:
+        logits (Tensor): Background and foreground, shape (B, 2, h, w).
+        region (Tensor): Boolean, shape (B, H, W), or (1, H, W) for all.
+
+    Returns:
+        Tensor: Shape (B, ).
+    """
+    foreground = F.interpolate(logits[:, 1:], region.shape[-2:], mode='bilinear', align_corners=False).squeeze(1)
+    return (foreground * region).sum((1, 2)) / region.sum((1, 2))
+
+
+def _without(evidence: Sequence[Tensor], layer: int) -> list[Tensor]:
+    """Evidence of which one layer is zero."""
+    return [torch.zeros_like(x) if index == layer else x for index, x in enumerate(evidence)]
+
+
+def _each_without(evidence: Sequence[Tensor], layers: Tensor) -> list[Tensor]:
+    """A batch of the evidence of one episode, of which element i lacks layer ``layers[i]``."""
+    batch = []
+    for index, x in enumerate(evidence):
+        kept = (layers != index).to(x)
+        batch.append(x * kept.view(-1, *[1] * (x.ndim - 1)))
+    return batch

@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+CHUNK_SIZE = 256
+"""Query positions handled at a time by default."""
+
 
 class Affinity(metaclass=ABCMeta):
     """Scores between the positions of a query and of its supports, in one layer.
@@ -44,7 +47,6 @@ class Affinity(metaclass=ABCMeta):
     def scores(self, start: int, stop: int) -> Tensor:
         """Raw scores of the query positions ``start`` to ``stop``, shape (B, stop - start, S)."""
 
-    @abstractmethod
     def attend(self, values: Tensor) -> Tensor:
         """Collect what the supports say about each query position, softmax(S) V.
 
@@ -54,12 +56,14 @@ class Affinity(metaclass=ABCMeta):
         Returns:
             Tensor: Shape (B, Q, V).
         """
+        rows = [self.scores(start, stop).softmax(-1) @ values for start, stop in chunks(self.num_query, CHUNK_SIZE)]
+        return torch.cat(rows, dim=1)
 
     def dense(self) -> Tensor:
         """The whole matrix of raw scores, (B, Q, S): quadratic memory, for small cases and tests."""
         return self.scores(0, self.num_query)
 
-    def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = 256) -> Tensor:
+    def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = CHUNK_SIZE) -> Tensor:
         """Return to each support position what the query positions owe it, softmax(S)^T W.
 
         Time O(Q S (d + W)) for scores of d channels, memory O(chunk_size S + (Q + S) d).

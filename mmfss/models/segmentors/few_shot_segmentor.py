@@ -148,6 +148,23 @@ class FewShotSegmentor(BaseSegmentor):
             return self.match(self.extract_feat(query), support, query.shape[-2:])
         if masks is None:
             raise ValueError('`masks` may be left out only with encoded supports.')
+        return self.match(*self.encode(query, support, masks), query.shape[-2:])
+
+    def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[FeaturePyramid,
+                                                                                           SupportEncoding]:
+        """Compute what :meth:`match` needs of queries and supports; of equal size, they share one pass of the backbone.
+
+        Args:
+            query (Tensor): Normalised images, shape (B, 3, H, W).
+            support (Tensor | Sequence[Tensor]): As in :meth:`encode_support`, of B episodes.
+            masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
+
+        Returns:
+            tuple[FeaturePyramid, SupportEncoding]: Features of the queries, and the encoded supports.
+
+        Raises:
+            ValueError: If shapes do not fit together.
+        """
         support, masks = self._ways(support, masks)
         if {len(images) for images in support} != {len(query)}:
             raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
@@ -158,7 +175,7 @@ class FewShotSegmentor(BaseSegmentor):
             query_pyramid, support_pyramid = self.extract_feat(images).split((len(query), len(images) - len(query)))
         else:
             query_pyramid, support_pyramid = self.extract_feat(query), self.extract_feat(torch.cat(shots))
-        return self.match(query_pyramid, self.encode_features(support_pyramid, masks), query.shape[-2:])
+        return query_pyramid, self.encode_features(support_pyramid, masks)
 
     def match(self, pyramid: FeaturePyramid, encoding: SupportEncoding, size: Sequence[int]) -> Tensor:
         """Segment queries whose features are known already.
@@ -171,7 +188,19 @@ class FewShotSegmentor(BaseSegmentor):
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        logits = compose_ways([self.head(pyramid, way) for way in encoding.ways])
+        return self.compose([self.head(pyramid, way) for way in encoding.ways], size)
+
+    def compose(self, ways: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Combine the head's logits of every way into those of the model.
+
+        Args:
+            ways (Sequence[Tensor]): For each of N ways (B, 2, h, w), at the head's own output size.
+            size (Sequence[int]): Size (H, W) of the result.
+
+        Returns:
+            Tensor: Raw logits (B, N+1, H, W), channel 0 background.
+        """
+        logits = compose_ways(ways)
         if logits.shape[-2:] == tuple(size):
             return logits
         return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)

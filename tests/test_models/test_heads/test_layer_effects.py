@@ -1,0 +1,80 @@
+"""The effect of removing a layer's evidence: the definition, and DCAMA's cheaper way."""
+from typing import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfss.models import DCAMAHead, FeaturePyramid, MatchingHead
+from mmfss.registry import MODELS
+
+CHANNELS = [[8] * 2, [16] * 2, [16, 32, 16], [32]]
+SIZES = ((12, 20), (6, 10), (3, 5), (2, 3))
+
+
+def pyramid(batch: int, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) -> FeaturePyramid:
+    generator = torch.Generator().manual_seed(seed)
+    return FeaturePyramid(
+        tuple(
+            tuple(torch.randn(batch, width, *size, generator=generator, dtype=torch.float64) for width in level)
+            for level, size in zip(CHANNELS, sizes)))
+
+
+def build_head() -> DCAMAHead:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return MODELS.build(dict(type='DCAMAHead', in_channels=CHANNELS)).double().eval()
+
+
+def matched(head: MatchingHead, batch: int, shots: int) -> tuple[list[Tensor], FeaturePyramid, object]:
+    query = pyramid(batch, 0)
+    masks = (torch.rand(batch, shots, 48, 80, generator=torch.Generator().manual_seed(1)) > 0.5).double()
+    encoding = head.encode_support(pyramid(batch * shots, 2), masks)
+    return [head.aggregate(affinity, encoding) for affinity in head.match(query, encoding)], query, encoding
+
+
+def region_of(batch: int, size: tuple[int, int]) -> Tensor:
+    return torch.rand(batch, *size, generator=torch.Generator().manual_seed(4)) > 0.6
+
+
+@pytest.mark.parametrize('size', [(48, 80), (37, 50), (7, 9)])
+@pytest.mark.parametrize(('batch', 'shots', 'at_a_time'), [(1, 1, 4), (1, 3, 1), (2, 2, 2)])
+@torch.no_grad()
+def test_equals_the_definition(batch: int, shots: int, at_a_time: int, size: tuple[int, int]) -> None:
+    head = build_head()
+    head.ablation_batch = at_a_time
+    evidence, query, encoding = matched(head, batch, shots)
+    region = region_of(batch, size)
+
+    def logit_map(layers: list[Tensor]) -> Tensor:
+        logits = head.decode(layers, query, encoding)
+        return F.interpolate(logits, size, mode='bilinear', align_corners=False)[:, 1]
+
+    expected = torch.empty(batch, len(evidence), dtype=torch.float64)
+    for layer in range(len(evidence)):
+        ablated = [x * (index != layer) for index, x in enumerate(evidence)]
+        change = logit_map(evidence) - logit_map(ablated)
+        for episode in range(batch):
+            expected[episode, layer] = change[episode][region[episode]].mean().abs()
+    assert (expected > 0).all() and expected.std() > 0.01 * expected.mean()
+    for method in (MatchingHead.layer_effects, DCAMAHead.layer_effects):
+        torch.testing.assert_close(method(head, evidence, query, encoding, region), expected, rtol=1e-8, atol=1e-12)
+
+
+@torch.no_grad()
+def test_a_layer_without_evidence_has_no_effect() -> None:
+    head = build_head()
+    evidence, query, encoding = matched(head, 1, 1)
+    evidence[2] = torch.zeros_like(evidence[2])
+    effects = head.layer_effects(evidence, query, encoding, region_of(1, (48, 80)))
+    assert effects[0, 2] == 0 and (effects[0, [0, 1, 3]] > 0).all()
+
+
+@torch.no_grad()
+def test_inputs_stay_as_they_are() -> None:
+    head = build_head()
+    evidence, query, encoding = matched(head, 2, 1)
+    before = [x.clone() for x in evidence], encoding.mixed.clone()
+    head.layer_effects(evidence, query, encoding, region_of(2, (48, 80)))
+    assert all(map(torch.equal, evidence, before[0])) and torch.equal(encoding.mixed, before[1])
