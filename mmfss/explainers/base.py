@@ -1,14 +1,14 @@
 """The contract of explainers."""
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Sequence, Union
 
 import torch
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
-from .region import Region, select_region
+from .region import Region, region_of_each, select_region
 
 
 class Explainer(metaclass=ABCMeta):
@@ -44,6 +44,26 @@ class Explainer(metaclass=ABCMeta):
         with untouched(model):
             pixels = select_region(region, model, episode)
             return self._attribute(model, episode, pixels)
+
+    def attribute_batch(self,
+                        model: FewShotSegmentor,
+                        episodes: Sequence[Episode],
+                        region: Union[Region, Sequence[Region]] = 'prediction') -> Tensor:
+        """Explain B episodes of equal sizes; explainers that can, share work between them.
+
+        Args:
+            model (FewShotSegmentor): The model.
+            episodes (Sequence[Episode]): B episodes of N ways, K shots and (H, W) pixels.
+            region (str | Tensor | Sequence): As in :meth:`attribute`, one for all episodes or one for each.
+
+        Returns:
+            Tensor: Shape (B, N, K, H, W), equal to :meth:`attribute` of each.
+
+        Raises:
+            EmptyRegionError, ValueError: As :meth:`attribute`.
+        """
+        regions = region_of_each(region, episodes)
+        return torch.stack([self.attribute(model, *pair) for pair in zip(episodes, regions)])
 
     @abstractmethod
     def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
