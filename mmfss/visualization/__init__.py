@@ -1,5 +1,10 @@
-"""Pictures of episodes."""
+"""Pictures of episodes and of their explanations."""
+from .attribution_panel import draw_attributions
 from .episode_panel import draw_episode
+from .heatmap import draw_outline, heat_colours, overlay_heat, scale_heat
 from .overlay import caption_image, class_palette, overlay_mask, tile_images
 
-__all__ = ['caption_image', 'class_palette', 'draw_episode', 'overlay_mask', 'tile_images']
+__all__ = [
+    'caption_image', 'class_palette', 'draw_attributions', 'draw_episode', 'draw_outline', 'heat_colours',
+    'overlay_heat', 'overlay_mask', 'scale_heat', 'tile_images'
+]

@@ -72,7 +72,7 @@ def caption_image(image: np.ndarray, text: str) -> np.ndarray:
     Returns:
         np.ndarray: Shape (H + strip, W, 3), uint8 RGB.
     """
-    font = _font()
+    font = caption_font()
     width = image.shape[1] - 8
     if font.getlength(text) > width:
         while text and font.getlength(text + '...') > width:
@@ -119,5 +119,6 @@ def _contour(labels: np.ndarray, width: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont:
+def caption_font() -> ImageFont.FreeTypeFont:
+    """The font of captions, which comes with Pillow."""
     return ImageFont.load_default(size=_CAPTION_SIZE)
