@@ -69,20 +69,22 @@ class Affinity(metaclass=ABCMeta):
         Time O(Q S (d + W)) for scores of d channels, memory O(chunk_size S + (Q + S) d).
 
         Args:
-            weights (Tensor): Weights of the query positions, shape (B, Q, W).
+            weights (Tensor): Weights of the query positions, shape (B, Q, W); the result has their precision.
             softmax (bool): Normalise the scores of a query position over all support positions; otherwise S^T W.
             chunk_size (int): Query positions handled at a time.
 
         Returns:
             Tensor: Shape (B, S, W).
         """
-        votes = 0
+        rows, votes = weights.transpose(1, 2), 0
         for start, stop in chunks(self.num_query, chunk_size):
-            scores = self.scores(start, stop)
+            scores = self.scores(start, stop).to(weights.dtype)
             if softmax:
                 scores = scores.softmax(-1)
-            votes = votes + scores.transpose(1, 2) @ weights[:, start:stop]
-        return votes
+            # Sums over thousands of positions deserve the precision of the weights, under autocast too.
+            with torch.autocast(weights.device.type, enabled=False):
+                votes = votes + rows[..., start:stop] @ scores
+        return votes.transpose(1, 2)
 
 
 class DotProductAffinity(Affinity):

@@ -1,0 +1,286 @@
+"""AffEx, the Affinity Explainer: which support pixels the query's segmentation was matched with (arXiv 2511.18163)."""
+from dataclasses import dataclass
+from typing import Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfss.models import FewShotSegmentor, MatchingHead
+from mmfss.registry import EXPLAINERS
+from mmfss.structures import Episode
+from .base import Explainer, check_masks, untouched
+from .contributions import Contributions, RegionWeights, layer_weights, region_shares
+from .mask_weights import blur, dilate
+from .matched_way import MatchedWay
+from .region import EmptyRegionError, Region, check_region, region_of_each, region_pixels, resize_region
+from .resizing import resize
+from .scaling import min_max
+
+CHOICES = dict(
+    aggregation=('feature_ablation', 'mean'),
+    mask_resize=('full', 'reference'),
+    layer_order=('aligned', 'reference'),
+    region_class=('own', 'first'),
+    region_resize=('nearest', 'logits'))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An attribution and what it was made of.
+
+    Attributes:
+        attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
+        contributions (Contributions): Which layers and which supports carried the prediction.
+    """
+    attribution: Tensor
+    contributions: Contributions
+
+
+@EXPLAINERS.register_module(name='unmasked_affex')
+class AffEx(Explainer):
+    """Unmasked AffEx: follow the affinities of every compared layer from a query region back to the support pixels.
+
+    1. In each layer, the share of what a support position gives to the query that it gives to the region, see
+       :func:`region_shares`. 2. The shares, as maps of pixels of sum 1, are the layer's contribution. 3. Layers are
+       weighted by the effect of removing each (:meth:`MatchingHead.layer_effects`), and added. 4. Min-max scaling over
+       the shots of a class.
+
+    Any :class:`MatchingHead` is explained, by its affinities alone, and no gradient is needed. Region, prediction and
+    explanation share one forward pass. With Q and S positions of query and supports, d channels: time O(Q S d) for each
+    layer as for the prediction's own attention, memory O(chunk_size S + (Q + S) d); neither (query x support) nor
+    (support positions x pixels) is held. Ablation decodes once for each layer, in batches.
+
+    A share does not depend on how much a support pixel is attended at all: one that is hardly attended counts as much
+    as another if what little it gives goes to the region. The unmasked map therefore speaks of background too.
+
+    Args:
+        aggregation (str): 'feature_ablation', or 'mean': all layers weigh the same.
+        explanation_size (int | tuple[int, int], optional): Size (h, w) at which region and contributions are compared,
+            a side if an int. None takes the pixels of query and supports, and costs no more. Smaller sizes reproduce
+            published settings.
+        use_softmax (bool): Whether a support position gives the softmax of its scores over all support positions, or
+            the raw scores. Defaults to True.
+        mask_blur_kernel_size (int): Side in pixels of the blur of masks, odd; 1 for none. Defaults to 31.
+        mask_blur_sigma (float): Its standard deviation in pixels. Defaults to 50.
+        mask_dilation_radius (int): How often masks are dilated before. Defaults to 0.
+        mask_dilation_kernel (int, optional): Side in pixels of the dilation, odd.
+        mask_resize (str): 'full' masks with every pixel of the support mask; 'reference' reduces the mask to the
+            explanation size and enlarges it again.
+        layer_order (str): 'aligned' gives each layer its own weight; 'reference' as released, see
+            :func:`layer_weights`.
+        region_class (str): 'own' explains each class by its own pixels; 'first', as released, all by the prediction or
+            the ground truth of class 1.
+        region_resize (str): How a predicted region gets to the explanation size: 'nearest' resizes the region, 'logits'
+            the logits.
+        parity (bool): Reproduce published tables: 'reference' for ``mask_resize`` and ``layer_order``, 'first' for
+            ``region_class``. Defaults to False.
+        chunk_size (int): Query positions handled at a time. Defaults to 256.
+
+    Raises:
+        ValueError: If an option is not among those allowed.
+    """
+
+    def __init__(self,
+                 aggregation: str = 'feature_ablation',
+                 explanation_size: Union[int, tuple[int, int], None] = None,
+                 use_softmax: bool = True,
+                 mask_blur_kernel_size: int = 31,
+                 mask_blur_sigma: float = 50.,
+                 mask_dilation_radius: int = 0,
+                 mask_dilation_kernel: Optional[int] = None,
+                 mask_resize: str = 'full',
+                 layer_order: str = 'aligned',
+                 region_class: str = 'own',
+                 region_resize: str = 'nearest',
+                 parity: bool = False,
+                 chunk_size: int = 256) -> None:
+        if parity:
+            mask_resize, layer_order, region_class = 'reference', 'reference', 'first'
+        self.aggregation = aggregation
+        self.explanation_size = _size(explanation_size)
+        self.use_softmax = use_softmax
+        self.mask_blur_kernel_size = mask_blur_kernel_size
+        self.mask_blur_sigma = mask_blur_sigma
+        self.mask_dilation_radius = mask_dilation_radius
+        self.mask_dilation_kernel = mask_dilation_kernel
+        self.mask_resize = mask_resize
+        self.layer_order = layer_order
+        self.region_class = region_class
+        self.region_resize = region_resize
+        self.chunk_size = chunk_size
+        self._check_options()
+
+    def explain(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Explanation:
+        """Attribution and contributions of one episode, for one price; arguments and errors as :meth:`attribute`."""
+        return self.explain_batch(model, [episode], region)[0]
+
+    @torch.no_grad()
+    def explain_batch(self,
+                      model: FewShotSegmentor,
+                      episodes: Sequence[Episode],
+                      region: Union[Region, Sequence[Region]] = 'prediction') -> list[Explanation]:
+        """:meth:`explain` for B episodes of equal sizes in one pass; arguments as :meth:`attribute_batch`."""
+        if not isinstance(model.head, MatchingHead):
+            raise ValueError(f'{type(self).__name__} reads the affinities of a MatchingHead, which '
+                             f'{type(model.head).__name__} is not.')
+        for episode in episodes:
+            check_masks(episode)
+        with untouched(model):
+            contributions = self._contributions(model, episodes, region_of_each(region, episodes))
+            attributions = (self._attribution(c.combined(), e.masks) for c, e in zip(contributions, episodes))
+            return [Explanation(*pair) for pair in zip(attributions, contributions)]
+
+    def contributions(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Contributions:
+        """Which layers and which supports carried the prediction; arguments and errors as :meth:`attribute`."""
+        return self.explain(model, episode, region).contributions
+
+    def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
+        return self.explain(model, episode, region).attribution
+
+    def attribute_batch(self,
+                        model: FewShotSegmentor,
+                        episodes: Sequence[Episode],
+                        region: Union[Region, Sequence[Region]] = 'prediction') -> Tensor:
+        return torch.stack([x.attribution for x in self.explain_batch(model, episodes, region)])
+
+    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+        return self.explain(model, episode, region).attribution
+
+    def _contributions(self, model: FewShotSegmentor, episodes: Sequence[Episode],
+                       regions: Sequence[Region]) -> list[Contributions]:
+        """Match, select the regions, and read the affinities backwards, for B episodes together."""
+        query, support, masks = (_stacked(episodes, name) for name in ('query', 'support', 'masks'))
+        pyramid, encoding = model.encode(query, support, masks)
+        ways = [MatchedWay(model.head, pyramid, way) for way in encoding.ways]
+        logits: Sequence[Optional[Tensor]] = [None] * len(episodes)
+        if 'prediction' in (region for region in regions if isinstance(region, str)):
+            logits = model.compose([way.logits() for way in ways], query.shape[-2:])
+        pixels = torch.stack([self._pixels(*args) for args in zip(regions, [model] * len(episodes), episodes, logits)])
+
+        shares, effects, weights = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
+        size = self.explanation_size or tuple(support.shape[-2:])
+        return [
+            Contributions(
+                tuple(torch.stack(layer) for layer in zip(*([x[index] for x in way] for way in shares))),
+                torch.stack([way[index] for way in effects]) if self.aggregation == 'feature_ablation' else None,
+                torch.stack([way[index] for way in weights]), size, pixels[index]) for index in range(len(episodes))
+        ]
+
+    def _way(self, way: MatchedWay, region: Tensor) -> tuple[list[Tensor], Optional[Tensor], Tensor]:
+        """Shares of each layer (B, K, h', w'), effects and weights of layers (B, L), for a region (B, T_h, T_w)."""
+        weights = RegionWeights(region, torch.promote_types(way.dtype, torch.float32))
+        shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in way.affinities]
+        if self.aggregation == 'mean':
+            return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0])
+        effects = way.layer_effects(region)
+        sizes = [affinity.query_size for affinity in way.affinities]
+        return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order)
+
+    def _pixels(self, region: Region, model: FewShotSegmentor, episode: Episode, logits: Optional[Tensor]) -> Tensor:
+        """The region of each class at the explanation size, boolean, (N, T_h, T_w)."""
+        size = self.explanation_size or episode.query_size
+        if logits is not None and self.region_resize == 'logits':
+            logits = resize(logits[None], size)[0]
+        pixels = region_pixels(region, model, episode, logits)
+        if self.region_class == 'first' and isinstance(region, str):
+            pixels = pixels[:1].expand_as(pixels)
+        check_region(pixels, region, episode)
+        resized = resize_region(pixels, size)
+        if not resized.flatten(1).any(1).all():
+            raise EmptyRegionError(f'The region of a class has no pixel left at explanation_size={size}: use a larger '
+                                   'one, or None.')
+        return resized
+
+    def _attribution(self, maps: Tensor, masks: Tensor) -> Tensor:
+        """Scale contributions (N, K, T_h, T_w), bring them to the size of masks (N, K, H, W), and weigh them."""
+        flat = maps.flatten(1)
+        # Resizing leaves rounding noise in constant maps, which must not be scaled up.
+        noise = 16 * torch.finfo(maps.dtype).eps * flat.abs().amax(1)
+        varied = flat.amax(1) - flat.amin(1) > noise
+        attribution = resize(min_max(maps * varied[:, None, None, None]), masks.shape[-2:])
+        return self._weigh(attribution, masks.to(maps.dtype))
+
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
+        """What the variant makes of the unmasked map (N, K, H, W)."""
+        return attribution
+
+    def _soft_masks(self, masks: Tensor) -> Tensor:
+        """Support masks, dilated and blurred, in [0, 1]."""
+        if self.mask_resize == 'reference' and self.explanation_size is not None:
+            masks = F.interpolate(F.interpolate(masks, self.explanation_size), masks.shape[-2:])
+        if self.mask_dilation_kernel is not None:
+            masks = dilate(masks, self.mask_dilation_radius, self.mask_dilation_kernel)
+        return blur(masks, self.mask_blur_kernel_size, self.mask_blur_sigma)
+
+    def _check_options(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f'{name} must be one of {", ".join(allowed)}, got {getattr(self, name)!r}.')
+        for name in ('mask_blur_kernel_size', 'mask_dilation_kernel'):
+            size = getattr(self, name)
+            if size is not None and (size < 1 or size % 2 == 0):
+                raise ValueError(f'{name} must be odd and at least 1, got {size}.')
+        if self.mask_blur_sigma <= 0 or self.chunk_size < 1 or self.mask_dilation_radius < 0:
+            raise ValueError('mask_blur_sigma must be above 0, chunk_size at least 1 and mask_dilation_radius at least '
+                             f'0, got {self.mask_blur_sigma}, {self.chunk_size} and {self.mask_dilation_radius}.')
+        if self.mask_dilation_radius and self.mask_dilation_kernel is None:
+            raise ValueError('mask_dilation_radius needs a mask_dilation_kernel.')
+
+
+@EXPLAINERS.register_module(name='masked_affex')
+class MaskedAffEx(AffEx):
+    """Masked AffEx: the unmasked map x times the blurred support mask m, x m, scaled to 0..1 over a class's shots.
+
+    Looks at the annotated object alone. Options as of :class:`AffEx`.
+    """
+
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
+        return min_max(attribution * self._soft_masks(masks))
+
+
+@EXPLAINERS.register_module(name='signed_affex')
+class SignedAffEx(AffEx):
+    """Signed AffEx: affinity to the object speaks for the region, affinity to background against it, x (2 m - 1).
+
+    The head reads foreground votes from inside the support mask m and background votes from outside. Scaled to 0..1
+    over a class's shots, so that "no contribution" is at some level between. Options as of :class:`AffEx`.
+    """
+
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
+        return min_max(attribution * (2 * self._soft_masks(masks) - 1))
+
+
+@EXPLAINERS.register_module(name='reverse_signed_affex')
+class ReverseSignedAffEx(AffEx):
+    """Control: Signed AffEx with the sign turned, x (1 - 2 m). It should do worse than chance."""
+
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
+        return min_max(attribution * (1 - 2 * self._soft_masks(masks)))
+
+
+@EXPLAINERS.register_module(name='smoothed_affex')
+class SmoothedAffEx(AffEx):
+    """Control: the unmasked map, blurred as masks are, without a mask. Tells what the blur alone changes."""
+
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
+        return min_max(blur(attribution, self.mask_blur_kernel_size, self.mask_blur_sigma))
+
+
+def _size(size: Union[int, Sequence[int], None]) -> Optional[tuple[int, int]]:
+    """(h, w) of a side or a pair."""
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f'explanation_size must be None, a side or a pair (h, w) of at least 1 pixel, got {size}.')
+    return pair
+
+
+def _stacked(episodes: Sequence[Episode], name: str) -> Tensor:
+    """A tensor of every episode, in a batch."""
+    tensors = [getattr(episode, name) for episode in episodes]
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        raise ValueError(f'Episodes of a batch must have equal sizes; their "{name}" have {sorted(shapes)}.')
+    return torch.stack(tensors)

@@ -1,0 +1,149 @@
+"""How much every support position, layer and support contributes to a query region (AffEx, Affinity Explainer)."""
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from mmfss.models.layers import Affinity
+from .resizing import resize, resize_adjoint
+
+EPS = 1e-6
+"""Keeps a support position that receives no affinity, and a layer without contributions, finite."""
+
+
+class RegionWeights:
+    """A region and the whole query as weights of the query positions of any layer.
+
+    Args:
+        region (Tensor): Pixels of the query, boolean, shape (B, H, W), no element empty.
+        dtype (torch.dtype): Of the weights.
+    """
+
+    def __init__(self, region: Tensor, dtype: torch.dtype) -> None:
+        self.num_pixels = region.sum((1, 2)).to(dtype)
+        self.images = torch.stack((region, torch.ones_like(region)), dim=1).to(dtype)
+        self._weights: dict[tuple[int, int], Tensor] = {}
+
+    def at(self, size: tuple[int, int]) -> Tensor:
+        """Weights (B, h * w, 2) of the positions of a layer: in the region, and in all."""
+        if size not in self._weights:
+            # With antialiasing, which acts where there are fewer pixels than positions.
+            self._weights[size] = resize_adjoint(self.images, size, antialias=True).flatten(2).transpose(1, 2)
+        return self._weights[size]
+
+
+def region_shares(affinity: Affinity, weights: RegionWeights, softmax: bool, chunk_size: int) -> Tensor:
+    """The share of what each support position gives to the query that it gives to the region, per pixel of the region.
+
+    The definition resizes the column of every support position s in the affinity P = softmax(S) to the pixels of the
+    query, divides it by its sum plus 1e-6 and averages it over the region R. Resizing is linear, U p_s, so only two
+    weighted sums over the query positions are needed:
+
+        c_s = <p_s, U^T 1_R> / (|R| (<p_s, U^T 1> + 1e-6))
+
+    A position that hardly votes for anything has a large share if its few votes go to R.
+
+    Args:
+        affinity (Affinity): Of one layer, with Q query positions and S = K * h' * w' support positions.
+        weights (RegionWeights): The region, of B queries.
+        softmax (bool): Whether P is the softmax of the scores or the scores themselves.
+        chunk_size (int): Query positions handled at a time: memory is O(chunk_size S).
+
+    Returns:
+        Tensor: Shape (B, K, h', w').
+    """
+    votes = affinity.vote(weights.at(affinity.query_size), softmax, chunk_size)
+    inside, everywhere = votes.unbind(-1)
+    shares = inside / (weights.num_pixels[:, None] * (everywhere + EPS))
+    return shares.unflatten(1, affinity.support_size)
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What carried the prediction of each class inside its region: which layers, which supports, which positions.
+
+    Letters: N ways, L compared layers in the order of :meth:`MatchingHead.match`, K shots, layer l of (h', w') support
+    positions, maps of (H, W) pixels.
+
+    Attributes:
+        shares (tuple[Tensor, ...]): Per layer the share c of every support position, see :func:`region_shares`, (N, K,
+            h', w').
+        effects (Tensor, optional): Effect of removing each layer on the mean foreground logit of the region, not
+            negative, (N, L); None if layers were not ablated.
+        weights (Tensor): Weight of each layer in the attribution, not negative, sum 1 over the layers, (N, L): which
+            scale carried the prediction.
+        size (tuple[int, int]): (H, W) of the maps.
+        region (Tensor): The pixels that were explained, boolean, (N, T_h, T_w).
+    """
+    shares: tuple[Tensor, ...]
+    effects: Optional[Tensor]
+    weights: Tensor
+    size: tuple[int, int]
+    region: Tensor
+
+    @cached_property
+    def normalised(self) -> tuple[Tensor, ...]:
+        """Per layer (N, K, h', w'): shares divided by the sum that they have as maps of (H, W) pixels, plus 1e-6."""
+        return tuple(shares / (self._pixel_sums(shares).sum(1)[:, None, None, None] + EPS) for shares in self.shares)
+
+    @cached_property
+    def layer_shots(self) -> Tensor:
+        """The part of a layer's contribution that falls on each support, (N, L, K), sum (about) 1 over the supports."""
+        return torch.stack([self._pixel_sums(layer) for layer in self.normalised], dim=1)
+
+    @property
+    def shots(self) -> Tensor:
+        """The part of all contributions that falls on each support, (N, K), sum (about) 1: which support carried it."""
+        return (self.weights[..., None] * self.layer_shots).sum(1)
+
+    def layer_map(self, layer: int) -> Tensor:
+        """The contribution of one layer as maps of pixels, (N, K, H, W), sum (about) 1 over the supports of a class."""
+        return resize(self.normalised[layer], self.size)
+
+    def combined(self) -> Tensor:
+        """Contributions of all layers, weighted, (N, K, H, W), sum (about) 1 over the supports of a class.
+
+        Layers of one size are added up before they are resized.
+        """
+        by_size: dict[tuple[int, int], Tensor] = {}
+        for layer, weight in zip(self.normalised, self.weights.unbind(1)):
+            size = tuple(layer.shape[-2:])
+            by_size[size] = by_size.get(size, 0) + weight[:, None, None, None] * layer
+        return sum(resize(maps, self.size) for maps in by_size.values())
+
+    def summary(self) -> dict[str, Any]:
+        """The diagnosis in plain numbers, for a report.
+
+        Returns:
+            dict: ``layers`` (N lists of L weights), ``shots`` (N lists of K parts), ``layer_shots`` (N x L x K) and
+            ``layer_sizes`` (L pairs (h', w') of support positions, which tell the scales apart).
+        """
+        return dict(
+            layers=self.weights.tolist(), shots=self.shots.tolist(), layer_shots=self.layer_shots.tolist(),
+            layer_sizes=[list(shares.shape[-2:]) for shares in self.shares])
+
+    def _pixel_sums(self, maps: Tensor) -> Tensor:
+        """Sums (N, K) that maps (N, K, h', w') have after resizing."""
+        ones = maps.new_ones(1, 1, *self.size)
+        return (maps * resize_adjoint(ones, maps.shape[-2:])).sum((2, 3))
+
+
+def layer_weights(effects: Tensor, query_sizes: Sequence[tuple[int, int]], order: str) -> Tensor:
+    """Turn effects of layers into weights of their contributions.
+
+    Args:
+        effects (Tensor): Not negative, shape (B, L).
+        query_sizes (Sequence[tuple[int, int]]): Size (h, w) of each layer.
+        order (str): 'aligned': each layer has its own weight. 'reference', as released with the paper: the weights are
+            listed from the coarsest size to the finest, but multiplied, position by position, with contributions in the
+            order of the layers. A head that lists its coarsest layers first is not touched by the difference.
+
+    Returns:
+        Tensor: Shape (B, L), sum 1; equal weights for an episode in which no layer has an effect.
+    """
+    if order == 'reference':
+        effects = effects[:, sorted(range(len(query_sizes)), key=lambda layer: query_sizes[layer])]
+    total = effects.sum(1, keepdim=True)
+    return torch.where(total > 0, effects / total, torch.full_like(effects, 1 / effects.shape[1]))
