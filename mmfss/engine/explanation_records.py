@@ -1,0 +1,171 @@
+"""The files of an explanation run: what is there, what is done, and whether it belongs to this run."""
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Optional, Union
+
+import numpy as np
+from PIL import Image
+
+from mmfss.utils.files import atomic_path, dump_json
+from .config_options import ConfigError
+
+
+class ExplanationFolder:
+    """A folder that an explanation run fills, episode by episode, and that an interrupted run finds again.
+
+    .. code-block:: none
+
+        <root>
+        ├── run.json                    the settings on which every record depends, and versions
+        ├── episodes/<index, 6 digits>
+        │   ├── attributions.npz        see :class:`ExplanationLoop`
+        │   ├── panel.png               the first episodes only
+        │   └── record.json             scores, times; written last: an episode with a record is done
+        └── results.json, results.csv, table.md, index.html
+
+    Each file appears whole or not at all. Processes write different episodes.
+
+    Args:
+        root (str | Path): The folder.
+    """
+
+    def __init__(self, root: Union[str, Path]) -> None:
+        self.root = Path(root)
+
+    @property
+    def run_file(self) -> Path:
+        """``run.json``."""
+        return self.root / 'run.json'
+
+    def episode_dir(self, index: int) -> Path:
+        """Folder of an episode."""
+        return self.root / 'episodes' / f'{index:06d}'
+
+    def check_writable(self) -> None:
+        """Make the folder and make sure that files can be written to it.
+
+        Raises:
+            OSError: If that is not possible.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.root, prefix='.writable'):
+                pass
+        except OSError as error:
+            raise type(error)(f'The folder "{self.root}" cannot be written to ({error.strerror}). Choose another with '
+                              '--out (test_cfg.out_dir).') from error
+
+    def begin(self, settings: Mapping[str, Any], overwrite: bool = False, **remarks: Any) -> None:
+        """Start a run, or go on with the one that is there.
+
+        Args:
+            settings (Mapping): What every record depends on: plain values.
+            overwrite (bool): Remove the records of a run with other settings, and of this one.
+            **remarks: Further entries of ``run.json``, which are not compared.
+
+        Raises:
+            ConfigError: If the folder holds a run with other settings; says which.
+            OSError: If the folder cannot be written to.
+        """
+        self.check_writable()
+        if overwrite:
+            self._clear()
+        elif self.run_file.is_file():
+            self._compare(settings)
+            return
+        elif next(self._records(), None) is not None:
+            raise ConfigError(f'"{self.root}" holds explained episodes, but no run.json that says of what. Choose '
+                              'another folder with --out (test_cfg.out_dir), or start again with --overwrite.')
+        dump_json(dict(settings=settings, **remarks), self.run_file)
+
+    def is_done(self, index: int, panel: bool = False) -> bool:
+        """Whether an episode has its record and, if one is asked for, its panel."""
+        folder = self.episode_dir(index)
+        if not (folder / 'record.json').is_file():
+            return False
+        return not panel or (folder / 'panel.png').is_file() or self.read(index)['empty']
+
+    def read(self, index: int) -> dict[str, Any]:
+        """The record of an episode.
+
+        Raises:
+            FileNotFoundError: If there is none, e.g. because another process wrote it to a folder of its own machine.
+        """
+        path = self.episode_dir(index) / 'record.json'
+        if not path.is_file():
+            raise FileNotFoundError(f'Episode {index} has no record ("{path}"): all processes must see the same '
+                                    'folder.')
+        return json.loads(path.read_text(encoding='utf-8'))
+
+    def write(self, record: dict[str, Any], arrays: Mapping[str, np.ndarray],
+              panel: Optional[np.ndarray] = None) -> None:
+        """Write the files of an episode, the record last.
+
+        Args:
+            record (dict): ``index``, and what is known of the episode; ``files`` is added.
+            arrays (Mapping): Entries of ``attributions.npz``.
+            panel (np.ndarray, optional): Picture (H, W, 3), uint8 RGB.
+        """
+        folder = self.episode_dir(record['index'])
+        with atomic_path(folder / 'attributions.npz') as path:
+            np.savez_compressed(path, **arrays)
+        files = ['attributions.npz']
+        if panel is not None:
+            with atomic_path(folder / 'panel.png') as path:
+                Image.fromarray(panel).save(path)
+            files.append('panel.png')
+        dump_json(dict(record, files=files), folder / 'record.json')
+
+    def _compare(self, settings: Mapping[str, Any]) -> None:
+        try:
+            known = json.loads(self.run_file.read_text(encoding='utf-8'))['settings']
+        except (json.JSONDecodeError, KeyError) as error:
+            raise ConfigError(f'"{self.run_file}" does not describe an explanation run.') from error
+        changes = differences(known, json.loads(json.dumps(settings)))
+        if changes:
+            raise ConfigError(f'"{self.root}" holds a run with other settings: {"; ".join(changes)}. Choose another '
+                              'folder with --out (test_cfg.out_dir), or start again with --overwrite.')
+
+    def _records(self) -> Iterator[Path]:
+        return self.root.glob('episodes/[0-9]*/record.json')
+
+    def _clear(self) -> None:
+        """Remove what a run wrote, records first, and nothing else."""
+        for record in list(self._records()):
+            for name in ('record.json', 'panel.png', 'attributions.npz'):
+                (record.parent / name).unlink(missing_ok=True)
+        for name in ('run.json', 'results.json', 'results.csv', 'table.md', 'index.html'):
+            (self.root / name).unlink(missing_ok=True)
+
+
+def differences(old: Any, new: Any, path: str = '') -> list[str]:
+    """Say what differs between two trees of dicts with plain leaves.
+
+    Args:
+        old (Any): The former values.
+        new (Any): The present values.
+        path (str): Dotted path of the two.
+
+    Returns:
+        list[str]: One entry per difference, e.g. ``'dataset.num_shots was 1, is 5'``.
+    """
+    if old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [f'{path} was {_brief(old)}, is {_brief(new)}']
+    found = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        place = f'{path}.{key}' if path else key
+        if key not in new:
+            found.append(f'{place} was {_brief(old[key])}, is not set')
+        elif key not in old:
+            found.append(f'{place} was not set, is {_brief(new[key])}')
+        else:
+            found.extend(differences(old[key], new[key], place))
+    return found
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,0 +1,102 @@
+"""Explain what a model segments: ``python tools/explain.py CONFIG CHECKPOINT --explainer signed_affex random``.
+
+The same command continues an interrupted run.
+"""
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+
+import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
+from mmfss.engine.explanation_records import ExplanationFolder
+from mmfss.engine.explanation_setup import explainer_configs, metric_configs, set_explainer_options
+from mmfss.engine.runner_setup import (
+    add_common_arguments,
+    add_hook,
+    plain_errors,
+    prepare_config,
+    set_episodes,
+)
+from mmfss.explainers import REGIONS
+
+LOOP = 'ExplanationLoop'
+EXPLAINERS = ['unmasked_affex', 'masked_affex', 'signed_affex', 'random']
+METRICS = ['miou_loss@1%', 'miou_loss@5%']
+EPISODES = 50
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Show which support pixels made the segmentations of a model, and measure how good the '
+        'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
+        'all of the below. What is done is kept in --out and not done again.')
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--explainer', nargs='+', metavar='NAME',
+                        help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
+    parser.add_argument('--explainer-options', nargs='+', action=DictAction, default={}, metavar='NAME.OPTION=VALUE',
+                        help='options of explainers, e.g. signed_affex.mask_blur_kernel_size=1')
+    parser.add_argument('--metrics', nargs='+', metavar='NAME',
+                        help='attribution metrics, e.g. iauc dauc miou_loss@1%% infidelity; default: those of the '
+                        f'config, or {" ".join(METRICS).replace("%", "%%")}')
+    parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: that of the config, '
+                        'or prediction')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--episodes', type=int,
+                        help=f'number of episodes; default: that of a config that explains, else {EPISODES}')
+    parser.add_argument('--seed', type=int, help='seed of the episodes and of explainers that draw random numbers; '
+                        'default: that of the config')
+    parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='folder of the results; default: explanations in the working directory')
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument('--resume', action='store_true', help='continue the run in --out; the default')
+    mode.add_argument('--overwrite', action='store_true', help='start again, also over a run with other settings')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def set_explanation(cfg: Config, args: argparse.Namespace) -> None:
+    """Make the config's test an explanation, as the command line wishes."""
+    explains = (cfg.get('test_cfg') or {}).get('type') == LOOP
+    loop: dict[str, Any] = dict(cfg.test_cfg) if explains else dict(type=LOOP, explainers=EXPLAINERS)
+    configured = explainer_configs(loop['explainers'])
+    # An explainer of the config that is asked for by name keeps its options.
+    configs = explainer_configs({name: configured.get(name) for name in args.explainer or configured})
+    set_explainer_options(configs, args.explainer_options)
+    loop['explainers'] = configs
+    for key in ('region', 'panels', 'seed'):
+        if getattr(args, key) is not None:
+            loop[key] = getattr(args, key)
+    loop['overwrite'] = args.overwrite
+    loop['out_dir'] = str(args.out or loop.get('out_dir') or Path(cfg.work_dir) / 'explanations')
+    if args.metrics or not explains:
+        cfg.test_evaluator = metric_configs(args.metrics or METRICS)
+    # Replaced, not merged: the config's own loop may be of another type.
+    cfg.pop('test_cfg', None)
+    cfg.test_cfg = loop
+    episodes = args.episodes if explains or args.episodes is not None else EPISODES
+    set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=episodes, seed=args.seed)
+
+
+def main() -> None:
+    args = parse_args()
+    with plain_errors():
+        cfg = prepare_config(args)
+        set_explanation(cfg, args)
+        ExplanationFolder(cfg.test_cfg.out_dir).check_writable()
+        cfg.load_from, cfg.resume = args.checkpoint, False
+        add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
+        runner = RUNNERS.build(cfg)
+        runner.test()
+        if runner.rank == 0:
+            out = runner.test_loop.folder.root
+            print(f'\n{runner.test_loop.results["markdown"]}\ntable:   {out / "table.md"}, results.json, results.csv\n'
+                  f'browse:  {out / "index.html"}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
