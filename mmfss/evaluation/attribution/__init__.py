@@ -1,0 +1,15 @@
+"""How good is an attribution over support images? Causal metrics, support ranking, infidelity."""
+from .attribution_metric import AttributionMetric, Measurement
+from .causal_metric import CausalMetric, Snapshot, spaced_indices
+from .infidelity import Infidelity
+from .insertion_deletion import InsertionDeletion, InsertionDeletionGap
+from .perturbed_episode import PerturbedEpisode
+from .presets import KNOWN_METRICS, attribution_metric_config, build_attribution_metric
+from .substrates import Substrate
+from .support_ranking import SupportRanking
+
+__all__ = [
+    'KNOWN_METRICS', 'AttributionMetric', 'CausalMetric', 'Infidelity', 'InsertionDeletion', 'InsertionDeletionGap',
+    'Measurement', 'PerturbedEpisode', 'Snapshot', 'Substrate', 'SupportRanking', 'attribution_metric_config',
+    'build_attribution_metric', 'spaced_indices'
+]

@@ -1,0 +1,74 @@
+"""Attribution metrics by the names that users type."""
+import re
+from typing import Any
+
+from mmfss.registry import METRICS
+from .attribution_metric import AttributionMetric
+
+_AREAS = dict(iauc='ins', dauc='del')
+_FIXED: dict[str, dict[str, Any]] = {
+    'diff': dict(type='InsertionDeletionGap', skip_empty=True),
+    'diff_confidence': dict(type='InsertionDeletionGap', measure='confidence', name='Diff-confidence'),
+    'infidelity': dict(type='Infidelity'),
+}
+for _name, _mode in _AREAS.items():
+    for _prefix, _type in (('', 'InsertionDeletion'), ('support_', 'SupportRanking')):
+        _FIXED[f'{_prefix}{_name}'] = dict(type=_type, mode=_mode, skip_empty=True)
+        _FIXED[f'{_prefix}{_name}_confidence'] = dict(type=_type, mode=_mode, measure='confidence')
+_LOSSES = dict(miou_loss='miou', confidence_loss='confidence')
+
+KNOWN_METRICS = (*sorted(_FIXED), *(f'{name}@P%' for name in (*_AREAS, *_LOSSES)))
+"""Names that :func:`attribution_metric_config` knows; P is any percentage, e.g. ``miou_loss@1%``."""
+
+
+def attribution_metric_config(name: str) -> dict[str, Any]:
+    """Config of an attribution metric of the AffEx paper.
+
+    ==================================================  ==============================================================
+    ``iauc``, ``dauc``, ``diff``                        insertion, deletion and their difference, by mIoU, 75 steps,
+                                                        first state skipped (the paper's main table)
+    ``iauc_confidence``, ``dauc_confidence``,           the same by confidence, all states
+    ``diff_confidence``
+    ``iauc@P%``, ``dauc@P%``                            by confidence, 5 steps up to the best P per cent of the pixels
+    ``miou_loss@P%``, ``confidence_loss@P%``            all support pixels against the best P per cent
+    ``support_iauc`` ..., ``support_dauc_confidence``   whole supports, see :class:`SupportRanking`
+    ``infidelity``                                      see :class:`Infidelity`
+    ==================================================  ==============================================================
+
+    Args:
+        name (str): A name of :data:`KNOWN_METRICS` with a number for P, 0 < P <= 100 (losses: < 100), e.g.
+            ``'miou_loss@1%'``.
+
+    Returns:
+        dict: With ``type``, for :data:`mmfss.registry.METRICS`.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists the known ones.
+    """
+    if name in _FIXED:
+        return dict(_FIXED[name])
+    found = re.fullmatch(r'(\w+)@(\d+(?:\.\d+)?|\.\d+)%', name)
+    if found and found[1] in (*_AREAS, *_LOSSES):
+        base, percentage = found[1], float(found[2]) / 100
+        most = 1 if base in _AREAS else 0.999999
+        if not 0 < percentage <= most:
+            raise ValueError(f'{name}: the percentage must be above 0 and {"at most" if most == 1 else "below"} 100.')
+        common = dict(type='InsertionDeletion', percentage=percentage)
+        if base in _LOSSES:
+            return dict(common, measure=_LOSSES[base], num_steps=1, loss=True, skip_empty=True)
+        return dict(common, mode=_AREAS[base], measure='confidence', num_steps=5, name=f'{base.upper()}@{found[2]}%')
+    raise ValueError(f'Unknown attribution metric "{name}". Known: {", ".join(KNOWN_METRICS)} (P: any percentage, e.g. '
+                     'miou_loss@1%).')
+
+
+def build_attribution_metric(name: str, **options: Any) -> AttributionMetric:
+    """Build an attribution metric by its name.
+
+    Args:
+        name (str): See :func:`attribution_metric_config`.
+        **options: Replace or add arguments of the metric, e.g. ``num_steps=10``.
+
+    Raises:
+        ValueError: If the name is unknown or an option has a wrong value.
+    """
+    return METRICS.build(dict(attribution_metric_config(name), **options))
