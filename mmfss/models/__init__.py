@@ -3,10 +3,10 @@ import mmpretrain.models  # noqa: F401  (registers the backbones that configs na
 
 from .data_preprocessor import EpisodeDataPreProcessor
 from .features import FeaturePyramid, FeatureReader
-from .heads import DCAMAHead, MatchingHead, StridedFCNHead
+from .heads import CorrelationHead, DCAMAHead, HSNetHead, MatchingHead, StridedFCNHead
 from .segmentors import FewShotSegmentor, SupportEncoding
 
 __all__ = [
-    'DCAMAHead', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotSegmentor', 'MatchingHead',
-    'StridedFCNHead', 'SupportEncoding'
+    'CorrelationHead', 'DCAMAHead', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotSegmentor',
+    'HSNetHead', 'MatchingHead', 'StridedFCNHead', 'SupportEncoding'
 ]

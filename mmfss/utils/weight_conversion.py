@@ -1,7 +1,7 @@
 """Published weights under the names of this package.
 
 A converted file holds ``state_dict`` and ``meta``. The backbone is under ``backbone.`` with the names of MMPretrain
-(and MMSegmentation), DCAMA's head under ``head.``. A converted backbone is loaded by
+(and MMSegmentation), the method's head under ``head.``. A converted backbone is loaded by
 ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 """
 import argparse
@@ -15,21 +15,34 @@ from torch import Tensor
 
 from .checkpoint import UNSAFE_LOAD, CheckpointError, get_state_dict, load_from_local
 from .files import atomic_path
-from .weight_layouts import DCAMA_BACKBONES, Layout, dcama_layout, resnet_layout, swin_layout
+from .weight_layouts import (
+    DCAMA_BACKBONES,
+    DMTNET_BACKBONES,
+    HSNET_BACKBONES,
+    Layout,
+    dcama_layout,
+    dmtnet_layout,
+    hsnet_layout,
+    resnet_layout,
+    swin_layout,
+    vgg_layout,
+)
 
 StateDict = Dict[str, Tensor]
 Converter = Callable[[Mapping[str, Any]], Tuple[StateDict, Dict[str, Any]]]
 
 # Entries that a file may lack: classifiers, tables that are computed, counters.
-_OPTIONAL = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|attn_mask|relative_position_index|pe\.\d\.pe|'
+_OPTIONAL = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|classifier\.\d\.\w+|attn_mask|relative_position_index|pe\.\d\.pe|'
                        r'num_batches_tracked)$')
-_DROPPED = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|attn_mask|pe\.\d\.pe)$')
+_DROPPED = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|classifier\.\d\.\w+|attn_mask|pe\.\d\.pe)$')
 
 _SWIN_NAMES = ((r'^patch_embed\.proj\.', 'patch_embed.projection.'), (r'^layers\.', 'stages.'),
                (r'\.attn\.', '.attn.w_msa.'), (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
                (r'\.mlp\.fc2\.', '.ffn.layers.1.'), (r'^norm\.', 'norm3.'))
 _DCAMA_CONVS = dict(conv1='refine.2', conv2='refine.1', conv3='refine.0', conv4='merge.1', conv5='merge.0')
 _DCAMA_PROJECTIONS = ('query', 'key')
+_HPN_BLOCKS = {'4': 'squeeze.0', '3': 'squeeze.1', '2': 'squeeze.2', '4to3': 'mix.0', '3to2': 'mix.1'}
+_HPN_CONVS = dict(conv1='query_conv', conv2='support_conv')
 
 
 def unfold_order(x: Tensor) -> Tensor:
@@ -64,6 +77,50 @@ def swin_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
 def resnet_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
     """torchvision's ResNet weights for MMPretrain's ``ResNet``: the same names, without the classifier."""
     return {name: value for name, value in state_dict.items() if not _DROPPED.search(name)}
+
+
+def vgg_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """torchvision's VGG weights (no batch norm) for MMPretrain's ``VGG``, without the classifier.
+
+    torchvision numbers convolutions, ReLUs and poolings; in MMPretrain a convolution and its ReLU are one module.
+    """
+    places = sorted({int(name.split('.')[1]) for name in state_dict if name.startswith('features.')})
+    # Between two convolutions is a ReLU, and sometimes a pooling.
+    steps = [after - before - 1 for before, after in zip(places, places[1:])]
+    new = {place: sum(steps[:order]) for order, place in enumerate(places)}
+    converted = {}
+    for name, value in state_dict.items():
+        if not _DROPPED.search(name):
+            _, place, kind = name.split('.')
+            converted[f'features.{new[int(place)]}.conv.{kind}'] = value
+    return converted
+
+
+def hpn_learner_to_mmfss(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Weights of the official HSNet learner (names without ``hpn_learner.``) under those of our learner."""
+    return {_hpn_name(name): value for name, value in state_dict.items()}
+
+
+def _hpn_name(name: str) -> str:
+    block = re.fullmatch(r'encoder_layer(\w+)\.(\d)\.(.+)', name)
+    if not block:
+        return name
+    level, place, rest = block.groups()
+    module, _, kind = rest.partition('.')
+    return '.'.join(filter(None, (_HPN_BLOCKS[level], place, _HPN_CONVS.get(module, module), kind)))
+
+
+def references_to_mmfss(state_dict: Mapping[str, Tensor], backbone: str) -> StateDict:
+    """DMTNet's reference rows (``reference_layer1`` to ``6``) under the names of :class:`DMTNetHead`.
+
+    Biases have no part in the forward pass and are dropped; so are the layers 3 and 6 of VGG-16, which are not used.
+    """
+    converted = {}
+    for place in range(1, 7):
+        side, group = ('support', 'query')[place > 3], (place - 1) % 3
+        if backbone != 'vgg16' or group < 2:
+            converted[f'references.{side}.{group}'] = state_dict[f'reference_layer{place}.weight']
+    return converted
 
 
 def dcama_head_to_mmfss(state_dict: Mapping[str, Tensor]) -> StateDict:
@@ -116,6 +173,47 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
     return state_dict, dict(model=f'DCAMA {backbone}', matched_by=matched_by)
 
 
+def convert_hsnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, Any]]:
+    """Convert a checkpoint of the official HSNet implementation, whose backbone is inside.
+
+    Args:
+        checkpoint (Mapping): What a loader returned. The backbone (resnet50, resnet101, vgg16) is found by the names,
+            with or without ``module.``.
+
+    Returns:
+        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and what was found out.
+
+    Raises:
+        CheckpointError: If the entries fit none of the three; it lists the differences to the nearest.
+    """
+    source = _weights(checkpoint)
+    backbone = _named_backbone(source, 'HSNet', {name: hsnet_layout(name) for name in HSNET_BACKBONES})
+    return _correlation_model(source, backbone), dict(model=f'HSNet {backbone}')
+
+
+def convert_dmtnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, Any]]:
+    """As :func:`convert_hsnet`, for the official DMTNet implementation (resnet50 or vgg16 inside)."""
+    source = _weights(checkpoint)
+    backbone = _named_backbone(source, 'DMTNet', {name: dmtnet_layout(name) for name in DMTNET_BACKBONES})
+    references = _prefixed(references_to_mmfss(source, backbone), 'head.')
+    return {**_correlation_model(source, backbone), **references}, dict(model=f'DMTNet {backbone}')
+
+
+def _named_backbone(source: StateDict, method: str, layouts: Mapping[str, Layout]) -> str:
+    fits = [name for name, layout in layouts.items() if not _differences(source, layout)]
+    if not fits:
+        raise _no_fit(f'an official {method} model', source, layouts)
+    return fits[0]
+
+
+def _correlation_model(source: StateDict, backbone: str) -> StateDict:
+    to_mm = vgg_to_mm if backbone == 'vgg16' else resnet_to_mm
+    return {
+        **_prefixed(to_mm(_under(source, 'backbone.')), 'backbone.'),
+        **_prefixed(hpn_learner_to_mmfss(_under(source, 'hpn_learner.')), 'head.learner.')
+    }
+
+
 def convert_swin(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, Any]]:
     """Convert a Swin Transformer (V1) of the official implementation, of any width, depth and window.
 
@@ -150,7 +248,8 @@ def _swin_layout_of(source: StateDict) -> Optional[Layout]:
 
 
 def convert_resnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, Any]]:
-    """Convert a ResNet-18, 34, 50, 101 or 152 with torchvision's names (timm's files carry the same).
+    """Convert a ResNet-18, 34, 50, 101 or 152 with torchvision's names (timm's files carry the same), or one of
+    torchvision's VGG-11, 13, 16 and 19 without batch norm.
 
     Args:
         checkpoint (Mapping): What a loader returned.
@@ -163,10 +262,12 @@ def convert_resnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, 
     """
     source = _weights(checkpoint)
     layouts = {f'resnet{depth}': resnet_layout(depth) for depth in (18, 34, 50, 101, 152)}
+    layouts.update({f'vgg{depth}': vgg_layout(depth) for depth in (11, 13, 16, 19)})
     fits = [name for name, layout in layouts.items() if not _differences(source, layout)]
     if not fits:
-        raise _no_fit("a ResNet with torchvision's names", source, layouts)
-    return _prefixed(resnet_to_mm(source), 'backbone.'), dict(model=fits[0])
+        raise _no_fit("a ResNet with torchvision's names, or a VGG without batch norm", source, layouts)
+    to_mm = vgg_to_mm if fits[0].startswith('vgg') else resnet_to_mm
+    return _prefixed(to_mm(source), 'backbone.'), dict(model=fits[0])
 
 
 def convert_file(convert: Converter, source: Union[str, Path], target: Union[str, Path]) -> Dict[str, Any]:

@@ -8,6 +8,8 @@ Shape = Tuple[int, ...]
 Layout = Dict[str, Shape]
 
 DCAMA_BACKBONES = ('resnet50', 'resnet101', 'swin')
+HSNET_BACKBONES = ('resnet50', 'resnet101', 'vgg16')
+DMTNET_BACKBONES = ('resnet50', 'vgg16')
 
 _BACKBONE_PREFIX = 'feature_extractor.'
 _HEAD_PREFIX = 'model.'
@@ -19,6 +21,9 @@ _FEATURES = dict(
 # Kernels of the three convolutions in conv1 (stride 32), conv2 (16), conv3 (8), conv4 and conv5 (merging).
 _CONV_KERNELS = ((3, 3, 3), (5, 3, 3), (5, 5, 3), (3, 3, 3), (3, 3, 3))
 _MAX_POSITIONS = 10000
+# Compared layers at the strides 32, 16 and 8; channels of DMTNet's references from fine to coarse.
+_CORRELATED = dict(resnet50=(3, 6, 4), resnet101=(3, 23, 4), vgg16=(1, 3, 3))
+_REFERENCE_CHANNELS = dict(resnet50=(512, 1024, 2048), vgg16=(512, 512, 512))
 
 
 def resnet_layout(depth: int) -> Layout:
@@ -32,6 +37,20 @@ def resnet_layout(depth: int) -> Layout:
     """
     with torch.device('meta'):
         model = getattr(torchvision.models, f'resnet{depth}')()
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def vgg_layout(depth: int) -> Layout:
+    """Entries of torchvision's VGG without batch norm.
+
+    Args:
+        depth (int): 11, 13, 16 or 19.
+
+    Returns:
+        dict: Name to shape.
+    """
+    with torch.device('meta'):
+        model = getattr(torchvision.models, f'vgg{depth}')()
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
@@ -84,6 +103,50 @@ def dcama_layout(backbone: str) -> Layout:
         **{_BACKBONE_PREFIX + name: shape for name, shape in layout.items()},
         **{_HEAD_PREFIX + name: shape for name, shape in head.items()}
     }
+
+
+def hsnet_layout(backbone: str) -> Layout:
+    """Entries of the official HSNet implementation's model, backbone included.
+
+    Args:
+        backbone (str): 'resnet50', 'resnet101' or 'vgg16'.
+
+    Returns:
+        dict: Name (without ``module.``) to shape.
+    """
+    layout = vgg_layout(16) if backbone == 'vgg16' else resnet_layout(int(backbone[len('resnet'):]))
+    return {
+        **{f'backbone.{name}': shape for name, shape in layout.items()},
+        **{f'hpn_learner.{name}': shape for name, shape in _hpn_learner(_CORRELATED[backbone])}
+    }
+
+
+def dmtnet_layout(backbone: str) -> Layout:
+    """Entries of the official DMTNet implementation's model, backbone included.
+
+    Args:
+        backbone (str): 'resnet50' or 'vgg16'.
+
+    Returns:
+        dict: Name (without ``module.``) to shape.
+    """
+    layout = hsnet_layout(backbone)
+    for place, channels in enumerate(2 * _REFERENCE_CHANNELS[backbone], start=1):
+        layout.update(_linear(f'reference_layer{place}', channels, 2))
+    return layout
+
+
+def _hpn_learner(num_layers: Sequence[int]) -> Iterator[Tuple[str, Shape]]:
+    widths = [[count, 16, 64, 128] for count in num_layers] + [[128] * 4] * 2
+    for name, steps, kernels in zip(('4', '3', '2', '4to3', '3to2'), widths, _CONV_KERNELS):
+        for step, kernel in enumerate(kernels):
+            block = f'encoder_layer{name}'
+            for conv in ('conv1', 'conv2'):
+                yield from _conv(f'{block}.{3 * step}.{conv}', steps[step], steps[step + 1], kernel).items()
+            yield from _norm(f'{block}.{3 * step + 1}', steps[step + 1]).items()
+    for name, steps in (('decoder1', (128, 128, 64)), ('decoder2', (64, 64, 2))):
+        for step in (0, 1):
+            yield from _conv(f'{name}.{2 * step}', steps[step], steps[step + 1], 3).items()
 
 
 def _dcama_head(channels: Sequence[int], counts: Sequence[int]) -> Iterator[Tuple[str, Shape]]:

@@ -1,4 +1,4 @@
-"""Convert ResNet weights with torchvision names to MMPretrain names."""
+"""Convert ResNet or VGG weights with torchvision names to MMPretrain names."""
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.utils.weight_conversion import convert_resnet, run_converter
 

@@ -73,3 +73,40 @@ class InvertedResidualFeatures(FeatureReader):
 
     def block_channels(self, block: nn.Module) -> int:
         return [conv.out_channels for conv in block.modules() if isinstance(conv, nn.Conv2d)][-1]
+
+
+@MODELS.register_module()
+class VGGFeatures(FeatureReader):
+    """Every convolution's output *before its ReLU*, one level per stage, and the last pooling's output as a level.
+
+    With three levels of VGG-16 these are the taps of HSNet: conv4_1 to conv4_3, conv5_1 to conv5_3, pool5. With batch
+    norm it is the norm's output. The ReLU is switched to out of place, see :class:`ResNetFeatures`.
+    """
+
+    families = ('VGG', )
+
+    def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
+        stages = [list(backbone.features[start:stop]) for start, stop in backbone.range_sub_modules]
+        levels = [[block for block in stage if not isinstance(block, nn.MaxPool2d)] for stage in stages]
+        return levels + [[block for block in stages[-1] if isinstance(block, nn.MaxPool2d)]]
+
+    def taps(self, backbone: nn.Module) -> list[list[nn.Module]]:
+        if not isinstance(backbone.features[-1], nn.MaxPool2d):
+            raise ValueError('VGGFeatures reads the last pooling: build the VGG with with_last_pool=True.')
+        return super().taps(backbone)
+
+    def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
+        # Pooling keeps the number of channels.
+        levels = [[block for block in level if not isinstance(block, nn.MaxPool2d)] for level in self.taps(backbone)]
+        widths = [[self.block_channels(block) for block in level] for level in levels]
+        last = [conv for conv in backbone.features.modules() if isinstance(conv, nn.Conv2d)][-1]
+        return tuple(tuple(level) for level in [*widths[:-1], [last.out_channels]])
+
+    def block_channels(self, block: nn.Module) -> int:
+        return block.out_channels
+
+    def listen(self, block: nn.Module, captured: list[Tensor]) -> object:
+        if isinstance(block, nn.MaxPool2d):
+            return super().listen(block, captured)
+        block.activate.inplace = False
+        return block.activate.register_forward_pre_hook(lambda module, args: captured.append(args[0]))

@@ -90,13 +90,38 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
             encoding (Any): Encoding of the supports.
 
         Returns:
-            Tensor: Raw logits (B, 2, h, w) at the head's own output size: background, foreground.
+            Tensor: Raw logits (B, 2, h, w) at the head's own output size: background, foreground. A head that segments
+            the query with each shot alone gives (B, K, 2, h, w), which :meth:`combine_shots` makes one prediction.
         """
 
     def forward(self, query: FeaturePyramid, encoding: Any) -> Tensor:
-        """Logits (B, 2, h, w) of a query, at the head's own output size."""
+        """Logits of a query, as of :meth:`decode`."""
         evidence = [self.aggregate(affinity, encoding) for affinity in self.match(query, encoding)]
         return self.decode(evidence, query, encoding)
+
+    def forward_train(self, query: FeaturePyramid, encoding: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`forward`, with the losses of what the logits do not show.
+
+        Args:
+            query (FeaturePyramid): Features of B queries.
+            encoding (Any): Encoding of B support sets.
+            target (Tensor): Where the query shows this way's class: 1, elsewhere 0, 255 ignored; shape (B, H, W).
+
+        Returns:
+            tuple[Tensor, dict[str, Tensor]]: Logits, and the head's own losses by name; by default there are none.
+        """
+        return self(query, encoding), {}
+
+    def combine_shots(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """From the result of :meth:`decode` to one prediction, (B, 2, h, w) at the head's own size or at ``size``.
+
+        A head that segments with each shot alone overrides it.
+
+        Args:
+            logits (Tensor): Result of :meth:`decode`.
+            size (Sequence[int]): Size (H, W) of the query.
+        """
+        return logits
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any,
                       region: Tensor) -> Tensor:

@@ -194,13 +194,13 @@ class FewShotSegmentor(BaseSegmentor):
         """Combine the head's logits of every way into those of the model.
 
         Args:
-            ways (Sequence[Tensor]): For each of N ways (B, 2, h, w), at the head's own output size.
+            ways (Sequence[Tensor]): For each of N ways what :meth:`MatchingHead.decode` returns.
             size (Sequence[int]): Size (H, W) of the result.
 
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        logits = compose_ways(ways)
+        logits = compose_ways([self.head.combine_shots(way, size) for way in ways])
         if logits.shape[-2:] == tuple(size):
             return logits
         return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)
@@ -222,23 +222,40 @@ class FewShotSegmentor(BaseSegmentor):
     # The modes of MMSegmentation
 
     def loss(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> dict[str, Tensor]:
-        """Losses of a batch of episodes."""
+        """Losses of a batch of episodes; those of the head's own are the mean over ways."""
         target = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
-        return self.head.loss(self._forward(inputs, data_samples), target)
+        pyramid, encoding = self.encode(inputs['query'], inputs['support'], support_masks(data_samples))
+        ways = [
+            self.head.forward_train(pyramid, way, (target == number).long().masked_fill(target == 255, 255))
+            for number, way in enumerate(encoding.ways, start=1)
+        ]
+        logits = self.compose([logits for logits, _ in ways], target.shape[-2:])
+        own = {name: torch.stack([losses[name] for _, losses in ways]).mean() for name in ways[0][1]}
+        return {**self.head.loss(logits, target), **own}
 
     @torch.no_grad()
     def predict(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> list[EpisodeDataSample]:
         """Add ``seg_logits`` (N+1, H, W) and ``pred_sem_seg`` (1, H, W) to every sample, at network size."""
-        logits = self._forward(inputs, data_samples)
-        for sample, sample_logits in zip(data_samples, logits):
-            sample.seg_logits = PixelData(data=sample_logits)
-            sample.pred_sem_seg = PixelData(data=sample_logits.argmax(0, keepdim=True))
-        return data_samples
+        return add_predictions(data_samples, self._forward(inputs, data_samples))
 
     def _forward(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> Tensor:
         """Raw logits (B, N+1, H, W)."""
-        # Ignored support pixels (255) count as background, like in the published implementations.
-        masks = torch.stack([sample.support_sem_seg for sample in data_samples]) == 1
-        return self.logits(inputs['query'], inputs['support'], masks)
+        return self.logits(inputs['query'], inputs['support'], support_masks(data_samples))
 
     encode_decode = _forward
+
+
+def support_masks(data_samples: Sequence[EpisodeDataSample]) -> Tensor:
+    """Boolean support masks (B, N, K, H, W).
+
+    Ignored support pixels (255) count as background, like in the published implementations.
+    """
+    return torch.stack([sample.support_sem_seg for sample in data_samples]) == 1
+
+
+def add_predictions(data_samples: list[EpisodeDataSample], logits: Tensor) -> list[EpisodeDataSample]:
+    """Add ``seg_logits`` (N+1, H, W) and ``pred_sem_seg`` (1, H, W) to each sample; logits are (B, N+1, H, W)."""
+    for sample, sample_logits in zip(data_samples, logits):
+        sample.seg_logits = PixelData(data=sample_logits)
+        sample.pred_sem_seg = PixelData(data=sample_logits.argmax(0, keepdim=True))
+    return data_samples

@@ -1,0 +1,65 @@
+"""HSNet: hypercorrelation squeeze (Min et al., ICCV 2021)."""
+from dataclasses import dataclass
+from typing import Iterator
+
+from torch import Tensor
+
+from mmfss.registry import MODELS
+from ..features import FeaturePyramid
+from ..layers import CorrelationAffinity, resize_aligned, unit
+from .correlation_head import CorrelationHead
+
+
+@dataclass
+class HSNetEncoding:
+    """What HSNet keeps of B support sets of K shots.
+
+    Attributes:
+        embeddings (list[Tensor]): Per compared layer the masked unit vectors of all positions, (B, K, h * w, C).
+        masks (list[Tensor]): Per compared layer the soft masks, (B, K, h * w).
+        sizes (list[tuple[int, int, int]]): Per compared layer (K, h, w).
+    """
+    embeddings: list[Tensor]
+    masks: list[Tensor]
+    sizes: list[tuple[int, int, int]]
+
+
+@MODELS.register_module()
+class HSNetHead(CorrelationHead):
+    """Squeeze the 4-D correlations of many layers into a mask.
+
+    Support features are masked: multiplied by the mask, resized to their grid (so it is soft at borders). Every layer
+    of the three coarsest levels correlates all positions of the query with all of the support (cosine, negative values
+    to zero). Center-pivot 4-D convolutions squeeze the support's positions of each level to a few, the levels are
+    merged from coarse to fine, what is left of the support's positions is averaged, and a 2-D decoder gives logits at
+    twice the finest grid.
+
+    K supports are K predictions, which vote; the query's features are computed once for all. Training is 1-shot.
+
+    Maps need not be square, and query and support may differ in size.
+
+    Args:
+        in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`.
+    """
+
+    def encode_support(self, support: FeaturePyramid, masks: Tensor) -> HSNetEncoding:
+        self.check_support(support, masks)
+        num_shots, features = masks.shape[1], self.compared(support)
+        soft = {size: resize_aligned(masks, size).flatten(2) for size in support.sizes}
+        resized = [soft[tuple(feature.shape[-2:])] for feature in features]
+        embeddings = [
+            unit(tokens(feature).unflatten(0, (-1, num_shots)) * mask.unsqueeze(-1))
+            for feature, mask in zip(features, resized)
+        ]
+        return HSNetEncoding(embeddings, resized, [(num_shots, *feature.shape[-2:]) for feature in features])
+
+    def match(self, query: FeaturePyramid, encoding: HSNetEncoding) -> Iterator[CorrelationAffinity]:
+        supports = zip(encoding.embeddings, encoding.masks, encoding.sizes)
+        for feature, (embeddings, mask, size) in zip(self.compared(query), supports):
+            matched = unit(tokens(feature)).unsqueeze(1)
+            yield CorrelationAffinity(matched, [embeddings], feature.shape[-2:], size, occupied=mask > 0)
+
+
+def tokens(feature: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h * w, C)."""
+    return feature.flatten(2).transpose(1, 2)

@@ -1,0 +1,6 @@
+"""Convert a checkpoint of the official DMTNet implementation (ResNet-50 or VGG-16 inside) to mmfss."""
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.utils.weight_conversion import convert_dmtnet, run_converter
+
+if __name__ == '__main__':
+    run_converter(convert_dmtnet, __doc__)
