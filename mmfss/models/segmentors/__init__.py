@@ -1,4 +1,5 @@
 """Segmentors."""
 from .few_shot_segmentor import FewShotSegmentor, SupportEncoding
+from .scaleproto_segmentor import ScaleProtoSegmentor
 
-__all__ = ['FewShotSegmentor', 'SupportEncoding']
+__all__ = ['FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']

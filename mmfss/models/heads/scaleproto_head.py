@@ -1,0 +1,48 @@
+"""ScaleProtoSeg, stage 1: multi-scale prototypes and a nearly fixed last layer (Porta et al., WACV 2025)."""
+import torch
+from torch import Tensor, nn
+
+from mmfss.registry import MODELS
+from ..layers.prototypes import log_similarity
+from ..losses import ClassRegions, PrototypeEvidence
+from .prototype_head import PrototypeHead, matmul_maps
+
+
+@MODELS.register_module()
+class ScaleProtoHead(PrototypeHead):
+    """Logits are a linear combination of the similarities to all prototypes, l = W a.
+
+    W, shape (C, P), starts with 1 between a class and its own prototypes and ``off_class_weight`` elsewhere; it is only
+    trained after the push. The published settings: ``regularizers=[dict(type='JeffreysDiversityLoss',
+    loss_weight=0.25), dict(type='OffClassL1Loss', loss_weight=1e-4)]``.
+
+    Args: See :class:`PrototypeHead`.
+    """
+
+    def classify(self, features: Tensor) -> Tensor:
+        logits = None
+        for scale, _, distances in self.scale_distances(features):
+            # One scale at a time: the similarities of all prototypes are never there together.
+            part = self._logits(scale, log_similarity(distances, self.epsilon))
+            logits = part if logits is None else logits.add_(part) if not part.requires_grad else logits + part
+        return logits
+
+    def explain_logits(self, distances: list[Tensor], regions: ClassRegions) -> tuple[Tensor, PrototypeEvidence]:
+        logits = sum(self._logits(scale, log_similarity(d, self.epsilon)) for scale, d in enumerate(distances))
+        weight = self.classifier.weight
+        return logits, PrototypeEvidence(distances, self._table, regions, weight, self.own_prototypes, self.epsilon)
+
+    def _logits(self, scale: int, similarities: Tensor) -> Tensor:
+        return matmul_maps(self.classifier.weight[:, self.scale_slices[scale]], similarities)
+
+    def _build_classifier(self) -> None:
+        self.classifier = nn.Linear(1, self.num_classes, bias=False)
+
+    def _reset_classifier(self) -> None:
+        weight = self.initial_weights(self.own_prototypes)
+        self.classifier.weight.data = weight.to(self.classifier.weight.device)
+        self.classifier.in_features = self.num_prototypes
+
+    def _keep_in_classifier(self, index: Tensor) -> None:
+        self.classifier.weight.data = torch.clone(self.classifier.weight.data[:, index])
+        self.classifier.in_features = len(index)

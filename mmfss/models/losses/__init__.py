@@ -1,0 +1,13 @@
+"""Losses of prototype heads; cross entropy is MMSegmentation's."""
+from .base import PrototypeLoss
+from .diversity import GroupDiversityLoss, JeffreysDiversityLoss
+from .entropy import GroupEntropyLoss, SampleEntropyLoss, SpatialEntropyLoss, group_entropy
+from .evidence import GroupEvidence, PrototypeEvidence
+from .regions import ClassRegions
+from .sparsity import ActivationNormLoss, GroupCrossEntropyLoss, OffClassL1Loss, ScaleMaxLoss
+
+__all__ = [
+    'ActivationNormLoss', 'ClassRegions', 'GroupCrossEntropyLoss', 'GroupDiversityLoss', 'GroupEntropyLoss',
+    'GroupEvidence', 'JeffreysDiversityLoss', 'OffClassL1Loss', 'PrototypeEvidence', 'PrototypeLoss',
+    'SampleEntropyLoss', 'ScaleMaxLoss', 'SpatialEntropyLoss', 'group_entropy'
+]
