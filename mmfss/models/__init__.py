@@ -1,12 +1,22 @@
 """Models: features of any backbone, matching heads, segmentors."""
 import mmpretrain.models  # noqa: F401  (registers the backbones that configs name as mmpretrain.X)
 
+from .backbones import DeepLabResNet
 from .data_preprocessor import EpisodeDataPreProcessor
 from .features import FeaturePyramid, FeatureReader
-from .heads import CorrelationHead, DCAMAHead, HSNetHead, MatchingHead, StridedFCNHead
-from .segmentors import FewShotSegmentor, SupportEncoding
+from .heads import (
+    DCAMAHead,
+    MatchingHead,
+    PrototypeHead,
+    ScaleProtoGroupHead,
+    ScaleProtoHead,
+    StridedFCNHead,
+)
+from .losses import JeffreysDiversityLoss, PrototypeLoss
+from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotSegmentor',
-    'HSNetHead', 'MatchingHead', 'StridedFCNHead', 'SupportEncoding'
+    'DCAMAHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader',
+    'FewShotSegmentor', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]
