@@ -5,7 +5,9 @@ from .backbones import DeepLabResNet
 from .data_preprocessor import EpisodeDataPreProcessor
 from .features import FeaturePyramid, FeatureReader
 from .heads import (
+    CorrelationHead,
     DCAMAHead,
+    HSNetHead,
     MatchingHead,
     PrototypeHead,
     ScaleProtoGroupHead,
@@ -16,7 +18,7 @@ from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
 __all__ = [
-    'DCAMAHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader',
-    'FewShotSegmentor', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
+    'CorrelationHead', 'DCAMAHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader',
+    'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

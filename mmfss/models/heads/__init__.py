@@ -1,5 +1,7 @@
 """Matching heads, one file per method."""
+from .correlation_head import CorrelationHead
 from .dcama_head import DCAMAHead
+from .hsnet_head import HSNetHead
 from .matching_head import MatchingHead
 from .prototype_head import PrototypeHead
 from .scaleproto_group_head import ScaleProtoGroupHead
@@ -7,6 +9,6 @@ from .scaleproto_head import ScaleProtoHead
 from .strided_fcn_head import StridedFCNHead
 
 __all__ = [
-    'DCAMAHead', 'MatchingHead', 'PrototypeHead', 'ScaleProtoGroupHead',
+    'CorrelationHead', 'DCAMAHead', 'HSNetHead', 'MatchingHead', 'PrototypeHead', 'ScaleProtoGroupHead',
     'ScaleProtoHead', 'StridedFCNHead'
 ]
