@@ -7,12 +7,16 @@ from .class_indices import (
     ClassIndex,
     CocoInstanceIndex,
     CocoMaskIndex,
+    DeepGlobeIndex,
     FSS1000Index,
     ImageFolderIndex,
+    ISICIndex,
+    LungIndex,
     PascalVOCIndex,
 )
 from .class_lists import ClassLists
 from .control_datasets import WrongSupportDataset
+from .cross_domain_datasets import CrossDomainDataset, DeepGlobeDataset, ISICDataset, LungDataset
 from .episodic_dataset import EpisodicDataset
 from .folder_datasets import FSS1000Dataset, ImageFolderDataset
 from .folds import fold_classes, make_folds
@@ -20,6 +24,7 @@ from .samplers import (
     Episode,
     EpisodeSampler,
     EpisodeStream,
+    FixedEpisodeSampler,
     PublishedProtocolSampler,
     UniformEpisodeSampler,
     episodes_text,
@@ -29,9 +34,10 @@ from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpiso
 
 __all__ = [
     'BaseClassDataset', 'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex',
-    'CocoMaskIndex', 'Episode', 'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index',
-    'ForEachImage', 'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs',
-    'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler', 'ResizeEpisodeImage', 'SHAPES_CLASSES',
-    'ShapesDataset', 'ShapesIndex', 'UniformEpisodeSampler', 'VOC_CLASSES', 'WrongSupportDataset', 'episodes_text',
-    'fold_classes', 'make_folds'
+    'CocoMaskIndex', 'CrossDomainDataset', 'DeepGlobeDataset', 'DeepGlobeIndex', 'Episode', 'EpisodeSampler',
+    'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'FixedEpisodeSampler', 'ForEachImage',
+    'ISICDataset', 'ISICIndex', 'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage',
+    'LungDataset', 'LungIndex', 'PackEpisodeInputs', 'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler',
+    'ResizeEpisodeImage', 'SHAPES_CLASSES', 'ShapesDataset', 'ShapesIndex', 'UniformEpisodeSampler', 'VOC_CLASSES',
+    'WrongSupportDataset', 'episodes_text', 'fold_classes', 'make_folds'
 ]

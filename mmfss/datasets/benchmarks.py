@@ -69,10 +69,13 @@ class Pascal5iDataset(EpisodicDataset):
     Training on fold f reads the ``trn`` lists of the three other folds in ascending order; validation and test read
     ``val/fold<f>.txt``. Any VOC-layout root with such lists works.
 
+    As the source of cross-domain training, ``fold=None`` takes all 20 classes in every split: the lists of the four
+    folds one after the other, 13,680 published items for training (DMTNet's code calls this fold 4).
+
     Args:
         data_root (str): The VOC folder.
         split (str): ``'train'``, ``'val'`` or ``'test'`` (the same as val).
-        fold (int): 0..3.
+        fold (int, optional): 0..3, or None for all classes.
         split_dir (str, optional): Folder of the lists. Where it does not exist, or with None, lists are built from the
             masks: an image of the image set is listed for each class of at least ``min_pixels`` pixels.
         mask_dir (str): Folder of the masks below the root.
@@ -89,7 +92,7 @@ class Pascal5iDataset(EpisodicDataset):
                  data_root: str,
                  pipeline: Sequence[Dict],
                  split: str = 'test',
-                 fold: int = 0,
+                 fold: Optional[int] = 0,
                  split_dir: Optional[str] = 'data/splits/pascal',
                  mask_dir: str = 'SegmentationClassAug',
                  image_sets: Optional[Dict[str, str]] = None,
@@ -114,7 +117,10 @@ class Pascal5iDataset(EpisodicDataset):
             **kwargs)
 
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
-        folds = [fold for fold in range(4) if fold != self.fold] if self.split == 'train' else [self.fold]
+        if self.fold is None:
+            folds = list(range(4))
+        else:
+            folds = [fold for fold in range(4) if fold != self.fold] if self.split == 'train' else [self.fold]
         if list_files is not None:
             return super()._load_lists(list_files, min_pixels)
         if self.split_dir is None:

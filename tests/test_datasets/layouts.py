@@ -125,3 +125,37 @@ def write_fss(root: Path, categories: Sequence[str] = ('ant', 'bee', 'cat', 'dog
                 boxes_mask([(200, 2, 2, 12, 12), (127, 0, 0, 1, 1), (128, 20, 20, 21, 21)]),
             )
     return root
+
+
+def write_deepglobe(root: Path) -> Path:
+    """A converted DeepGlobe root: 8 + c tiles in the mask folder of class c."""
+    for folder in range(1, 7):
+        for i in range(8 + folder):
+            tile = f'{3 * i % 6}{5 * i % 6}'
+            number = 1000 * folder + 7 * i
+            save_image(root / 'image' / f'{number}_sat_{tile}.jpg', number)
+            mask = boxes_mask([(255, 2, 2, 12, 12), (127, 0, 0, 1, 1), (128, 20, 20, 21, 21)])
+            save_mask(root / 'filter_mask' / str(folder) / f'{number}_mask_{tile}.png', mask)
+    return root
+
+
+def write_isic(root: Path) -> Path:
+    """A sorted ISIC root: 10 + c images in the class folder c, each with a mask."""
+    for folder in range(1, 4):
+        for i in range(10 + folder):
+            name = f'ISIC_{folder:03d}{i:04d}'
+            save_image(root / 'ISIC2018_Task1-2_Training_Input' / str(folder) / f'{name}.jpg', 100 * folder + i)
+            mask = boxes_mask([(255, 3, 3, 13, 13), (127, 0, 0, 1, 1)])
+            save_mask(root / 'ISIC2018_Task1_Training_GroundTruth' / f'{name}_segmentation.png', mask)
+    return root
+
+
+def write_lung(root: Path) -> Path:
+    """A chest X-ray root: six Montgomery pairs and nine Shenzhen pairs, grey, and one image without a mask."""
+    names = [(f'MCUCXR_{i:04d}_{i % 2}', '') for i in range(6)]
+    names += [(f'CHNCXR_{i:04d}_{i % 2}', '_mask') for i in range(9)]
+    for number, (name, suffix) in enumerate(names):
+        save_mask(root / 'CXR_png' / f'{name}.png', np.random.RandomState(number).randint(0, 256, SIZE))
+        save_mask(root / 'masks' / f'{name}{suffix}.png', boxes_mask([(255, 2, 2, 20, 10), (255, 2, 15, 20, 25)]))
+    save_mask(root / 'CXR_png' / 'CHNCXR_0100_0.png', np.zeros(SIZE))
+    return root

@@ -3,9 +3,11 @@ from .base import IGNORE, ClassIndex
 from .class_names import COCO_CLASSES, VOC_CLASSES
 from .coco_instances import CocoInstanceIndex
 from .folders import FSS1000Index, ImageFolderIndex, class_folders
+from .grey_masks import DeepGlobeIndex, GreyMaskIndex, ISICIndex, LungIndex
 from .label_maps import CocoMaskIndex, LabelMapIndex, PascalVOCIndex
 
 __all__ = [
-    'COCO_CLASSES', 'ClassIndex', 'CocoInstanceIndex', 'CocoMaskIndex', 'FSS1000Index', 'IGNORE', 'ImageFolderIndex',
-    'LabelMapIndex', 'PascalVOCIndex', 'VOC_CLASSES', 'class_folders'
+    'COCO_CLASSES', 'ClassIndex', 'CocoInstanceIndex', 'CocoMaskIndex', 'DeepGlobeIndex', 'FSS1000Index',
+    'GreyMaskIndex', 'IGNORE', 'ISICIndex', 'ImageFolderIndex', 'LabelMapIndex', 'LungIndex', 'PascalVOCIndex',
+    'VOC_CLASSES', 'class_folders'
 ]

@@ -1,14 +1,16 @@
-"""The very test episodes of the published few-shot segmentation results (HSNet, DCAMA and what follows them)."""
+"""The very test episodes of the published few-shot segmentation results (HSNet, DCAMA, DMTNet and their kin)."""
 import re
 from functools import cached_property
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
+import torch
 
 from mmfss.registry import TASK_UTILS
 from .base import Episode, EpisodeSampler, counter_rng
 
 Draw = Tuple[int, int, List[int]]
+BENCHMARKS = ('pascal', 'coco', 'fss', 'cross_domain')
 
 
 @TASK_UTILS.register_module()
@@ -25,6 +27,8 @@ class PublishedProtocolSampler(EpisodeSampler):
     - ``'coco'``: a class of the fold, then a query of that class.
     - ``'fss'``: the images of the sorted categories in turn, ten times as many episodes as categories; inside a
       category in string order (1, 10, 2, ...), supports from the pool 1..10.
+    - ``'cross_domain'`` (DeepGlobe, ISIC, chest X-ray): episode i has the class ``i mod C``; the query is drawn from
+      its list.
 
     Supports are drawn **with replacement**; only the query is excluded. So a class needs two images, whatever K.
 
@@ -33,8 +37,12 @@ class PublishedProtocolSampler(EpisodeSampler):
     replacement (not the query), and the order of the N classes.
 
     Args:
-        benchmark (str): ``'pascal'``, ``'coco'`` or ``'fss'``.
-        num_episodes (int, optional): By default 1000; for FSS-1000 the number of listed images (2400 in its test set).
+        benchmark (str): ``'pascal'``, ``'coco'``, ``'fss'`` or ``'cross_domain'``.
+        num_episodes (int, optional): By default 1000; for FSS-1000 the number of listed images (2400 in its test set),
+            for cross-domain sets 1200. Those papers report the mean over five seeds; the released loaders stop at 600.
+        shuffle_seed (int, optional): Go through the indices in the order ``torch.randperm(num_episodes)`` of this seed
+            instead of upwards; the random stream runs in that order too. DMTNet's test-time finetuning, in which each
+            batch changes the model, was published with 0. Then ``num_episodes`` changes all episodes.
         **kwargs: See :class:`EpisodeSampler`. With ``'pascal'`` a class without any image is no error: it has no
         episode.
 
@@ -46,13 +54,23 @@ class PublishedProtocolSampler(EpisodeSampler):
                  *args: Any,
                  benchmark: str = 'pascal',
                  num_episodes: Optional[int] = None,
+                 shuffle_seed: Optional[int] = None,
                  **kwargs: Any) -> None:
-        if benchmark not in ('pascal', 'coco', 'fss'):
-            raise ValueError(f"benchmark must be 'pascal', 'coco' or 'fss', got {benchmark!r}.")
-        self.benchmark = benchmark
-        super().__init__(*args, num_episodes=1000 if num_episodes is None else num_episodes, **kwargs)
-        if num_episodes is None and benchmark == 'fss':
-            self.num_episodes = len(self.lists)
+        if benchmark not in BENCHMARKS:
+            raise ValueError(f'benchmark must be one of {", ".join(BENCHMARKS)}, got {benchmark!r}.')
+        if shuffle_seed is not None and (isinstance(shuffle_seed, bool) or not isinstance(shuffle_seed, int)):
+            raise ValueError(f'shuffle_seed must be an integer or None, got {shuffle_seed!r}.')
+        self.benchmark, self.shuffle_seed = benchmark, shuffle_seed
+        super().__init__(*args, num_episodes=1 if num_episodes is None else num_episodes, **kwargs)
+        if num_episodes is None:
+            self.num_episodes = self.published_lengths[0]
+
+    @property
+    def published_lengths(self) -> Tuple[int, ...]:
+        """Numbers of episodes that published results were measured on, the papers' first."""
+        if self.benchmark == 'fss':
+            return (len(self.lists), )
+        return (1200, 600) if self.benchmark == 'cross_domain' else (1000, )
 
     @property
     def min_images(self) -> int:
@@ -89,12 +107,23 @@ class PublishedProtocolSampler(EpisodeSampler):
         """Class, query and supports of every 1-way episode."""
         rng = np.random.RandomState(self.seed)
         pools = self._support_pools()
-        draw_query = self._random_query if self.benchmark == 'coco' else self._listed_query
+        draw_query = dict(
+            pascal=self._listed_query,
+            fss=self._listed_query,
+            coco=self._random_query,
+            cross_domain=self._query_in_turn)[self.benchmark]
         draws = []
-        for index in range(self.num_episodes):
+        for index in self._order():
             class_id, query = draw_query(index, rng)
             draws.append((class_id, query, self._draw_supports(pools[class_id], query, rng)))
         return draws
+
+    def _order(self) -> List[int]:
+        """The indices in the order in which episodes are drawn."""
+        if self.shuffle_seed is None:
+            return list(range(self.num_episodes))
+        generator = torch.Generator().manual_seed(self.shuffle_seed)
+        return torch.randperm(self.num_episodes, generator=generator).tolist()
 
     def _support_pools(self) -> Dict[int, np.ndarray]:
         pools = {class_id: self.lists.pool(class_id) for class_id in self.class_ids}
@@ -109,6 +138,11 @@ class PublishedProtocolSampler(EpisodeSampler):
 
     def _random_query(self, index: int, rng: np.random.RandomState) -> Tuple[int, int]:
         class_id = self.class_ids[_choice(rng, len(self.class_ids))]
+        pool = self.lists.pool(class_id)
+        return class_id, int(pool[_choice(rng, len(pool))])
+
+    def _query_in_turn(self, index: int, rng: np.random.RandomState) -> Tuple[int, int]:
+        class_id = self.class_ids[index % len(self.class_ids)]
         pool = self.lists.pool(class_id)
         return class_id, int(pool[_choice(rng, len(pool))])
 
