@@ -1,0 +1,78 @@
+"""Put the chest X-rays of Montgomery County and Shenzhen into the layout of the cross-domain benchmark.
+
+--montgomery is MontgomerySet as published, with CXR_png and ManualMask/{leftMask,rightMask}; a mask is the union of
+both lungs. --shenzhen is the folder of its images CHNCXR_<4 digits>_<0|1>.png, --shenzhen-masks that of the masks
+CHNCXR_<4 digits>_<0|1>_mask.png, which are published separately; images without a mask are left out. OUT gets CXR_png
+and masks (138 + 566 of each), which mmfss.datasets.LungIndex reads.
+
+A run that was interrupted continues where it stopped.
+"""
+import argparse
+from pathlib import Path
+from typing import List
+
+import numpy as np
+from mmengine.utils import track_iter_progress
+from PIL import Image
+
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.datasets.conversion import place_files, require_files, run_dataset_converter
+from mmfss.datasets.images import read_grey
+from mmfss.utils.files import atomic_path
+
+THRESHOLD = 128
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', type=Path, help='the folder to make, e.g. data/LungSegmentation')
+    parser.add_argument('--montgomery', type=Path, required=True, help='the folder MontgomerySet')
+    parser.add_argument('--shenzhen', type=Path, required=True, help='the folder of the images CHNCXR_*.png')
+    parser.add_argument('--shenzhen-masks', type=Path, required=True, help='the folder of the masks CHNCXR_*_mask.png')
+    parser.add_argument('--link', action='store_true', help='make hard links instead of copies')
+    return parser
+
+
+def listed(folder: Path, pattern: str) -> List[str]:
+    """Sorted names of the files of a pattern; none is an error."""
+    names = sorted(path.name for path in folder.glob(pattern))
+    if not names:
+        raise FileNotFoundError(f'"{folder}" holds no {pattern}.')
+    return names
+
+
+def unite_lungs(names: List[str], manual: Path, out: Path) -> None:
+    """Write the union of the left and the right lung of each image, 0 and 255, unless it is there.
+
+    Raises:
+        ValueError: If a mask cannot be read, or the two differ in size.
+    """
+    for name in track_iter_progress(names):
+        if (out / name).is_file():
+            continue
+        left, right = (read_grey(manual / side / name) >= THRESHOLD for side in ('leftMask', 'rightMask'))
+        if left.shape != right.shape:
+            raise ValueError(f'The masks of "{name}" in "{manual}" have the sizes {left.shape} and {right.shape}.')
+        with atomic_path(out / name) as temporary:
+            Image.fromarray((left | right).astype(np.uint8) * 255).save(temporary)
+    print()
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Run the tool."""
+    manual = args.montgomery / 'ManualMask'
+    montgomery = listed(args.montgomery / 'CXR_png', 'MCUCXR_*.png')
+    require_files((manual / side / name for name in montgomery for side in ('leftMask', 'rightMask')), 'mask')
+    masks = listed(args.shenzhen_masks, 'CHNCXR_*_mask.png')
+    shenzhen = [mask.replace('_mask.png', '.png') for mask in masks]
+    require_files((args.shenzhen / name for name in shenzhen), 'image')
+    place_files([(args.montgomery / 'CXR_png' / name, args.out / 'CXR_png' / name) for name in montgomery]
+                + [(args.shenzhen / name, args.out / 'CXR_png' / name) for name in shenzhen]
+                + [(args.shenzhen_masks / mask, args.out / 'masks' / mask) for mask in masks], args.link)
+    unite_lungs(montgomery, manual, args.out / 'masks')
+    print(f'{args.out}: {len(montgomery)} + {len(shenzhen)} images and masks')
+
+
+if __name__ == '__main__':
+    run_dataset_converter(make_parser(), convert)
