@@ -128,12 +128,31 @@ class AffEx(Explainer):
             check_masks(episode)
         with untouched(model):
             contributions = self._contributions(model, episodes, region_of_each(region, episodes))
-            attributions = (self._attribution(c.combined(), e.masks) for c, e in zip(contributions, episodes))
-            return [Explanation(*pair) for pair in zip(attributions, contributions)]
+        return [Explanation(self.from_contributions(c, e.masks), c) for c, e in zip(contributions, episodes)]
 
     def contributions(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Contributions:
         """Which layers and which supports carried the prediction; arguments and errors as :meth:`attribute`."""
         return self.explain(model, episode, region).contributions
+
+    def from_contributions(self, contributions: Contributions, masks: Tensor) -> Tensor:
+        """The attribution, from contributions made by any variant with equal options.
+
+        Variants differ in this last step alone: several of them cost little more than one.
+
+        Args:
+            contributions (Contributions): See :meth:`contributions`.
+            masks (Tensor): Masks of the same supports, (N, K, H, W).
+
+        Returns:
+            Tensor: Shape (N, K, H, W).
+        """
+        maps = contributions.combined()
+        flat = maps.flatten(1)
+        # Resizing leaves rounding noise in constant maps, which must not be scaled up.
+        noise = 16 * torch.finfo(maps.dtype).eps * flat.abs().amax(1)
+        varied = flat.amax(1) - flat.amin(1) > noise
+        attribution = resize(min_max(maps * varied[:, None, None, None]), masks.shape[-2:])
+        return self._weigh(attribution, masks.to(maps.dtype))
 
     def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
         return self.explain(model, episode, region).attribution
@@ -191,15 +210,6 @@ class AffEx(Explainer):
             raise EmptyRegionError(f'The region of a class has no pixel left at explanation_size={size}: use a larger '
                                    'one, or None.')
         return resized
-
-    def _attribution(self, maps: Tensor, masks: Tensor) -> Tensor:
-        """Scale contributions (N, K, T_h, T_w), bring them to the size of masks (N, K, H, W), and weigh them."""
-        flat = maps.flatten(1)
-        # Resizing leaves rounding noise in constant maps, which must not be scaled up.
-        noise = 16 * torch.finfo(maps.dtype).eps * flat.abs().amax(1)
-        varied = flat.amax(1) - flat.amin(1) > noise
-        attribution = resize(min_max(maps * varied[:, None, None, None]), masks.shape[-2:])
-        return self._weigh(attribution, masks.to(maps.dtype))
 
     def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
         """What the variant makes of the unmasked map (N, K, H, W)."""
