@@ -63,6 +63,7 @@ setup(
     license_files=['LICENSE'],
     keywords='computer vision, few-shot segmentation, explainability, attribution',
     packages=find_packages(include=['mmfss', 'mmfss.*']),
+    package_data={'mmfss.visualization': ['page/*']},
     python_requires='>=3.10,<3.14',
     install_requires=[
         'filelock>=3.12',
