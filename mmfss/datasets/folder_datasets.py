@@ -47,6 +47,7 @@ class FSS1000Dataset(EpisodicDataset):
     """
 
     PARTS = dict(train='trn', val='val', test='test')
+    NUM_IMAGES = 10
 
     def __init__(self,
                  data_root: str,
@@ -92,7 +93,16 @@ class FSS1000Dataset(EpisodicDataset):
         digests = zip(SPLITS, map(text_digest, files))
         lists.official = all(is_official('fss', self.PARTS[split], digest) for split, digest in digests)
         lists.source = list_source('FSS-1000', [files[SPLITS.index(self.split)]], lists.official)
+        self._require_complete(lists)
         return lists
+
+    def _require_complete(self, lists: ClassLists) -> None:
+        """The published lists name categories only: with an image missing, the episodes are others."""
+        wrong = [class_id for class_id in self.class_ids if len(lists.pool(class_id)) != self.NUM_IMAGES]
+        if lists.official and wrong:
+            lists.official = False
+            lists.source += (f', but {len(wrong)} of its categories do not have {self.NUM_IMAGES} images, first '
+                             f'"{self.index.classes[wrong[0]]}"')
 
     def _require_folders(self) -> None:
         present = set(class_folders(self.index.data_root))

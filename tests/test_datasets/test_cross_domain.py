@@ -14,10 +14,12 @@ from mmfss.datasets import (
     ClassLists,
     DeepGlobeDataset,
     FixedEpisodeSampler,
+    FSS1000Dataset,
     ISICDataset,
     LungDataset,
     Pascal5iDataset,
     PublishedProtocolSampler,
+    split_lists,
 )
 from mmfss.registry import DATASETS
 from tests.test_datasets.layouts import (
@@ -375,6 +377,36 @@ class TestBadData:
         (root / 'filter_mask' / '1' / '._1000_mask_00.png').touch()
         (root / 'filter_mask' / '1' / 'overview.png').touch()
         assert len(build('deepglobe', root).index.images_of(0)) == 9
+
+    def fss(self, root, **kwargs):
+        return FSS1000Dataset(str(root), PIPELINE, **dict(dict(split_dir=None, num_episodes=4), **kwargs))
+
+    def test_fss(self, tmp_path):
+        root = write_fss(tmp_path, [f'c{number:02d}' for number in range(12)])
+        for path in (root / 'c10').glob('*.png'):
+            path.write_bytes(path.read_bytes()[:60])
+        with pytest.raises(ValueError, match=r'c10/\d+\.png is corrupt'):
+            list(self.fss(root, sampler=dict(type='PublishedProtocolSampler', benchmark='fss'), num_episodes=20))
+        (root / 'c11' / '3.png').unlink()
+        with pytest.raises(FileNotFoundError, match=r'names 1 mask\(s\) that do not exist, first ".*c11/3.png"'):
+            self.fss(root)
+        for number in range(2, 11):
+            (root / 'c11' / f'{number}.jpg').unlink()
+        with pytest.raises(ValueError, match=r'Class "c11" \(id 11\) has 1 image\(s\)'):
+            self.fss(root, sampler=dict(type='PublishedProtocolSampler', benchmark='fss'))
+
+    @pytest.mark.parametrize('missing', [[], ['c11/3.jpg']])
+    def test_fss_mask_without_image(self, missing, tmp_path, monkeypatch):
+        root = write_fss(tmp_path / 'fss', [f'c{number:02d}' for number in range(12)])
+        for part, numbers in (('trn', range(6)), ('val', range(6, 9)), ('test', range(9, 12))):
+            path = tmp_path / f'{part}.txt'
+            path.write_text(''.join(f'c{number:02d}\n' for number in numbers))
+            monkeypatch.setitem(split_lists.OFFICIAL_LISTS, ('fss', part), split_lists.text_digest(str(path)))
+        for file in missing:
+            (root / file).unlink()
+        meta = self.fss(root, split_dir=str(tmp_path)).metainfo
+        assert meta['lists_official'] is not bool(missing)
+        assert ('but 1 of its categories do not have 10 images, first "c11"' in meta['lists']) == bool(missing)
 
     def test_unknown_image(self, roots):
         index = build('isic', roots['isic']).index

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 
-from mmfss.engine.config_options import ConfigError
 from mmfss.datasets import ClassLists, PublishedProtocolSampler
+from mmfss.engine.config_options import ConfigError
 from mmfss.engine.cross_validation import (
     expand_braces,
     expand_checkpoints,
