@@ -35,7 +35,7 @@ class Infidelity(AttributionMetric):
     Args:
         num_perturbations (int): Defaults to 10 (the reference also uses 50).
         num_segments (int): Superpixels asked of SLIC for each support. Defaults to 80 (the reference also uses 160).
-        share (float): Superpixels to blank, as a share of ``num_segments`` in (0, 1], at least one. Defaults to 0.1.
+        share (float): Superpixels to blank, as a share of those drawn from, in (0, 1], at least one. Defaults to 0.1.
         compactness (float): Of SLIC. Defaults to 10.
         drawn_from (str): ``'existing'``: superpixels are drawn among those that SLIC found; ``'requested'``, like the
             reference: among ``num_segments`` numbers, some of which may not exist. Defaults to ``'existing'``.
@@ -114,13 +114,12 @@ class Infidelity(AttributionMetric):
     def _draw(self, episode: Episode) -> Tensor:
         rng = np.random.default_rng(self.seed)
         segments = [superpixels(image, self.num_segments, self.compactness) for image in episode.support.flatten(0, 1)]
-        number = max(1, int(self.share * self.num_segments))
-        perturbations = []
-        for _ in range(self.num_perturbations):
-            for labels in segments:
-                existing = int(labels.max()) + 1 if self.drawn_from == 'existing' else self.num_segments
-                drawn = rng.choice(existing, min(number, existing), replace=False)
-                perturbations.append(torch.from_numpy(np.isin(labels, drawn)))
+        pools = [np.arange(self.num_segments) if self.drawn_from == 'requested' else np.unique(s) for s in segments]
+        numbers = [max(1, int(self.share * len(pool))) for pool in pools]
+        perturbations = [
+            torch.from_numpy(np.isin(labels, rng.choice(pool, number, replace=False)))
+            for _ in range(self.num_perturbations) for labels, pool, number in zip(segments, pools, numbers)
+        ]
         shape = (self.num_perturbations, *episode.masks.shape)
         return torch.stack(perturbations).view(shape).to(episode.support.device)
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from mmfss.evaluation import InsertionDeletion, PerturbedEpisode, SupportRanking
