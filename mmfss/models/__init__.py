@@ -7,6 +7,7 @@ from .features import FeaturePyramid, FeatureReader
 from .heads import (
     CorrelationHead,
     DCAMAHead,
+    DMTNetHead,
     HSNetHead,
     MatchingHead,
     PrototypeHead,
@@ -18,7 +19,8 @@ from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader',
-    'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
-    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid',
+    'FeatureReader', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead',
+    'PrototypeLoss', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
+    'SupportEncoding'
 ]

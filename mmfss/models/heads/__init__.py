@@ -1,6 +1,7 @@
 """Matching heads, one file per method."""
 from .correlation_head import CorrelationHead
 from .dcama_head import DCAMAHead
+from .dmtnet_head import DMTNetHead
 from .hsnet_head import HSNetHead
 from .matching_head import MatchingHead
 from .prototype_head import PrototypeHead
@@ -9,6 +10,6 @@ from .scaleproto_head import ScaleProtoHead
 from .strided_fcn_head import StridedFCNHead
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'HSNetHead', 'MatchingHead', 'PrototypeHead', 'ScaleProtoGroupHead',
+    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'HSNetHead', 'MatchingHead', 'PrototypeHead', 'ScaleProtoGroupHead',
     'ScaleProtoHead', 'StridedFCNHead'
 ]

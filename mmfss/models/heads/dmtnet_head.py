@@ -1,0 +1,283 @@
+"""DMTNet: doubly matching transformation (Chen et al., IJCAI 2024)."""
+from dataclasses import dataclass
+from typing import Iterator, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfss.registry import MODELS
+from ..features import FeaturePyramid
+from ..layers import CorrelationAffinity, resize_aligned, unit
+from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
+from ..layers.self_matching import (
+    STABLE_RCOND,
+    ReferenceRows,
+    cell_starts,
+    cells,
+    dual_rows,
+    metric,
+    prototypes,
+    unit_rows,
+)
+from .correlation_head import CorrelationHead
+
+BACKGROUND_FLOOR = 1e-6
+COARSE_LOSS_DIVISOR = 13
+PUBLISHED_GROUPS = (4, 10)
+"""First layers, counted from the finest level, of the second and the third group of layers with common references."""
+
+
+@dataclass
+class SupportLayer:
+    """What one compared layer keeps of B support sets of K shots; S positions, C channels.
+
+    Attributes:
+        size (tuple[int, int, int]): (K, h, w).
+        cells (Tensor): Sums of the unit prototypes of all cells, background and foreground, (B, K, 2, C).
+        duals (Tensor): Takes features to coordinates, (B, K, 2, C).
+        coordinates (Tensor): The support's features in coordinates, (B, K, 2, S).
+        masks (Tensor): Soft foreground and background, (B, K, 2, S).
+    """
+    size: tuple[int, int, int]
+    cells: Tensor
+    duals: Tensor
+    coordinates: Tensor
+    masks: Tensor
+
+
+@MODELS.register_module()
+class DMTNetHead(CorrelationHead):
+    """Transform the features of each image by its own prototypes, then correlate foreground and background.
+
+    Letters: B episodes, K shots, layers of C channels on grids of Q and S positions.
+
+    1. Support prototypes of foreground and background, of the whole map and of each cell of it (4 x 4 or 5 x 5).
+    2. A coarse query mask: is a position more similar to the foreground or to the background of the cells?
+    3. Query prototypes by that mask.
+    4. A linear transformation of each image that sends its two prototypes to two learned rows. The query's is the mean
+       of its own and the support's. It is never applied: coordinates of length 4 take the place of features, see
+       :mod:`~mmfss.models.layers.self_matching`.
+    5. Correlations of the query with the support's foreground and with its background, each through the same learner
+       (see :class:`CorrelationHead`). Only the foreground's gives the prediction; the background's is a training
+       signal, and a prediction does without.
+
+    What explains a match is the sum of both correlations. Trained with the losses ``loss_ce``, ``loss_background`` and
+    ``loss_coarse`` (of the coarse masks; no gradient reaches a parameter, it shifts the sum as published).
+
+    Args:
+        dropout (float): Dropout of the learned rows in training. Defaults to 0.2.
+        rcond (float): Cut-off of the pseudo-inverse: 1e-5, stable, or 1e-15 as released, see
+            :func:`~mmfss.models.layers.self_matching.dual_rows`.
+        references (str): Which layers share learned rows: 'level', those of a level (and width); 'published': the four
+            finest layers, the next six, and the rest. They agree for ResNet-50, not for the published VGG-16.
+        clean_background (bool): Background is one minus the resized mask, so that rounding leaves pure foreground a
+            background of 6e-8, which the correlation may take for a match. True sets it to zero. Defaults to False,
+            as published.
+        coarse_weight (float): Weight of ``loss_coarse``. Defaults to 0.5.
+        ablation_reference (str): What :meth:`layer_effects` compares a shot with: 'same_shot', or 'last_shot' as in
+            AffEx's reference implementation.
+        one_shot_probabilities (bool): For a single shot give probabilities in place of logits, as AffEx's reference
+            implementation does. Defaults to False.
+        in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`. AffEx's
+            reference implementation takes ``shots='max'``.
+
+    Raises:
+        ValueError: If an option is not among those allowed, or layers of one group differ in width.
+    """
+
+    sides = 2
+
+    def __init__(self,
+                 in_channels: Sequence[Sequence[int]],
+                 dropout: float = 0.2,
+                 rcond: float = STABLE_RCOND,
+                 references: str = 'level',
+                 clean_background: bool = False,
+                 coarse_weight: float = 0.5,
+                 ablation_reference: str = 'same_shot',
+                 one_shot_probabilities: bool = False,
+                 shots: str = 'vote',
+                 support_strides: Sequence[Sequence[int]] = SUPPORT_STRIDES,
+                 loss_decode: Optional[dict] = None,
+                 ignore_index: Optional[int] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg)
+        if ablation_reference not in ('same_shot', 'last_shot'):
+            raise ValueError(f"ablation_reference must be 'same_shot' or 'last_shot', got {ablation_reference!r}.")
+        if not 0 < rcond < 1:
+            raise ValueError(f'rcond must be between 0 and 1, got {rcond}.')
+        self.rcond = rcond
+        self.clean_background = clean_background
+        self.coarse_weight = coarse_weight
+        self.ablation_reference = ablation_reference
+        self.one_shot_probabilities = one_shot_probabilities
+        groups = reference_groups(self.in_channels[-3:], references)
+        self.group_of_layer = [group for level in groups[::-1] for group in level]
+        widths = {group: width for level, of_level in zip(self.in_channels[-3:], groups)
+                  for width, group in zip(level, of_level)}
+        self.references = ReferenceRows([widths[group] for group in sorted(widths)], dropout)
+
+    # Support
+
+    def encode_support(self, support: FeaturePyramid, masks: Tensor) -> list[SupportLayer]:
+        self.check_support(support, masks)
+        with full_precision(masks):
+            soft = {size: self._soft_masks(resize_aligned(masks.float(), size)) for size in support.sizes}
+            first = support.sizes[-3]
+            scale = 10 / (len(cell_starts(first[0])) * len(cell_starts(first[1])))
+            return [self._encode(feature, soft[tuple(feature.shape[-2:])], scale) for feature in self.compared(support)]
+
+    def _soft_masks(self, foreground: Tensor) -> Tensor:
+        """Background and foreground, (B, K, 2, h, w)."""
+        background = 1 - foreground
+        if self.clean_background:
+            background = background.masked_fill(background < BACKGROUND_FLOOR, 0)
+        return torch.stack((background, foreground), dim=2)
+
+    def _encode(self, feature: Tensor, soft: Tensor, scale: float) -> SupportLayer:
+        num_shots, size = soft.shape[1], feature.shape[-2:]
+        features, weights = flat(feature), soft.flatten(0, 1)
+        of_cells = prototypes(features, (weights.unsqueeze(2) * cells(size, weights)).flatten(-2))
+        of_map = prototypes(features, weights.flatten(-2))
+        duals = dual_rows(unit_rows(of_map), self.rcond)
+        similar = scale * F.normalize(of_cells, dim=-1, eps=1e-8).sum(2)
+        by_shot = [x.unflatten(0, (-1, num_shots)) for x in (similar, duals, duals @ features)]
+        return SupportLayer((num_shots, *size), *by_shot, soft.flip(2).flatten(-2))
+
+    # Query
+
+    def match(self, query: FeaturePyramid, encoding: list[SupportLayer]) -> Iterator[CorrelationAffinity]:
+        for index, (feature, layer) in enumerate(zip(self.compared(query), encoding)):
+            yield self._match(index, feature, layer)
+
+    def _match(self, index: int, feature: Tensor, layer: SupportLayer) -> CorrelationAffinity:
+        with full_precision(feature):
+            coordinates, rows = self.transformed(index, feature, layer)
+            to_space = metric(rows)
+            matched = unit((to_space @ coordinates).transpose(-1, -2))
+            support = to_space[..., :2] @ layer.coordinates
+            sides = [unit((support * mask.unsqueeze(2)).transpose(-1, -2)) for mask in layer.masks.unbind(2)]
+        return CorrelationAffinity(matched, sides, feature.shape[-2:], layer.size)
+
+    def transformed(self, index: int, feature: Tensor, layer: SupportLayer) -> tuple[Tensor, Tensor]:
+        """Transform the query's features of one layer, as the support of each shot asks for.
+
+        Args:
+            index (int): The compared layer.
+            feature (Tensor): Query features, shape (B, C, h, w).
+            layer (SupportLayer): The support's side.
+
+        Returns:
+            tuple[Tensor, Tensor]: Coordinates (B, K, 4, Q), and the rows (..., 4, C) they belong to. Of the support's
+            coordinates are ``layer.coordinates``, in the first two rows.
+        """
+        features = flat(feature)
+        foreground = (coarse_scores(features, layer).diff(dim=2) > 0).to(features.dtype)
+        of_map = prototypes(features, torch.cat((foreground, 1 - foreground), dim=2))
+        # Of the query the foreground comes first, of the support the background: trained weights expect it.
+        own = dual_rows(unit_rows(of_map), self.rcond)
+        duals = torch.cat((layer.duals.expand_as(own), own), dim=2)
+        return 0.5 * by_shot(duals, features), self.references(self.group_of_layer[index], own.shape[:2])
+
+    def coarse_scores(self, query: FeaturePyramid, encoding: list[SupportLayer]) -> list[Tensor]:
+        """Coarse query masks of all compared layers as scores of background and foreground, (B, K, 2, h, w)."""
+        with full_precision(query[0][0]):
+            return [coarse_scores(flat(feature), layer).unflatten(-1, feature.shape[-2:])
+                    for feature, layer in zip(self.compared(query), encoding)]
+
+    # Results
+
+    def forward_train(self, query: FeaturePyramid, encoding: list[SupportLayer],
+                      target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, background = self.logits_of_sides(query, encoding, 2).unbind(2)
+        scores = self.coarse_scores(query, encoding)
+        coarse = sum(coarse_loss(x, target == 1) for x in scores) / COARSE_LOSS_DIVISOR
+        return logits, dict(
+            loss_background=self._background_loss(background, target), loss_coarse=self.coarse_weight * coarse)
+
+    def _background_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        opposite = (target != 1).long()
+        if self.ignore_index is not None:
+            opposite = opposite.masked_fill(target == self.ignore_index, self.ignore_index)
+        logits = resize_aligned(logits.flatten(0, 1), target.shape[-2:])
+        return self.loss(logits, opposite.repeat_interleave(len(logits) // len(target), dim=0))['loss_ce']
+
+    def combine_shots(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        combined = super().combine_shots(logits, size)
+        if self.one_shot_probabilities and logits.shape[1] == 1 and not self.training:
+            return combined.softmax(1)
+        return combined
+
+    def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: list[SupportLayer],
+                      region: Tensor) -> Tensor:
+        """The effect that AffEx defines for DMTNet.
+
+        The absolute change of both logits of both sides, mean over the logits, the sides, the pixels of the region and
+        the shots, when a layer is removed from both sides. The logits are resized with corners aligned.
+        """
+        pixels = (region / region.sum((1, 2), keepdim=True))[:, None, None, None]
+
+        def resized(logits: Tensor) -> Tensor:
+            return resize_aligned(logits.flatten(0, 2), region.shape[-2:]).view(*logits.shape[:4], *region.shape[-2:])
+
+        whole, *ablated = map(resized, self.ablations(evidence, 2))
+        if self.ablation_reference == 'last_shot':
+            whole = whole[:, -1:]
+        effects = [((whole - without).abs() * pixels).sum((-2, -1)).mean((1, 2, 3)) for without in ablated]
+        return torch.stack(effects, dim=1)
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """No autocast: prototypes of thousands of positions are sums, and two rows may be nearly parallel."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def flat(feature: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, h * w), at least float32."""
+    return feature.flatten(2).to(torch.promote_types(feature.dtype, torch.float32))
+
+
+def by_shot(rows: Tensor, features: Tensor) -> Tensor:
+    """Products of rows (B, K, n, C) of each shot with the query's features (B, C, Q): (B, K, n, Q)."""
+    return (rows.flatten(1, 2) @ features).unflatten(1, rows.shape[1:3])
+
+
+def coarse_scores(features: Tensor, layer: SupportLayer) -> Tensor:
+    """Summed cosine similarities of query features (B, C, Q) with the cells of each side, (B, K, 2, Q)."""
+    unit_features = F.normalize(features, dim=1, eps=1e-8)
+    return by_shot(layer.cells.expand(len(features), -1, -1, -1), unit_features)
+
+
+def coarse_loss(scores: Tensor, foreground: Tensor) -> Tensor:
+    """Cross entropy of coarse scores (B, K, 2, h, w); partly covered positions of the target count as background."""
+    target = resize_aligned(foreground[:, None].float(), scores.shape[-2:]).long().expand(-1, scores.shape[1], -1, -1)
+    return F.cross_entropy(scores.flatten(0, 1), target.flatten(0, 1))
+
+
+def reference_groups(in_channels: Sequence[Sequence[int]], rule: str) -> list[list[int]]:
+    """Which layers share reference rows.
+
+    Args:
+        in_channels (Sequence[Sequence[int]]): Channels of every layer, levels from fine to coarse.
+        rule (str): 'level' or 'published'.
+
+    Returns:
+        list[list[int]]: The group of every layer.
+
+    Raises:
+        ValueError: If the rule is unknown, or layers of a group differ in width.
+    """
+    if rule == 'level':
+        kinds = list(dict.fromkeys((level, width) for level, widths in enumerate(in_channels) for width in widths))
+        return [[kinds.index((level, width)) for width in widths] for level, widths in enumerate(in_channels)]
+    if rule != 'published':
+        raise ValueError(f"references must be 'level' or 'published', got {rule!r}.")
+    firsts = [sum(len(level) for level in in_channels[:index]) for index in range(len(in_channels))]
+    groups = [[sum(first + i >= start for start in PUBLISHED_GROUPS) for i in range(len(level))]
+              for first, level in zip(firsts, in_channels)]
+    kinds = {(group, width) for level, of_level in zip(in_channels, groups) for width, group in zip(level, of_level)}
+    if len(kinds) > len({group for group, _ in kinds}):
+        raise ValueError(f"references='published' needs layers of one width in each group; the groups {groups} have "
+                         f'the widths {[list(level) for level in in_channels]}.')
+    return groups
