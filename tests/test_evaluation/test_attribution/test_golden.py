@@ -4,22 +4,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from mmfss.evaluation import InsertionDeletion, PerturbedEpisode, SupportRanking
 from mmfss.evaluation.attribution import build_attribution_metric
 from mmfss.evaluation.attribution.causal_metric import CausalMetric
 from mmfss.models import FewShotSegmentor
-from tests.test_evaluation.test_attribution.golden_episodes import (
-    DATA,
-    EPISODES,
-    build_episode,
-    build_model,
-    explanation,
-    true_region,
-)
+from mmfss.registry import EXPLAINERS
+from tests.affex_reference import DATA, EPISODES, ReferenceEpisode, build_reference_model
+from tests.seeded import seeded_image
 
-CONFIDENCE, MIOU = 1e-3, 3e-3
+CONFIDENCE, MIOU, END_TO_END = 1e-3, 3e-3, 2e-2
 CONF = dict(measure='confidence', channel='top')
 METRICS: dict[str, dict[str, Any]] = {
     'iauc_logits_n': dict(CONF, num_steps=10),
@@ -47,8 +43,7 @@ PRESETS = {'mioul_p01': 'miou_loss@1%', 'mioul_p05': 'miou_loss@5%', 'confl_p05'
 
 @dataclass
 class Case:
-    """An episode, its model, what is scored, and the reference's numbers."""
-    name: str
+    """An episode with its model, what is scored, and the reference's numbers."""
     subject: PerturbedEpisode
     predicted: Tensor
     truth: Tensor
@@ -68,15 +63,24 @@ class Case:
         np.testing.assert_allclose(measured.value, self.reference[f'{key}_auc'], rtol=0, atol=tolerance, err_msg=key)
 
 
-@pytest.fixture(scope='module', params=EPISODES)
-def case(request: pytest.FixtureRequest) -> Case:
-    name: str = request.param
-    reference = dict(np.load(DATA / 'affex' / f'{name}_metrics.npz'))
-    model: FewShotSegmentor = build_model(name)
-    episode = build_episode(name, reference['gt_metric'][0])
-    subject = PerturbedEpisode(model, episode)
+@pytest.fixture(scope='module')
+def model() -> FewShotSegmentor:
+    return build_reference_model()
+
+
+@pytest.fixture(scope='module', params=[episode for episode in EPISODES if episode.num_ways == 1], ids=lambda e: e.name)
+def case(request: pytest.FixtureRequest, model: FewShotSegmentor) -> Case:
+    drawn: ReferenceEpisode = request.param
+    drawn.load_weights(model)
+    episode = drawn.episode()
+    reference = dict(np.load(DATA / f'{drawn.name}_metrics.npz'))
+    # The reference's labels of the metrics are not those of the region.
+    target = torch.from_numpy(reference['gt_metric'][0]).long()
+    subject = PerturbedEpisode(model, replace(episode, target=target))
     predicted = subject.original_logits.argmax(0, keepdim=True) == 1
-    return Case(name, subject, predicted, true_region(name), explanation(name), reference)
+    explanation = torch.from_numpy(
+        seeded_image(f'{drawn.name}/fixed_explanation', (1, *episode.masks.shape[1:]), drawn.seed))
+    return Case(subject, predicted, episode.target[None] == 1, explanation, reference)
 
 
 def test_regions(case: Case) -> None:
@@ -119,3 +123,11 @@ def test_top_channel(case: Case) -> None:
     for region, key in ((case.predicted, 'top_pred'), (case.truth, 'top_gt')):
         assert metric._channel(case.subject, region, 0) == int(case.reference[key])
         assert InsertionDeletion(measure='confidence')._channel(case.subject, region, 0) == 1
+
+
+@pytest.mark.parametrize('key', ['mioul_p05', 'iauc_logits_n'])
+def test_end_to_end(case: Case, key: str) -> None:
+    """The map of Signed AffEx as released, then the metric."""
+    explainer = EXPLAINERS.build(dict(type='signed_affex', parity=True))
+    attribution = explainer.attribute(case.subject.model, case.subject.episode, 'prediction')
+    case.check(InsertionDeletion(**METRICS[key]), f'e2e_signed_{key}', attribution, END_TO_END)
