@@ -11,15 +11,19 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmfss.engine.config_options import accepted_arguments, find_class
+from mmfss.engine.explanation_setup import build_explainers, check_metrics, explainer_configs
+from mmfss.evaluation.attribution import InsertionDeletion, InsertionDeletionGap
 from mmfss.models import FewShotSegmentor
-from mmfss.registry import DATASETS, MODELS, TRANSFORMS
+from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from tests.weightless import Weightless
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
 NAMES = [path.relative_to(CONFIGS).with_suffix('').as_posix() for path in FILES]
-# Not episodes: backbones are trained by ordinary segmentation.
-EPISODIC = [name for name in NAMES if not name.startswith('backbones/')]
+# Not episodes: backbones are trained by ordinary segmentation. Explanations take the model and the data of a method's
+# config, which are tested there.
+EPISODIC = [name for name in NAMES if not name.startswith(('backbones/', 'explain/'))]
+EXPLAINING = [name for name in NAMES if name.startswith('explain/')]
 BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -65,6 +69,8 @@ class TestEveryConfig:
             accepted = accepted_arguments(found)
             if path == 'optim_wrapper' or accepted is None:
                 continue
+            if found is InsertionDeletionGap:  # passes its arguments on to two metrics
+                accepted |= accepted_arguments(InsertionDeletion)
             unknown = set(node) - {'type'} - accepted
             assert not unknown, f'{path}: {node["type"]} has no {unknown}; it has {sorted(accepted)}'
 
@@ -116,6 +122,26 @@ class TestEveryEpisodicConfig:
         message = f'{cfg.model.backbone.init_cfg.checkpoint}.*model.backbone.init_cfg.checkpoint'
         with pytest.raises(FileNotFoundError, match=message):
             build(cfg).init_weights()
+
+
+@pytest.mark.parametrize('name', EXPLAINING)
+class TestEveryExplanation:
+
+    def test_name(self, name: str) -> None:
+        """<method>_<backbone>_<dataset>[_fold<k>][_<K>shot], of a model that has a config."""
+        cfg, (method, *parts) = read(name), name.split('/')[1].split('_')
+        shots = [int(part.removesuffix('shot')) for part in parts if part.endswith('shot')]
+        folds = [part for part in parts if part.startswith('fold')]
+        assert cfg.test_dataloader.dataset.num_shots == (shots or [1])[0]
+        assert cfg.test_dataloader.dataset.fold == (int(folds[0].removeprefix('fold')) if folds else None)
+        stem = '_'.join(part for part in parts if not part.endswith('shot')) + ('' if folds else '_fold0')
+        assert cfg.model == read(f'{method}/{stem}').model
+
+    def test_is_built(self, name: str) -> None:
+        cfg = read(name)
+        assert cfg.test_cfg.type == 'ExplanationLoop' and cfg.test_cfg.region == 'prediction'
+        assert list(build_explainers(explainer_configs(cfg.test_cfg.explainers))) == list(cfg.test_cfg.explainers)
+        check_metrics([METRICS.build(metric) for metric in cfg.test_evaluator])
 
 
 @pytest.mark.parametrize('path', BASES, ids=lambda path: path.relative_to(CONFIGS).as_posix())

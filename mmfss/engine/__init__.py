@@ -1,11 +1,12 @@
-"""Training: loop, optimizer wrappers, hooks."""
+"""Training, explaining: loops, optimizer wrappers, hooks."""
 from mmfss.utils import checkpoint as _checkpoint  # noqa: F401  (its loaders take the place of MMEngine's)
 from .distributed import setup_distributed, setup_local_rank
+from .explanation_loop import ExplanationLoop
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook',
-    'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
+    'ExplanationLoop', 'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
 ]

@@ -185,7 +185,9 @@ def find_class(name: Any) -> Optional[Callable]:
     if callable(name):
         return name
     registries = [value for value in vars(mmfss_registry).values() if isinstance(value, Registry)]
-    return next((found for found in (registry.get(str(name)) for registry in registries) if found is not None), None)
+    found = (registry.get(str(name)) for registry in registries)
+    # A registry also finds Python modules of that name, e.g. for the explainer ``random``.
+    return next((item for item in found if callable(item)), None)
 
 
 def accepted_arguments(target: Callable) -> Optional[Set[str]]:

@@ -4,7 +4,7 @@ from typing import Any, Dict
 import pytest
 from mmengine.config import Config
 
-from mmfss.engine.config_options import ConfigError, accepted_arguments, check_options, load_config
+from mmfss.engine.config_options import ConfigError, accepted_arguments, check_options, find_class, load_config
 from tests.test_engine.toy import toy_config
 
 
@@ -88,3 +88,8 @@ class TestLoadConfig:
         (tmp_path / 'a.py').write_text("randomness = dict(seed=1)\ncustom_hooks = [dict(type='IterTimerHook')]")
         cfg = load_config(tmp_path / 'a.py', {'randomness.seed': 5})
         assert cfg.randomness.seed == 5
+
+
+def test_a_module_of_the_same_name_is_no_class() -> None:
+    assert find_class('random').__name__ == 'RandomControl'
+    assert find_class('json') is None

@@ -1,0 +1,9 @@
+# 1-way 1-shot, all 80 classes; the paper explains the model of PASCAL-5i, fold 0, here too. The lists of all classes
+# are built from the annotations: the published ones are made for folds.
+_base_ = ['../dcama/swinb_coco20i_fold0.py', '../_base_/explain/affex_paper.py']
+
+test_dataloader = dict(
+    batch_size=1,
+    dataset=dict(fold=None, split_dir=None, sampler=dict(_delete_=True, **_base_.paper_sampler)))
+test_cfg = dict(type='ExplanationLoop', explainers=_base_.paper_explainers, region='prediction')
+test_evaluator = [*_base_.paper_losses, _base_.paper_top_percent]
