@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmfss.apis import FewShotInferencer, init_model
-from mmfss.apis.inferencer import Shots
+from mmfss.apis.support_set import Shots
 from mmfss.engine.runner_setup import plain_errors
 from mmfss.utils.files import dump_json
 
@@ -24,6 +24,8 @@ def parse_args() -> argparse.Namespace:
                         help='an example of a named class, to segment several classes at once; repeatable')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
     parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
+    parser.add_argument('--explain', metavar='EXPLAINER',
+                        help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
     parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
@@ -47,13 +49,15 @@ def main() -> None:
     with plain_errors():
         model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
         try:
-            inferencer = FewShotInferencer(model, ignore_value=args.ignore_value, batch_size=args.batch_size)
+            inferencer = FewShotInferencer(
+                model, ignore_value=args.ignore_value, batch_size=args.batch_size, explain=args.explain)
             inferencer.set_support(collect_support(args))
             summary = []
             for result in inferencer.iterate(args.query, args.out_dir):
                 share = f'{100 * result["foreground_fraction"]:.1f} % foreground'
-                print(f'{result["query"]}: {share}, {result["overlay_path"]}', flush=True)
-                summary.append({key: value for key, value in result.items() if key != 'mask'})
+                files = ', '.join(result[key] for key in ('overlay_path', 'explanation_path') if key in result)
+                print(f'{result["query"]}: {share}, {files}', flush=True)
+                summary.append({key: value for key, value in result.items() if key not in ('mask', 'attributions')})
         except ValueError as error:
             raise SystemExit(f'error: {error}') from error
         dump_json(summary, args.out_dir / 'results.json')

@@ -1,7 +1,8 @@
 """Using models from Python."""
 from .inference import init_model
-from .inferencer import EncodedSupport, FewShotInferencer
+from .inferencer import FewShotInferencer
 from .model_zoo import build_model, get_config_path, get_model_config, list_models
+from .support_set import EncodedSupport
 
 __all__ = [
     'EncodedSupport', 'FewShotInferencer', 'build_model', 'get_config_path', 'get_model_config', 'init_model',

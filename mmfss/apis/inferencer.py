@@ -1,8 +1,6 @@
 """Segment pictures with a few annotated examples, from Python."""
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -10,28 +8,16 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor, SupportEncoding
-from .image_transform import ImageInput, ImageTransform, read_mask
+from mmfss.models import FewShotSegmentor
+from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
 from .prediction_files import PredictionWriter
+from .query_explanation import Explain, QueryExplainer, build_explainer
+from .support_set import EncodedSupport, Support, load_support
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
-Shots = Sequence[tuple[ImageInput, ImageInput]]
-Support = Union[Shots, Mapping[str, Shots]]
 Queries = Union[ImageInput, Sequence[ImageInput]]
-
-
-@dataclass(frozen=True)
-class EncodedSupport:
-    """A support set that was encoded once.
-
-    Attributes:
-        class_names (tuple[str, ...]): N names; label n of a prediction is the n-th.
-        encoding (SupportEncoding): What the model keeps of the support images.
-    """
-    class_names: tuple[str, ...]
-    encoding: SupportEncoding
 
 
 class FewShotInferencer:
@@ -48,6 +34,8 @@ class FewShotInferencer:
         inferencer.set_support({'cat': [('a.jpg', 'a.png')], 'dog': [('b.jpg', 'b.png'), ('c.jpg', 'c.png')]})
         for result in inferencer.iterate('folder_of_photographs', out_dir='out'):
             print(result['query'], result['foreground_fraction'])
+        result = inferencer('query.jpg', explain='signed_affex')      # which support pixels made the prediction
+        result['attributions'][0][0]                                  # of the first class, its first support: (H, W)
 
     Args:
         model (FewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
@@ -56,6 +44,8 @@ class FewShotInferencer:
         bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
         batch_size (int): Queries of equal size that go through the model together.
+        explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
+            itself. By default predictions are not explained.
     """
 
     def __init__(self,
@@ -64,7 +54,8 @@ class FewShotInferencer:
                  device: Optional[str] = None,
                  bgr: bool = True,
                  ignore_value: Optional[int] = None,
-                 batch_size: int = 4) -> None:
+                 batch_size: int = 4,
+                 explain: Optional[Explain] = None) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
         if not isinstance(model, torch.nn.Module):
@@ -79,13 +70,15 @@ class FewShotInferencer:
         self.bgr = bgr
         self.ignore_value = ignore_value
         self.batch_size = batch_size
+        self.explainer = None if explain is None else build_explainer(explain)
         self.support: Optional[EncodedSupport] = None
 
     def __call__(self,
                  query: Queries,
                  support: Optional[Support] = None,
                  out_dir: Optional[Union[str, Path]] = None,
-                 return_logits: bool = False) -> Union[dict[str, Any], list[dict[str, Any]]]:
+                 return_logits: bool = False,
+                 explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
         """Segment one or several queries.
 
         Args:
@@ -93,6 +86,8 @@ class FewShotInferencer:
             support (Sequence | Mapping, optional): The support set, see :meth:`set_support`; by default the last one.
             out_dir (str | Path, optional): Folder for masks and overlays, see :meth:`iterate`.
             return_logits (bool): Also return the logits.
+            explain (str | dict | Explainer | bool, optional): Explain the predictions by this explainer rather than by
+                the one given to the constructor; False for not at all.
 
         Returns:
             dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not
@@ -100,7 +95,7 @@ class FewShotInferencer:
         """
         if support is not None:
             self.set_support(support)
-        results = list(self.iterate(query, out_dir, return_logits))
+        results = list(self.iterate(query, out_dir, return_logits, explain))
         single = isinstance(query, np.ndarray) or (isinstance(query, (str, Path)) and not Path(query).is_dir())
         return results[0] if single else results
 
@@ -119,48 +114,66 @@ class FewShotInferencer:
             ValueError: If a file cannot be read, a mask is empty or of another size than its image, or a class has no
                 pair. The message names the file.
         """
-        classes = dict(support) if isinstance(support, Mapping) else {'object': support}
-        if not classes:
-            raise ValueError('The support set has no class.')
-        images, masks = zip(*(self._load_shots(name, shots) for name, shots in classes.items()))
+        classes = load_support(support, self.transform, self.bgr, self.ignore_value)
         with torch.no_grad():
-            encoding = self.model.encode_support([self._normalise(shots)[None] for shots in images],
-                                                 [shots[None].to(self._device).float() for shots in masks])
-        self.support = EncodedSupport(tuple(classes), encoding)
+            images = [self._normalise([shot.network_image for shot in shots])[None] for shots in classes.values()]
+            masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]
+            encoding = self.model.encode_support(images, [way.to(self._device) for way in masks])
+        self.support = EncodedSupport(tuple(classes), encoding, tuple(classes.values()))
         return self.support
 
     def iterate(self,
                 query: Queries,
                 out_dir: Optional[Union[str, Path]] = None,
-                return_logits: bool = False) -> Iterator[dict[str, Any]]:
+                return_logits: bool = False,
+                explain: Union[Explain, bool, None] = None) -> Iterator[dict[str, Any]]:
         """Segment queries one batch after the other; images are read when their turn comes.
 
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`__call__`.
             out_dir (str | Path, optional): Where to write ``masks/<name>.png`` (palette PNG, the labels are the
-                indices) and ``overlays/<name>.png``; nothing is written by default.
+                indices) and ``overlays/<name>.png``, and ``explanations/<name>.png`` of explained predictions; nothing
+                is written by default.
             return_logits (bool): Also return the logits.
+            explain (str | dict | Explainer | bool, optional): As in :meth:`__call__`. Each explanation encodes the
+                supports again.
 
         Yields:
             dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
             (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a
             label above 0; with ``return_logits`` ``logits`` (N+1, H, W) float32; with ``out_dir`` ``mask_path`` and
-            ``overlay_path``.
+            ``overlay_path``. An explained prediction also has ``explainer``, its name, and ``attributions``, for each
+            class a list of K_n float32 arrays of the support images' original sizes (the method's values, resized
+            bilinearly), or None for a class that is not in the query; with ``out_dir`` ``explanation_path``.
 
         Raises:
             FileNotFoundError: If a file does not exist, or the folder has no image.
-            ValueError: If no support set was given, or an image cannot be read.
+            ValueError: If no support set was given, an image cannot be read, or the explainer is unknown or cannot
+                explain this model.
         """
         if self.support is None:
             raise ValueError('No support set: give `support`, or call set_support first.')
         support = self.support
         write = None if out_dir is None else PredictionWriter(out_dir)
+        explainer = self._explainer(explain, support)
         for queries, images, prepared in self._batches(_list_queries(query)):
-            for name, image, logits in zip(queries, images, self._logits(images, prepared, support)):
-                result = self._result(name, logits, support.class_names, return_logits)
+            inputs = self._normalise(prepared)
+            for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
+                result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
+                if explainer is not None:
+                    result.update(explainer(network_image, logits))
                 if write is not None:
                     result.update(write(name, image, result['mask'], len(support.class_names)))
+                if write is not None and explainer is not None:
+                    panel = explainer.draw(image, result, logits)
+                    result.update(explanation_path=write.explanation(panel, result['mask_path']))
                 yield result
+
+    def _explainer(self, explain: Union[Explain, bool, None], support: EncodedSupport) -> Optional[QueryExplainer]:
+        if explain is False:
+            return None
+        chosen = self.explainer if explain is None else build_explainer(explain)
+        return None if chosen is None else QueryExplainer(self.model, *chosen, support)
 
     @property
     def _device(self) -> torch.device:
@@ -168,32 +181,6 @@ class FewShotInferencer:
 
     def _normalise(self, images: Sequence[Tensor]) -> Tensor:
         return self.model.data_preprocessor.normalise(torch.stack(list(images)).to(self._device))
-
-    def _load_shots(self, class_name: str, shots: Shots) -> tuple[list[Tensor], Tensor]:
-        """Images K x (3, h, w) and masks (K, h, w) of a class."""
-        if isinstance(shots, (str, Path)) or len(shots) == 0 or any(isinstance(pair, (str, Path)) for pair in shots):
-            raise ValueError(f'The support of class "{class_name}" must be a list of one or more pairs (image, mask).')
-        images, masks = [], []
-        for number, (image_input, mask_input) in enumerate(shots, start=1):
-            image_name = _describe(image_input, f'image {number} of class "{class_name}"')
-            mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
-            image, mask = self.transform.read(image_input, self.bgr), read_mask(mask_input, self.ignore_value)
-            if mask.shape != image.shape[:2]:
-                raise ValueError(f'The {mask_name} has size {mask.shape} (H, W), but the {image_name} has '
-                                 f'{image.shape[:2]}: they must be equal.')
-            if not (mask == 1).any():
-                raise ValueError(f'The {mask_name} is empty: no pixel belongs to "{class_name}".')
-            prepared, prepared_mask = self.transform.prepare(image, mask)
-            if not prepared_mask.any():
-                warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '
-                              f'{tuple(prepared_mask.shape)}.', stacklevel=3)
-            images.append(prepared)
-            masks.append(prepared_mask)
-        sizes = {tuple(image.shape[1:]) for image in images}
-        if len(sizes) > 1:
-            raise ValueError(f'The test pipeline gives the supports of class "{class_name}" different sizes, '
-                             f'{sorted(sizes)}: it must resize to one size.')
-        return images, torch.stack(masks)
 
     def _batches(self, queries: Sequence[ImageInput]) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
         """Names, original images and prepared images, of equal prepared size in a batch."""
@@ -214,11 +201,14 @@ class FewShotInferencer:
             yield names, images, prepared
 
     @torch.no_grad()
-    def _logits(self, images: list[np.ndarray], prepared: list[Tensor], support: EncodedSupport) -> Iterator[Tensor]:
-        """Logits (N+1, H, W) of each query at its original size."""
-        for image, logits in zip(images, self.model.logits(self._normalise(prepared), support.encoding)):
-            yield F.interpolate(
-                logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
+    def _logits(self, inputs: Tensor, support: EncodedSupport) -> Tensor:
+        """Logits (B, N+1, h, w) of normalised queries (B, 3, h, w), at network size."""
+        return self.model.logits(inputs, support.encoding)
+
+    def _to_size(self, logits: Tensor, image: np.ndarray) -> Tensor:
+        """Logits (N+1, h, w) of a query at the size (H, W) of its picture."""
+        return F.interpolate(
+            logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
 
     @staticmethod
     def _result(name: Union[str, int], logits: Tensor, class_names: Sequence[str],
@@ -243,8 +233,3 @@ def _list_queries(query: Queries) -> Sequence[ImageInput]:
     if not files:
         raise FileNotFoundError(f'The folder "{path}" holds no image ({", ".join(IMAGE_SUFFIXES)}).')
     return files
-
-
-def _describe(item: ImageInput, otherwise: str) -> str:
-    """How an error calls an image or a mask."""
-    return otherwise if isinstance(item, np.ndarray) else f'{otherwise.split()[0]} "{item}"'

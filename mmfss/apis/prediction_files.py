@@ -11,7 +11,7 @@ from mmfss.visualization import class_palette, overlay_mask
 
 
 class PredictionWriter:
-    """Writes ``masks/<name>.png`` and ``overlays/<name>.png``, one pair per query.
+    """Writes ``masks/<name>.png`` and ``overlays/<name>.png``, one pair per query, and ``explanations/<name>.png``.
 
     The name is the stem of the query's file, with a number where two queries share it, or ``query_<number>``.
 
@@ -44,6 +44,21 @@ class PredictionWriter:
             with atomic_path(path) as temporary:
                 picture.save(temporary)
         return {key: str(path) for key, path in paths.items()}
+
+    def explanation(self, panel: np.ndarray, mask_path: Union[str, Path]) -> str:
+        """Write ``explanations/<name>.png``.
+
+        Args:
+            panel (np.ndarray): The picture, (H, W, 3) uint8 RGB.
+            mask_path (str | Path): ``mask_path`` of the prediction that it explains, whose name it gets.
+
+        Returns:
+            str: The file.
+        """
+        path = self.out_dir / 'explanations' / Path(mask_path).name
+        with atomic_path(path) as temporary:
+            Image.fromarray(panel).save(temporary)
+        return str(path)
 
     def _name(self, query: Union[str, int]) -> str:
         stem = f'query_{query:05d}' if isinstance(query, int) else Path(query).stem

@@ -20,7 +20,7 @@ def draw_attributions(query: np.ndarray,
                       region: Optional[np.ndarray],
                       supports: Sequence[Shots],
                       support_masks: Sequence[Shots],
-                      attributions: Mapping[str, Sequence[Shots]],
+                      attributions: Mapping[str, Sequence[Optional[Shots]]],
                       class_names: Sequence[str],
                       target: Optional[np.ndarray] = None,
                       neutral: Optional[Mapping[str, Sequence[float]]] = None,
@@ -41,7 +41,7 @@ def draw_attributions(query: np.ndarray,
         supports (Sequence[Sequence[np.ndarray]]): N lists of K images, each (H, W, 3) uint8 RGB.
         support_masks (Sequence[Sequence[np.ndarray]]): N lists of K masks (H, W); 1 class, 0 elsewhere, 255 ignored.
         attributions (Mapping[str, Sequence[Sequence[np.ndarray]]]): By explainer, N lists of K maps (H, W), or an array
-            (N, K, H, W), of any range.
+            (N, K, H, W), of any range; None in place of the maps of a class that is not explained.
         class_names (Sequence[str]): N names.
         target (np.ndarray, optional): Labels 0..N or ``ignore_index``, shape (h, w).
         neutral (Mapping[str, Sequence[float]], optional): For explainers with signed maps, the value of each class that
@@ -69,9 +69,9 @@ def draw_attributions(query: np.ndarray,
     return tile_images(rows, _GAP)
 
 
-def _check_count(name: str, maps: Sequence[Shots], supports: Sequence[Shots]) -> None:
-    counts, expected = [len(shots) for shots in maps], [len(shots) for shots in supports]
-    if counts != expected:
+def _check_count(name: str, maps: Sequence[Optional[Shots]], supports: Sequence[Shots]) -> None:
+    counts, expected = [None if shots is None else len(shots) for shots in maps], [len(shots) for shots in supports]
+    if len(counts) != len(expected) or any(count not in (None, number) for count, number in zip(counts, expected)):
         raise ValueError(f'The attributions of "{name}" are for {counts} supports per class, the episode has '
                          f'{expected}.')
 
@@ -89,11 +89,12 @@ def _query_row(query: np.ndarray, prediction: np.ndarray, region: Optional[np.nd
     return [*tiles, caption_image(predicted, caption)]
 
 
-def _class_rows(way: int, name: str, images: Shots, masks: Shots, maps: Mapping[str, tuple[Shots, Optional[float]]],
-                side: int, ignore_index: int) -> list[list[np.ndarray]]:
+def _class_rows(way: int, name: str, images: Shots, masks: Shots,
+                maps: Mapping[str, tuple[Optional[Shots], Optional[float]]], side: int,
+                ignore_index: int) -> list[list[np.ndarray]]:
     colour = class_palette(way + 1)[way + 1]
     rows = []
-    heats = {key: _scaled(values, level) for key, (values, level) in maps.items()}
+    heats = {key: _scaled(values, level) for key, (values, level) in maps.items() if values is not None}
     for shot, (support, mask) in enumerate(zip(images, masks)):
         image = fit(support, side)
         labels = fit_labels(np.where(np.asarray(mask) == 1, way + 1, mask), image)

@@ -1,0 +1,106 @@
+"""Support sets as users give them: images and masks, of one class or of several."""
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Optional, Sequence, Union
+
+import numpy as np
+from torch import Tensor
+
+from mmfss.models import SupportEncoding
+from .image_transform import ImageInput, ImageTransform, read_mask
+
+Shots = Sequence[tuple[ImageInput, ImageInput]]
+Support = Union[Shots, Mapping[str, Shots]]
+
+
+@dataclass(frozen=True)
+class SupportShot:
+    """One annotated image.
+
+    Attributes:
+        name (str): Its file, or its number.
+        image (np.ndarray): The picture, (H, W, 3) uint8 BGR.
+        mask (np.ndarray): (H, W) uint8; 1 object, 0 background, 255 ignored.
+        network_image (Tensor): The picture at network size, (3, h, w) uint8 BGR.
+        network_mask (Tensor): The mask at network size, (h, w) bool.
+    """
+    name: str
+    image: np.ndarray
+    mask: np.ndarray
+    network_image: Tensor
+    network_mask: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedSupport:
+    """A support set that was encoded once.
+
+    Attributes:
+        class_names (tuple[str, ...]): N names; label n of a prediction is the n-th.
+        encoding (SupportEncoding): What the model keeps of the support images.
+        shots (tuple[tuple[SupportShot, ...], ...]): The supports of each class, which explanations are about.
+    """
+    class_names: tuple[str, ...]
+    encoding: SupportEncoding
+    shots: tuple[tuple[SupportShot, ...], ...]
+
+
+def load_support(support: Support,
+                 transform: ImageTransform,
+                 bgr: bool = True,
+                 ignore_value: Optional[int] = None) -> dict[str, tuple[SupportShot, ...]]:
+    """Read a support set and bring it to network size.
+
+    Args:
+        support (Sequence | Mapping): Pairs of image and mask, K of one class (called "object"); or such pairs by class
+            name, where classes may differ in K.
+        transform (ImageTransform): Prepares images and masks.
+        bgr (bool): Whether the channels of arrays are BGR rather than RGB.
+        ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
+
+    Returns:
+        dict[str, tuple[SupportShot, ...]]: By class name.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If a file cannot be read, a mask is empty or of another size than its image, or a class has no pair.
+    """
+    classes = dict(support) if isinstance(support, Mapping) else {'object': support}
+    if not classes:
+        raise ValueError('The support set has no class.')
+    loaded = {}
+    for name, pairs in classes.items():
+        if isinstance(pairs, (str, Path)) or len(pairs) == 0 or any(isinstance(pair, (str, Path)) for pair in pairs):
+            raise ValueError(f'The support of class "{name}" must be a list of one or more pairs (image, mask).')
+        loaded[name] = tuple(
+            _load_shot(name, number, image, mask, transform, bgr, ignore_value)
+            for number, (image, mask) in enumerate(pairs, start=1))
+        sizes = {tuple(shot.network_mask.shape) for shot in loaded[name]}
+        if len(sizes) > 1:
+            raise ValueError(f'The test pipeline gives the supports of class "{name}" different sizes, '
+                             f'{sorted(sizes)}: it must resize to one size.')
+    return loaded
+
+
+def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input: ImageInput, transform: ImageTransform,
+               bgr: bool, ignore_value: Optional[int]) -> SupportShot:
+    image_name = _describe(image_input, f'image {number} of class "{class_name}"')
+    mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
+    image, mask = transform.read(image_input, bgr), read_mask(mask_input, ignore_value)
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f'The {mask_name} has size {mask.shape} (H, W), but the {image_name} has '
+                         f'{image.shape[:2]}: they must be equal.')
+    if not (mask == 1).any():
+        raise ValueError(f'The {mask_name} is empty: no pixel belongs to "{class_name}".')
+    network_image, network_mask = transform.prepare(image, mask)
+    if not network_mask.any():
+        warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '
+                      f'{tuple(network_mask.shape)}.', stacklevel=5)
+    name = f'image {number}' if isinstance(image_input, np.ndarray) else str(image_input)
+    return SupportShot(name, image, mask, network_image, network_mask)
+
+
+def _describe(item: ImageInput, otherwise: str) -> str:
+    """How an error calls an image or a mask."""
+    return otherwise if isinstance(item, np.ndarray) else f'{otherwise.split()[0]} "{item}"'
