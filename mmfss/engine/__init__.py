@@ -5,8 +5,9 @@ from .explanation_loop import ExplanationLoop
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
+from .self_finetuning import SelfFinetuningTestLoop
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook',
-    'ExplanationLoop', 'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
+    'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
+    'SelfFinetuningTestLoop', 'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
 ]
