@@ -106,6 +106,8 @@ def _class_rows(way: int, name: str, images: Shots, masks: Shots,
             tiles[0] = _badge(tiles[0], str(shot + 1), colour)
         if shot == 0:
             title = f'{"supports" if len(images) > 1 else "support"}: {name}'
+            if maps and not heats:
+                title = f'{name}: nothing to explain'
             tiles = [caption_image(tile, text) for tile, text in zip(tiles, (title, *heats))]
         rows.append(tiles)
     return rows
