@@ -1,5 +1,26 @@
 """Reading a segmentation backwards: which support pixels made it."""
+from .ablation import FeatureAblation, Occlusion
+from .affex import AffEx, Explanation, MaskedAffEx, ReverseSignedAffEx, SignedAffEx, SmoothedAffEx
 from .base import Explainer
+from .blur_ig import BlurIG
+from .class_explainer import ClassExplainer
+from .class_score import ClassScore, EncodedEpisode
+from .contributions import Contributions
+from .controls import GaussianNoiseControl, RandomControl
+from .deep_lift import DeepLift
+from .feature_controls import EncoderAffinity, PrototypeReadout
+from .grad_cam import GradCAM
+from .gradient_shap import GradientShap
+from .guided_ig import GuidedIG
+from .integrated_gradients import IntegratedGradients
+from .lime import Lime
 from .region import REGIONS, EmptyRegionError, Region, select_region
+from .saliency import Saliency
+from .xrai import XRAI
 
-__all__ = ['REGIONS', 'EmptyRegionError', 'Explainer', 'Region', 'select_region']
+__all__ = [
+    'REGIONS', 'XRAI', 'AffEx', 'BlurIG', 'ClassExplainer', 'ClassScore', 'Contributions', 'DeepLift',
+    'EmptyRegionError', 'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation', 'GaussianNoiseControl',
+    'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx', 'Occlusion', 'PrototypeReadout',
+    'RandomControl', 'Region', 'ReverseSignedAffEx', 'Saliency', 'SignedAffEx', 'SmoothedAffEx', 'select_region'
+]

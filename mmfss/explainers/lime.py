@@ -1,0 +1,109 @@
+"""A sparse linear model of what superpixels do to the prediction."""
+from typing import Optional
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfss.registry import EXPLAINERS
+from .class_explainer import ClassExplainer
+from .class_score import ClassScore
+from .extras import import_extra
+from .seeding import episode_generator
+from .superpixels import segment
+
+SURROGATES = dict(lasso=('Lasso', 0.01), ridge=('Ridge', 1.))
+
+
+@EXPLAINERS.register_module(name='lime')
+class Lime(ClassExplainer):
+    """Weights of a linear model that predicts the class's logit from the superpixels that are shown; signed.
+
+    Source: Ribeiro et al., "Why Should I Trust You?", KDD 2016, in the form for few-shot segmentation of the AffEx
+    reference implementation: superpixels are switched off in image and mask; a support whose mask has vanished is taken
+    out of the episode; a sample counts the more the closer it is to the original, exp(-(D / kernel_width)^2) with
+    D = image_weight * D_image + (1 - image_weight) * D_mask, where D_image is 1 minus the supports' mean cosine with
+    the original and D_mask the mean share of mask removed. Samples that are not finite are dropped. Cost: ``n_samples``
+    forward passes of the supports; the query is encoded once.
+
+    Args:
+        n_samples (int): Random samples. Defaults to 25.
+        n_segments (int): Superpixels of each support (SLIC). Defaults to 80.
+        compactness (float): Of the superpixels. Defaults to 10.
+        share_segments (bool): Treat superpixels of equal number in several supports as one, as the released
+            implementation does. Defaults to False.
+        surrogate (str): ``'lasso'`` or ``'ridge'``. Defaults to ``'lasso'``.
+        alpha (float, optional): Regularisation. Defaults to 0.01 for lasso and 1 for ridge.
+        kernel_width (float): Defaults to 1.
+        image_weight (float): Defaults to 0.2.
+        perturbations_per_eval (int): Samples evaluated at a time. Defaults to 5.
+        seed (int): Seed. Defaults to 0.
+        scaling (str, optional): Defaults to ``'min_max'``; None gives signed weights.
+    """
+
+    requires = ('skimage.segmentation', 'sklearn.linear_model')
+
+    def __init__(self,
+                 n_samples: int = 25,
+                 n_segments: int = 80,
+                 compactness: float = 10.,
+                 share_segments: bool = False,
+                 surrogate: str = 'lasso',
+                 alpha: Optional[float] = None,
+                 kernel_width: float = 1.,
+                 image_weight: float = 0.2,
+                 perturbations_per_eval: int = 5,
+                 seed: int = 0,
+                 scaling: Optional[str] = 'min_max') -> None:
+        super().__init__(scaling)
+        if surrogate not in SURROGATES:
+            raise ValueError(f'Unknown surrogate "{surrogate}" of LIME: give one of {", ".join(SURROGATES)}.')
+        self.surrogate, default = SURROGATES[surrogate]
+        self.alpha = default if alpha is None else alpha
+        self.n_samples = n_samples
+        self.segments = dict(n_segments=n_segments, compactness=compactness, shared=share_segments)
+        self.kernel_width = kernel_width
+        self.image_weight = image_weight
+        self.perturbations_per_eval = perturbations_per_eval
+        self.seed = seed
+
+    def explain(self, score: ClassScore) -> Tensor:
+        segments = segment(score.support[0], **self.segments)
+        shown = self.draw(segments, score)
+        values, weights = zip(*(self._evaluate(score, part[:, segments].to(score.support))
+                                for part in shown.split(self.perturbations_per_eval)))
+        coefficients = self.fit(shown.float(), torch.cat(values), torch.cat(weights))
+        return coefficients.to(score.support)[segments]
+
+    def draw(self, segments: Tensor, score: ClassScore) -> Tensor:
+        """Which superpixels are shown, boolean (n_samples, F); in each sample, at least one that carries mask."""
+        generator = episode_generator(score.episode, self.seed)
+        carrying = segments[score.masks[0] > 0].unique().cpu().numpy()
+        shown = generator.random((self.n_samples, int(segments.max()) + 1)) < 0.5
+        rescue = generator.choice(carrying, self.n_samples)
+        blind = ~shown[:, carrying].any(1)
+        shown[blind, rescue[blind]] = True
+        return torch.from_numpy(shown).to(segments.device)
+
+    def _evaluate(self, score: ClassScore, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and weights, (B, ), of samples of which the pixels ``shown`` (B, K, H, W) are left."""
+        support, masks = score.support * shown[:, :, None], score.masks * shown
+        present = masks.flatten(2).any(-1)
+        values = support.new_empty(len(shown))
+        for shots in present.unique(dim=0):
+            rows = (present == shots).all(1)
+            values[rows] = score.select(shots)(support[rows][:, shots], masks[rows][:, shots])
+        cosine = F.cosine_similarity(support.flatten(2), score.support.flatten(2), dim=-1) * present
+        kept = masks.sum((2, 3)) / score.masks.sum((2, 3))
+        distance = self.image_weight * (1 - cosine.mean(1)) + (1 - self.image_weight) * (1 - kept.mean(1))
+        return values, torch.exp(-(distance / self.kernel_width)**2)
+
+    def fit(self, shown: Tensor, values: Tensor, weights: Tensor) -> Tensor:
+        """Coefficients of the surrogate, (F, ); zero if no sample is finite."""
+        features, values, weights = (x.double().cpu().numpy() for x in (shown, values, weights))
+        finite = np.isfinite(values)
+        if not finite.any():
+            return torch.zeros(features.shape[1])
+        model = getattr(import_extra('sklearn.linear_model'), self.surrogate)(alpha=self.alpha)
+        return torch.from_numpy(model.fit(features[finite], values[finite], weights[finite]).coef_)
