@@ -50,6 +50,8 @@ FULL: List[str] = ['mmcv==2.1.0']
 # Not a requirement, so that an installation never replaces the PyTorch that is there.
 TORCH: List[str] = ['torch>=2.6', 'torchvision>=0.21']
 TRACKING: List[str] = ['tensorboard>=2.15']
+EXPLAIN: List[str] = ['captum>=0.7', 'scikit-image>=0.22', 'scikit-learn>=1.3']
+XRAI: List[str] = EXPLAIN + ['saliency>=0.2.1']
 TEST: List[str] = ['pytest>=8']
 LINT: List[str] = ['ruff>=0.6']
 
@@ -81,8 +83,8 @@ setup(
         # MMEngine imports pkg_resources at run time, which later versions warn about and then drop.
         'setuptools>=77.0.3,<80.9',
     ],
-    extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, test=TEST, lint=LINT,
-                        dev=LITE + TRACKING + TEST + LINT),
+    extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, explain=EXPLAIN, xrai=XRAI, test=TEST,
+                        lint=LINT, dev=LITE + TRACKING + XRAI + TEST + LINT),
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
