@@ -20,7 +20,8 @@ from .xrai import XRAI
 
 __all__ = [
     'REGIONS', 'XRAI', 'AffEx', 'BlurIG', 'ClassExplainer', 'ClassScore', 'Contributions', 'DeepLift',
-    'EmptyRegionError', 'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation', 'GaussianNoiseControl',
-    'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx', 'Occlusion', 'PrototypeReadout',
-    'RandomControl', 'Region', 'ReverseSignedAffEx', 'Saliency', 'SignedAffEx', 'SmoothedAffEx', 'select_region'
+    'EmptyRegionError', 'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation',
+    'GaussianNoiseControl', 'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx',
+    'Occlusion', 'PrototypeReadout', 'RandomControl', 'Region', 'ReverseSignedAffEx', 'Saliency', 'SignedAffEx',
+    'SmoothedAffEx', 'select_region'
 ]

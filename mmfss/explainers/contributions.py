@@ -102,16 +102,20 @@ class Contributions:
         """The contribution of one layer as maps of pixels, (N, K, H, W), sum (about) 1 over the supports of a class."""
         return resize(self.normalised[layer], self.size)
 
+    def by_size(self) -> dict[tuple[int, int], Tensor]:
+        """Weighted contributions of the layers of each size (h', w'), added up, (N, K, h', w')."""
+        totals: dict[tuple[int, int], Tensor] = {}
+        for layer, weight in zip(self.normalised, self.weights.unbind(1)):
+            size = tuple(layer.shape[-2:])
+            totals[size] = totals.get(size, 0) + weight[:, None, None, None] * layer
+        return totals
+
     def combined(self) -> Tensor:
         """Contributions of all layers, weighted, (N, K, H, W), sum (about) 1 over the supports of a class.
 
         Layers of one size are added up before they are resized.
         """
-        by_size: dict[tuple[int, int], Tensor] = {}
-        for layer, weight in zip(self.normalised, self.weights.unbind(1)):
-            size = tuple(layer.shape[-2:])
-            by_size[size] = by_size.get(size, 0) + weight[:, None, None, None] * layer
-        return sum(resize(maps, self.size) for maps in by_size.values())
+        return sum(resize(maps, self.size) for maps in self.by_size().values())
 
     def summary(self) -> dict[str, Any]:
         """The diagnosis in plain numbers, for a report.
