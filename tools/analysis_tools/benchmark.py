@@ -13,14 +13,17 @@ import argparse
 import platform
 import statistics
 import sys
+import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import torch
+from affex_cases import AFFEX_PARTS, cost, prepared_affex
 from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode, prepared
+from causal_cases import causal
 from prettytable import PrettyTable
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
@@ -31,15 +34,22 @@ from mmfss.registry import register_all_modules
 from mmfss.utils.benchmark import Ratio, alternate, peak_extra_memory, timed
 from mmfss.utils.files import dump_json
 
-PARTS = ('attention', 'head', 'support', 'training')
+PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost')
 MEANING = """\
 attention  projected tokens -> coarse masks of all layers; reference: explicit softmax, measured: this package
 head       features -> logits; reference and measured as above
 head_step  the same forward and backward, with dropout
 support    one query; reference: supports encoded for it, measured: supports encoded before
 support*   all queries; as above, measured includes encoding the supports once
+causal     an insertion curve; reference: an explicit prediction of the whole episode for every state
+causal*    the same; reference: a prediction of this package for every state
+affex      projected tokens -> contributions of all layers, as one map; reference: every support position's affinity as
+           a map of pixels, measured: this package
+ablation   coarse masks -> effect of every layer; reference: decoding all anew without each, measured: this package
+cost       reference: a whole explanation by AffEx, prediction and ablation included, measured: a prediction
+floor      reference: contributions as in affex, measured: the products of query and support tokens alone
 Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used at the peak beyond
-inputs and weights."""
+inputs and weights. Seconds of causal, affex, ablation, cost and floor are the process's own CPU time if one thread computes."""
 WARM_UP_EPISODES = 3
 """Untimed episodes before a config's model is measured."""
 
@@ -100,6 +110,40 @@ def compare_support_reuse(setting: Setting, num_queries: int) -> list[Row]:
         comparison('support', setting, seconds['anew'], seconds['encoded']),
         comparison('support*', setting, [sum(seconds['anew'])], [once + sum(seconds['encoded'])]),
     ]
+
+
+def compare_causal(setting: Setting, repeats: int) -> list[Row]:
+    """A causal metric, by one whole prediction for every state and by keeping what states share."""
+    progress(f'causal, {setting.backbone}, {setting.shots}-shot')
+    seconds = alternate(causal(setting), repeats, setting.device, own_clock(setting))
+    return [
+        comparison('causal', setting, seconds['explicit'], seconds['shared']),
+        comparison('causal*', setting, seconds['whole'], seconds['shared']),
+    ]
+
+
+def compare_affex(part: str, setting: Setting, repeats: int) -> Row:
+    """Time and memory of a part of AffEx, literal and streamed."""
+    progress(f'{part}, {setting.backbone}, {setting.shots}-shot')
+    names = ('explicit', 'streamed')
+    memory = {name: peak_extra_memory(prepared_affex, part, name, setting, device=setting.device) for name in names}
+    seconds = alternate(AFFEX_PARTS[part](setting), repeats, setting.device, own_clock(setting))
+    return comparison(part, setting, seconds['explicit'], seconds['streamed'], memory['explicit'], memory['streamed'])
+
+
+def compare_affex_cost(setting: Setting, repeats: int) -> list[Row]:
+    """A whole explanation beside a prediction, and its contributions beside the scores they are made of."""
+    progress(f'affex_cost, {setting.backbone}, {setting.shots}-shot')
+    seconds = alternate(cost(setting), repeats, setting.device, own_clock(setting))
+    return [
+        comparison('cost', setting, seconds['affex'], seconds['prediction']),
+        comparison('floor', setting, seconds['contributions'], seconds['scores']),
+    ]
+
+
+def own_clock(setting: Setting) -> Callable[[], float]:
+    """CPU time where one thread computes, which other work on the machine disturbs least, else wall-clock time."""
+    return time.process_time if setting.device == 'cpu' and setting.threads == 1 else time.perf_counter
 
 
 def measure_training(setting: Setting, repeats: int) -> list[Row]:
@@ -206,6 +250,15 @@ def measure(args: argparse.Namespace) -> dict[str, list[Row]]:
         shots = max(args.shots)
         for setting in (setting for setting in settings(args) if setting.shots == shots):
             compared += compare_support_reuse(setting, args.queries)
+    if 'causal' in args.parts:
+        for setting in settings(args):
+            compared += compare_causal(setting, args.repeat_times)
+    for part in AFFEX_PARTS:
+        if part in args.parts:
+            compared += [compare_affex(part, setting, args.repeat_times) for setting in settings(args)]
+    if 'affex_cost' in args.parts:
+        for setting in settings(args):
+            compared += compare_affex_cost(setting, args.repeat_times)
     training: list[Row] = []
     if 'training' in args.parts:
         batch_size = args.batch_size or (12 if args.device == 'cuda' else 1)
