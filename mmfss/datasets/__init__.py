@@ -20,6 +20,7 @@ from .cross_domain_datasets import CrossDomainDataset, DeepGlobeDataset, ISICDat
 from .episodic_dataset import EpisodicDataset
 from .folder_datasets import FSS1000Dataset, ImageFolderDataset
 from .folds import fold_classes, make_folds
+from .repeatable_dataset import RepeatableDataset
 from .samplers import (
     Episode,
     EpisodeSampler,
@@ -30,6 +31,7 @@ from .samplers import (
     episodes_text,
 )
 from .shapes import SHAPES_CLASSES, ShapesDataset, ShapesIndex
+from .shapes_semantic import ShapesSegDataset
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpisodeInputs, ResizeEpisodeImage
 
 __all__ = [
@@ -37,7 +39,8 @@ __all__ = [
     'CocoMaskIndex', 'CrossDomainDataset', 'DeepGlobeDataset', 'DeepGlobeIndex', 'Episode', 'EpisodeSampler',
     'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'FixedEpisodeSampler', 'ForEachImage',
     'ISICDataset', 'ISICIndex', 'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage',
-    'LungDataset', 'LungIndex', 'PackEpisodeInputs', 'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler',
-    'ResizeEpisodeImage', 'SHAPES_CLASSES', 'ShapesDataset', 'ShapesIndex', 'UniformEpisodeSampler', 'VOC_CLASSES',
-    'WrongSupportDataset', 'episodes_text', 'fold_classes', 'make_folds'
+    'LungDataset', 'LungIndex', 'PackEpisodeInputs', 'Pascal5iDataset', 'PascalVOCIndex',
+    'PublishedProtocolSampler', 'RepeatableDataset', 'ResizeEpisodeImage', 'SHAPES_CLASSES', 'ShapesDataset',
+    'ShapesIndex', 'ShapesSegDataset', 'UniformEpisodeSampler', 'VOC_CLASSES', 'WrongSupportDataset',
+    'episodes_text', 'fold_classes', 'make_folds'
 ]

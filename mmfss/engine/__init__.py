@@ -5,9 +5,11 @@ from .explanation_loop import ExplanationLoop
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
+from .prototype_push import PrototypePush
 from .self_finetuning import SelfFinetuningTestLoop
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
-    'SelfFinetuningTestLoop', 'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
+    'PrototypePush', 'SelfFinetuningTestLoop', 'TrainableOptimWrapperConstructor', 'setup_distributed',
+    'setup_local_rank'
 ]

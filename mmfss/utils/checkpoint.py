@@ -196,6 +196,18 @@ def get_state_dict(checkpoint: Mapping[str, Any]) -> Dict[str, Tensor]:
     return {re.sub(r'^module\.', '', name): value for name, value in state_dict.items()}
 
 
+def follow_sizes(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Let the modules whose sizes are a matter of the checkpoint (prototypes) take them over before loading.
+
+    Args:
+        model (nn.Module): Its modules that have a method ``follow_state_dict(state_dict, prefix)`` are asked.
+        state_dict (Mapping): Names to tensors.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, 'follow_state_dict'):
+            module.follow_state_dict(state_dict, f'{name}.' if name else '')
+
+
 def check_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
     """Make sure that a state dict is one of this model: the same names with the same shapes.
 
@@ -244,6 +256,7 @@ def load_model_checkpoint(model: nn.Module,
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location)
     state_dict = get_state_dict(checkpoint)
+    follow_sizes(model, state_dict)
     if strict:
         check_state_dict(model, state_dict, str(path))
     own = model.state_dict()

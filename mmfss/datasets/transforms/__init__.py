@@ -2,8 +2,10 @@
 from .for_each_image import ForEachImage
 from .formatting import PackEpisodeInputs
 from .loading import LoadClassMask, LoadEpisodeImage
+from .random_scale import RandomScale
 from .resize import ResizeEpisodeImage, resize_nearest
 
 __all__ = [
-    'ForEachImage', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs', 'ResizeEpisodeImage', 'resize_nearest'
+    'ForEachImage', 'LoadClassMask', 'LoadEpisodeImage', 'PackEpisodeInputs', 'RandomScale', 'ResizeEpisodeImage',
+    'resize_nearest'
 ]

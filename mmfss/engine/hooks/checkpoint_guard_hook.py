@@ -6,7 +6,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmfss.registry import HOOKS
-from mmfss.utils.checkpoint import check_state_dict, get_state_dict
+from mmfss.utils.checkpoint import check_state_dict, follow_sizes, get_state_dict
 
 
 @HOOKS.register_module()
@@ -33,4 +33,6 @@ class CheckpointGuardHook(Hook):
             checkpoint (dict): What was loaded.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check_state_dict(model, get_state_dict(checkpoint), self.source)
+        state_dict = get_state_dict(checkpoint)
+        follow_sizes(model, state_dict)
+        check_state_dict(model, state_dict, self.source)

@@ -176,6 +176,20 @@ class PrototypeHead(BaseDecodeHead):
         """Squared distances of all scales, a list of S tensors (B, P_s, h, w), scale 0 first."""
         return [distances for _, _, distances in sorted(self.scale_distances(features), key=lambda entry: entry[0])]
 
+    def scale_features(self, features: Tensor) -> Tensor:
+        """What is compared with the prototypes of each scale.
+
+        Args:
+            features (Tensor): z, shape (B, S * D, h, w).
+
+        Returns:
+            Tensor: Shape (B, S, D, h, w): z itself unless scales are mixed.
+        """
+        if self.scale_mixing is None:
+            return features.unflatten(1, (self.num_scales, self.scale_channels))
+        by_scale = {scale: own for scale, own, _ in self.scale_distances(features)}
+        return torch.stack([by_scale[scale] for scale in range(self.num_scales)], dim=1)
+
     def forward(self, inputs: Union[Features, Sequence[Features]]) -> Tensor:
         """Logits at the feature grid, (B, C, h, w)."""
         return self.classify(self.features(inputs))
@@ -244,6 +258,11 @@ class PrototypeHead(BaseDecodeHead):
     def num_prototypes(self) -> int:
         """Number of prototypes, P."""
         return len(self.prototypes)
+
+    @property
+    def scale_table(self) -> Tensor:
+        """Tensor: See :func:`mmfss.models.layers.prototypes.prototype_table`, shape (S, C, M)."""
+        return self._table
 
     @property
     def own_prototypes(self) -> Tensor:

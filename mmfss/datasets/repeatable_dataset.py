@@ -1,0 +1,48 @@
+"""Any data set as an endless stream that does not depend on who reads it."""
+from typing import Any, Dict, Optional
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from mmfss.registry import DATASETS
+from .episodic_dataset import seeded_random
+from .samplers.base import counter_rng
+
+
+@DATASETS.register_module()
+class RepeatableDataset(Dataset):
+    """A data set of MMSegmentation whose i-th training sample is a pure function of (seed, i).
+
+    Index i may grow beyond the number of images: every pass over them is in a new random order, and random transforms
+    draw anew. With the sampler :class:`EpisodeStream` and :class:`mmfss.engine.EpisodeTrainLoop` a training run sees
+    the same samples for any number of workers and processes, and a resumed one goes on where it stopped.
+
+    Args:
+        dataset (dict | Dataset): The data set, with its pipeline.
+        seed (int): Seed of order and transforms.
+    """
+
+    def __init__(self, dataset: Any, seed: int = 0) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.seed = seed
+        self._order: Optional[np.ndarray] = None
+        self._epoch = -1
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """That of the data set."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Read the list of images."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Dict:
+        epoch, place = divmod(int(index), len(self))
+        if epoch != self._epoch:
+            self._order, self._epoch = counter_rng(self.seed, epoch).permutation(len(self)), epoch
+        with seeded_random(self.seed, int(index)):
+            return self.dataset[int(self._order[place])]

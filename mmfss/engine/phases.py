@@ -1,0 +1,134 @@
+"""Training in phases: each is a run of its own, with its own optimizer, that starts from the result of the last.
+
+A config with phases is a complete config plus ``phases``, a dict of names to changes. A change may also hold
+``result``, the file of the phase's working directory that the next one starts from; by default its last checkpoint.
+Changes are merged into the config key by key; ``_delete_=True`` replaces a dict.
+"""
+import copy
+import itertools
+import json
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple, Optional, Sequence
+
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import RUNNERS
+from mmengine.runner import find_latest_checkpoint
+
+from mmfss.utils.files import dump_json
+from .config_options import ConfigError
+from .runner_setup import add_hook
+
+DONE = 'phase.json'
+_runs = itertools.count()
+
+
+class Phase(NamedTuple):
+    """A phase of a schedule.
+
+    Attributes:
+        name (str): As in the config.
+        cfg (Config): Its complete config.
+        work_dir (Path): Where it writes.
+        result (str, optional): File of ``work_dir`` that is its outcome; None for the last checkpoint.
+    """
+    name: str
+    cfg: Config
+    work_dir: Path
+    result: Optional[str]
+
+    @property
+    def outcome(self) -> Optional[dict[str, Any]]:
+        """dict, optional: What was noted when the phase ended; None if it has not."""
+        path = self.work_dir / DONE
+        if not path.is_file():
+            return None
+        outcome = json.loads(path.read_text(encoding='utf-8'))
+        return outcome if Path(outcome['result']).is_file() else None
+
+
+def phases_of(cfg: Config, work_dir: Path) -> Iterator[Phase]:
+    """Take a config apart.
+
+    Args:
+        cfg (Config): A config with ``phases``.
+        work_dir (Path): Each phase writes to a folder of its name below.
+
+    Yields:
+        Phase: In the order of the config.
+
+    Raises:
+        ConfigError: If the config has no phases.
+    """
+    if not cfg.get('phases'):
+        raise ConfigError(f'The config "{cfg.filename}" has no phases; tools/train.py trains it in one.')
+    for name, changes in cfg.phases.items():
+        changes = copy.deepcopy(changes.to_dict() if hasattr(changes, 'to_dict') else dict(changes))
+        result = changes.pop('result', None)
+        phase_cfg = copy.deepcopy(cfg)
+        phase_cfg.pop('phases')
+        phase_cfg.merge_from_dict(changes)
+        phase_cfg.work_dir = str(work_dir / name)
+        yield Phase(name, phase_cfg, work_dir / name, result)
+
+
+def train_phases(phases: Sequence[Phase], load_from: Optional[str] = None, resume: bool = False) -> list[dict]:
+    """Train the phases one after the other.
+
+    Args:
+        phases (Sequence[Phase]): In this order; names may repeat only in different folders.
+        load_from (str, optional): Checkpoint for the first phase; its config's own by default.
+        resume (bool): Leave out phases that have ended, and continue the one that has not, exactly where it stopped.
+
+    Returns:
+        list[dict]: Of each phase ``name``, ``result`` (the checkpoint), ``metrics`` (its last validation) and
+        ``iterations``.
+    """
+    outcomes = []
+    for phase in phases:
+        outcome = phase.outcome if resume else None
+        if outcome is None:
+            outcome = _train(phase, load_from, resume)
+        outcomes.append(outcome)
+        load_from = outcome['result']
+    return outcomes
+
+
+def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, Any]:
+    cfg = phase.cfg
+    if is_main_process():
+        (phase.work_dir / DONE).unlink(missing_ok=True)
+    phase.work_dir.mkdir(parents=True, exist_ok=True)
+    last = find_latest_checkpoint(str(phase.work_dir)) if resume else None
+    cfg.resume, cfg.load_from = last is not None, last or load_from or cfg.get('load_from')
+    if cfg.resume:
+        add_hook(cfg, dict(type='CheckpointGuardHook', source=last))
+    if cfg.load_from and 'layout_from' not in cfg.model.decode_head:
+        # Several processes must know the number of prototypes before anything is loaded.
+        cfg.model.decode_head.layout_from = _layout_source(cfg.load_from)
+    cfg.experiment_name = f'{Path(cfg.filename).stem}_{phase.name}_{next(_runs)}'
+    runner = RUNNERS.build(cfg)
+    runner.train()
+    info = runner.message_hub.runtime_info
+    result = phase.work_dir / phase.result if phase.result else Path(info['last_ckpt'])
+    if not result.is_file():
+        raise ConfigError(f'The phase "{phase.name}" was to end with the file "{result}", which is not there.')
+    outcome = dict(name=phase.name, result=str(result), iterations=runner.iter, metrics=_last_metrics(runner))
+    if is_main_process():
+        dump_json(outcome, phase.work_dir / DONE)
+    barrier()
+    return outcome
+
+
+def _layout_source(checkpoint: str) -> Optional[str]:
+    """The checkpoint itself if it holds prototypes, None if it is, say, only a backbone."""
+    from mmfss.utils.checkpoint import get_state_dict, load_from_local
+    if not Path(checkpoint).is_file():
+        return None
+    return checkpoint if 'decode_head.proto_class' in get_state_dict(load_from_local(checkpoint, 'cpu')) else None
+
+
+def _last_metrics(runner: Any) -> dict[str, float]:
+    scalars = runner.message_hub.log_scalars
+    return {name.removeprefix('val/'): float(buffer.current()) for name, buffer in scalars.items()
+            if name.startswith('val/') and 'time' not in name}

@@ -1,0 +1,68 @@
+"""Push the prototypes of a checkpoint: replace each by its nearest training feature, and show where it comes from.
+
+The data and the options are those of the config's PrototypePushHook.
+
+Example:
+    python tools/push_prototypes.py configs/scaleprotoseg/resnet18_shapes_stage1.py iter_800.pth --out work_dirs/push
+"""
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import init_dist
+from mmengine.registry import DefaultScope
+
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.engine.config_options import ConfigError
+from mmfss.engine.prototype_push import PROVENANCE, PUSHED, PrototypePush
+from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config, print_table
+from mmfss.registry import MODELS, register_all_modules
+from mmfss.utils.checkpoint import load_model_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path, help='config of stage 1')
+    parser.add_argument('checkpoint', help='checkpoint of its joint phase')
+    parser.add_argument('--out', type=Path, help='folder to write to; default: <work dir>/push')
+    parser.add_argument('--no-pictures', action='store_true', help='do not draw the sources')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def push_options(cfg: Config) -> dict[str, Any]:
+    """Arguments of the config's PrototypePushHook, wherever it stands."""
+    places = [cfg, *(cfg.get('phases') or {}).values()]
+    hooks = [hook for place in places for hook in place.get('custom_hooks') or []]
+    for hook in hooks:
+        if hook['type'] == 'PrototypePushHook':
+            return {key: value for key, value in hook.items() if key not in ('type', 'out_dir', 'priority')}
+    raise ConfigError(f'The config "{cfg.filename}" has no PrototypePushHook, which says what data to push over.')
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    with plain_errors():
+        cfg = prepare_config(args)
+        if args.launcher != 'none' and not torch.distributed.is_initialized():
+            init_dist(args.launcher)
+        register_all_modules()
+        out_dir = args.out or Path(cfg.work_dir) / 'push'
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmfss')):
+            options = push_options(cfg)
+            push = PrototypePush(**dict(options, pictures=options.get('pictures', True) and not args.no_pictures))
+            model = MODELS.build(cfg.model)
+            meta = load_model_checkpoint(model, args.checkpoint).get('meta', {})
+            record = push.run(model.to(get_device()), out_dir, dict(dataset_meta=meta.get('dataset_meta')))
+        print_table('push', [('prototypes', len(record['prototypes'])), ('duplicates', len(record['duplicates'])),
+                             ('classes without a cell', ', '.join(record['absent_classes']) or 'none'),
+                             ('model', out_dir / PUSHED), ('sources', out_dir / PROVENANCE)])
+
+
+if __name__ == '__main__':
+    main()
