@@ -1,6 +1,5 @@
 """The files of an explanation run: what is there, what is done, and whether it belongs to this run."""
 import json
-import tempfile
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Union
 
@@ -9,6 +8,7 @@ from PIL import Image
 
 from mmfss.utils.files import atomic_path, dump_json
 from .config_options import ConfigError
+from .runner_setup import check_writable
 
 
 class ExplanationFolder:
@@ -48,13 +48,7 @@ class ExplanationFolder:
         Raises:
             OSError: If that is not possible.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.root, prefix='.writable'):
-                pass
-        except OSError as error:
-            raise type(error)(f'The folder "{self.root}" cannot be written to ({error.strerror}). Choose another with '
-                              '--out (test_cfg.out_dir).') from error
+        check_writable(self.root, 'folder', '--out (test_cfg.out_dir)')
 
     def begin(self, settings: Mapping[str, Any], overwrite: bool = False, **remarks: Any) -> None:
         """Start a run, or go on with the one that is there.

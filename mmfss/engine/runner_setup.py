@@ -80,11 +80,13 @@ def default_work_dir(config: Path) -> Path:
     return Path('work_dirs') / config.parent.name / config.stem
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, name: str = 'working directory', option: str = '--work-dir') -> None:
     """Make a folder and make sure that files can be written to it.
 
     Args:
         folder (Path): The folder.
+        name (str): How the error calls it.
+        option (str): The option that the error says to change.
 
     Raises:
         OSError: If that is not possible.
@@ -94,8 +96,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix='.writable'):
             pass
     except OSError as error:
-        raise type(error)(f'The working directory "{folder}" cannot be written to ({error.strerror}). '
-                          'Choose another with --work-dir.') from error
+        raise type(error)(f'The {name} "{folder}" cannot be written to ({error.strerror}). Choose another with '
+                          f'{option}.') from error
 
 
 def set_episodes(cfg: Config,
