@@ -1,4 +1,5 @@
-"""The main job in one command: train DCAMA on the embedded shapes, measure it on unseen classes, draw what it does.
+"""The main job in one command: train DCAMA on the embedded shapes, measure it on unseen classes, draw what it does, and
+explain it.
 
 ``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the
 first one was stopped.
@@ -10,15 +11,19 @@ from pathlib import Path
 from typing import Optional
 
 ROOT = Path(__file__).resolve().parents[1]
+# What takes a second per episode.
+EXPLAINERS = ('signed_affex', 'unmasked_affex', 'saliency', 'random')
+METRICS = ('miou_loss@1%', 'miou_loss@5%')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train and test DCAMA on the embedded shapes data set.')
+    parser = argparse.ArgumentParser(description='Train, test and explain DCAMA on the embedded shapes data set.')
     parser.add_argument('--config', type=Path, default=ROOT / 'configs/dcama/resnet18_shapes_fold0.py',
                         help='config of the model; default: DCAMA with a small ResNet-18 on shapes, fold 0')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
     parser.add_argument('--episodes', type=int, default=200, help='test episodes per table entry; default: 200')
     parser.add_argument('--pictures', type=int, default=16, help='episodes to draw; default: 16')
+    parser.add_argument('--explained', type=int, default=12, help='episodes to explain; default: 12')
     return parser.parse_args()
 
 
@@ -42,6 +47,17 @@ def run(tool: str, *args: object, log: Optional[Path] = None) -> None:
         raise SystemExit(f'{tool} failed' + (f', see {log}' if log else ''))
 
 
+def explain(args: argparse.Namespace, checkpoint: Path) -> Path:
+    """Explain some predictions; returns the folder."""
+    # Where there is a config that explains this one, it has the right options for the size of the pictures.
+    explaining = ROOT / 'configs' / 'explain' / f'{args.config.absolute().parent.name}_{args.config.name}'
+    out, logs = args.work_dir / 'explanations', args.work_dir / 'explaining'
+    run('explain.py', explaining if explaining.is_file() else args.config, checkpoint, '--explainer', *EXPLAINERS,
+        '--metrics', *METRICS, '--episodes', args.explained, '--panels', args.explained, '--out', out, '--overwrite',
+        '--work-dir', logs, log=logs / 'log.txt')
+    return out
+
+
 def main() -> None:
     args = parse_args()
     run('cross_validate.py', args.config, '--train', '--shots', 1, 5, '--controls', '--episodes', args.episodes,
@@ -51,8 +67,11 @@ def main() -> None:
     pictures, drawing = args.work_dir / 'pictures', args.work_dir / 'drawing'
     run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures, '--work-dir', drawing,
         log=drawing / 'log.txt')
+    explanations = explain(args, checkpoint)
     table = args.work_dir / 'cross_validation.md'
-    print(f'\n{table.read_text()}\ntable:    {table}\npictures: {pictures}\nmodel:    {checkpoint}', flush=True)
+    print(f'\n{table.read_text()}\nHow well {args.explained} of its predictions are explained:\n\n'
+          f'{(explanations / "table.md").read_text()}\ntable:        {table}\npictures:     {pictures}\n'
+          f'model:        {checkpoint}\nexplanations: {explanations / "index.html"}', flush=True)
 
 
 if __name__ == '__main__':

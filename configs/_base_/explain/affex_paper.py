@@ -1,5 +1,6 @@
 # What the AffEx paper compares. Where the released code differs from the paper's text, the tables come from the code,
-# and these settings follow it: `parity` of AffEx, `axes` of Blur IG, `share_segments` of LIME.
+# and these settings follow it: `parity` of AffEx, `axes` of Blur IG, `scope` of DeepLIFT, `share_segments` of LIME,
+# `channel` of IAUC@1 %.
 paper_explainers = dict(
     random=dict(type='random'),
     gaussian_noise=dict(type='gaussian_noise'),
@@ -8,7 +9,7 @@ paper_explainers = dict(
     guided_ig=dict(type='guided_ig'),
     blur_ig=dict(type='blur_ig', axes='reference'),
     xrai=dict(type='xrai'),
-    deep_lift=dict(type='deep_lift'),
+    deep_lift=dict(type='deep_lift', scope='head'),
     lime=dict(type='lime', share_segments=True),
     unmasked_affex=dict(type='unmasked_affex', parity=True),
     masked_affex=dict(type='masked_affex', parity=True),
