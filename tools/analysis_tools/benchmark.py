@@ -49,7 +49,8 @@ ablation   coarse masks -> effect of every layer; reference: decoding all anew w
 cost       reference: a whole explanation by AffEx, prediction and ablation included, measured: a prediction
 floor      reference: contributions as in affex, measured: the products of query and support tokens alone
 Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used at the peak beyond
-inputs and weights. Seconds of causal, affex, ablation, cost and floor are the process's own CPU time if one thread computes."""
+inputs and weights. Seconds of causal, affex, ablation, cost and floor are the process's own CPU time if one thread
+computes."""
 WARM_UP_EPISODES = 3
 """Untimed episodes before a config's model is measured."""
 

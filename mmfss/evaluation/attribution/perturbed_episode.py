@@ -88,10 +88,14 @@ class PerturbedEpisode:
             Tensor: Raw logits (N+1, h, w) of each state.
         """
         states = iter(states)
-        while batch := list(islice(states, self.states_per_batch)):
-            support, masks = (torch.stack(tensors) for tensors in zip(*batch))
-            del batch
-            yield from self.logits(support, masks)
+        try:
+            while batch := list(islice(states, self.states_per_batch)):
+                support, masks = (torch.stack(tensors) for tensors in zip(*batch))
+                del batch
+                yield from self.logits(support, masks)
+        finally:
+            # Features of the last state are large, and whatever comes next hardly begins with it.
+            self._last = None
 
     @torch.no_grad()
     def _batch(self, support: Tensor, masks: Tensor) -> Tensor:
