@@ -147,12 +147,19 @@ def run_settings(cfg: Config, model: nn.Module, **settings: Any) -> dict[str, An
     for holder in _holders_of_episodes(dataset):
         holder.pop('num_episodes', None)
     found = dict(
-        model=cfg.get('model'),
+        model=_without_init(cfg.get('model')),
         weights=hash_weights(model),
         dataset=dataset,
         metrics=cfg.get('test_evaluator'),
         **settings)
     return json.loads(json.dumps(ConfigDict(found).to_dict(), default=str))
+
+
+def _without_init(node: Any) -> Any:
+    """A model's config without where its first weights were from: the weights are what counts, not the file's place."""
+    if isinstance(node, dict):
+        return {key: _without_init(value) for key, value in node.items() if key != 'init_cfg'}
+    return [_without_init(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def _holders_of_episodes(dataset: Any) -> list[dict]:
