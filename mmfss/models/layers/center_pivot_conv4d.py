@@ -1,5 +1,4 @@
 """Convolution of a correlation between two images."""
-import torch
 from torch import Tensor, nn
 
 
@@ -68,7 +67,7 @@ class CenterPivotBlock(nn.Sequential):
 
 def query_major(batch: int, channels: int, query_size: tuple[int, int], support_size: tuple[int, int],
                 like: Tensor) -> Tensor:
-    """Zeros of shape (B, C, h, w, h', w') in the memory layout that :class:`CenterPivotConv4d` reads without copying.
+    """An empty (B, C, h, w, h', w') in the memory layout that :class:`CenterPivotConv4d` reads without copying.
 
     Args:
         batch (int): B.
@@ -77,5 +76,4 @@ def query_major(batch: int, channels: int, query_size: tuple[int, int], support_
         support_size (tuple[int, int]): (h', w').
         like (Tensor): Gives the type and the device.
     """
-    return torch.zeros((batch, *query_size, channels, *support_size), dtype=like.dtype,
-                       device=like.device).permute(0, 3, 1, 2, 4, 5)
+    return like.new_empty(batch, *query_size, channels, *support_size).permute(0, 3, 1, 2, 4, 5)

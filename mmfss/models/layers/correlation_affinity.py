@@ -59,8 +59,8 @@ class CorrelationAffinity(Affinity):
         Args:
             shot (int): The support, 0..K-1.
             side (int): Which side of it.
-            out (Tensor, optional): Zeros of shape (B, h, w, h', w') to write to, without recording gradients. On a CPU
-                columns of unoccupied positions are then skipped.
+            out (Tensor, optional): A tensor (B, h, w, h', w') to write to, without recording gradients. On a CPU
+                columns of unoccupied positions are then not computed.
 
         Returns:
             Tensor: Values in [0, 1], shape (B, h, w, h', w').
@@ -89,4 +89,5 @@ class CorrelationAffinity(Affinity):
             return
         columns = kept.nonzero().squeeze(1)
         matched = (query @ support[columns].t()).relu_()
-        out.view(*out.shape[:2], -1)[..., columns] = matched.view(*out.shape[:2], -1)
+        out.zero_()
+        out.view(*out.shape[:2], -1)[..., columns] = matched.view(*out.shape[:2], -1).to(out.dtype)

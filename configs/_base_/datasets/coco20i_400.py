@@ -1,0 +1,17 @@
+# COCO-20i at 400 x 400, 1-way 1-shot, see coco20i_384.py.
+_base_ = './coco20i_384.py'
+
+pipeline = [
+    dict(
+        type='ForEachImage',
+        transforms=[
+            dict(type='LoadEpisodeImage'),
+            dict(type='LoadClassMask'),
+            dict(type='ResizeEpisodeImage', scale=(400, 400)),
+        ]),
+    dict(type='PackEpisodeInputs'),
+]
+
+train_dataloader = dict(batch_size=40, dataset=dict(pipeline=pipeline))  # as in the published training of HSNet
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))

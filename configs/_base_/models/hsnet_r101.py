@@ -1,0 +1,12 @@
+# HSNet with ResNet-101, frozen (weights: configs/hsnet/README.md). Three levels are read: strides 8, 16 and 32.
+model = dict(
+    type='FewShotSegmentor',
+    data_preprocessor=dict(
+        type='EpisodeDataPreProcessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
+    backbone=dict(
+        type='mmpretrain.ResNet',
+        depth=101,
+        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet101_torchvision.pth', prefix='backbone.')),
+    features=dict(num_levels=3),
+    frozen_backbone=True,
+    head=dict(type='HSNetHead', shots='vote'))

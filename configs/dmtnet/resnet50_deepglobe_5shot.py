@@ -1,0 +1,3 @@
+_base_ = './resnet50_deepglobe.py'
+
+test_dataloader = dict(dataset=dict(num_shots=5))
