@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor, MatchingHead
+from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from .base import Explainer, check_masks, untouched
@@ -14,7 +15,6 @@ from .contributions import Contributions, RegionWeights, layer_weights, region_s
 from .mask_weights import blur, dilate
 from .matched_way import MatchedWay
 from .region import EmptyRegionError, Region, check_region, region_of_each, region_pixels, resize_region
-from .resizing import resize
 from .scaling import min_max
 
 CHOICES = dict(
@@ -151,7 +151,7 @@ class AffEx(Explainer):
         # Resizing leaves rounding noise in constant maps, which must not be scaled up.
         noise = 16 * torch.finfo(maps.dtype).eps * flat.abs().amax(1)
         varied = flat.amax(1) - flat.amin(1) > noise
-        attribution = resize(min_max(maps * varied[:, None, None, None]), masks.shape[-2:])
+        attribution = resize_unaligned(min_max(maps * varied[:, None, None, None]), masks.shape[-2:])
         return self._weigh(attribution, masks.to(maps.dtype))
 
     def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
@@ -200,7 +200,7 @@ class AffEx(Explainer):
         """The region of each class at the explanation size, boolean, (N, T_h, T_w)."""
         size = self.explanation_size or episode.query_size
         if logits is not None and self.region_resize == 'logits':
-            logits = resize(logits[None], size)[0]
+            logits = resize_unaligned(logits[None], size)[0]
         pixels = region_pixels(region, model, episode, logits)
         if self.region_class == 'first' and isinstance(region, str):
             pixels = pixels[:1].expand_as(pixels)

@@ -6,8 +6,7 @@ from typing import Any, Optional, Sequence
 import torch
 from torch import Tensor
 
-from mmfss.models.layers import Affinity
-from .resizing import resize, resize_adjoint
+from mmfss.models.layers import Affinity, resize_adjoint, resize_unaligned
 
 EPS = 1e-6
 """Keeps a support position that receives no affinity, and a layer without contributions, finite."""
@@ -100,7 +99,7 @@ class Contributions:
 
     def layer_map(self, layer: int) -> Tensor:
         """The contribution of one layer as maps of pixels, (N, K, H, W), sum (about) 1 over the supports of a class."""
-        return resize(self.normalised[layer], self.size)
+        return resize_unaligned(self.normalised[layer], self.size)
 
     def by_size(self) -> dict[tuple[int, int], Tensor]:
         """Weighted contributions of the layers of each size (h', w'), added up, (N, K, h', w')."""
@@ -115,7 +114,7 @@ class Contributions:
 
         Layers of one size are added up before they are resized.
         """
-        return sum(resize(maps, self.size) for maps in self.by_size().values())
+        return sum(resize_unaligned(maps, self.size) for maps in self.by_size().values())
 
     def summary(self) -> dict[str, Any]:
         """The diagnosis in plain numbers, for a report.

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor
+from mmfss.models.layers import resize_adjoint, resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from .affex import AffEx
 from .base import Explainer
-from .resizing import resize, resize_adjoint
 from .scaling import min_max
 
 
@@ -38,7 +38,7 @@ class PrototypeReadout(Explainer):
         levels = zip(query.levels[-self.num_levels:], supports.levels[-self.num_levels:])
         maps = [self._similarity(*pair, region) for level in levels for pair in zip(*level)]
         ways = episode.masks.shape[:2]
-        return min_max(sum(resize(x, episode.support_size) for x in maps).view(*ways, *episode.support_size))
+        return min_max(sum(resize_unaligned(x, episode.support_size) for x in maps).view(*ways, *episode.support_size))
 
     @staticmethod
     def _similarity(query: Tensor, supports: Tensor, region: Tensor) -> Tensor:

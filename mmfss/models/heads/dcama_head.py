@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from ..features import FeaturePyramid
-from ..layers import Affinity, DotProductAffinity, RasterPositionEncoding
-from .matching_head import MatchingHead, foreground_mean
+from ..layers import Affinity, DotProductAffinity, RasterPositionEncoding, Window, resize_adjoint, resize_window
+from .matching_head import MatchingHead
 
 
 @dataclass
@@ -160,15 +160,20 @@ class DCAMAHead(MatchingHead):
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding,
                       region: Tensor) -> Tensor:
-        """As :meth:`MatchingHead.layer_effects`, computing once what the ablated predictions share.
+        """As :meth:`MatchingHead.layer_effects`, without computing what no effect depends on or what all share.
 
         Shared are what the skipped features contribute, the two levels whose evidence is whole, and, when the level of
-        stride 8 is ablated, the merge of the other two. The ablations of a level are batches.
+        stride 8 is ablated, the merge of the other two. The mixers are local: they are computed around the region only.
+        The ablations of a level are batches.
         """
         skipped = self._skipped(query, encoding)
         stacked = {level: self._stacked(evidence, level) for level in (1, 2, 3)}
         refined = {level: self.refine[level - 1](stack) for level, stack in stacked.items()}
         coarse = self._merge(1, refined[2], refined[3])
+        # The mean of the resized logits of a region is a weighted sum of the logits.
+        pixels = region.to(torch.promote_types(skipped.dtype, torch.float32)) / region.sum((1, 2), keepdim=True)
+        weights = resize_adjoint(pixels[:, None], [4 * side for side in skipped.shape[-2:]])[:, 0]
+        window = Window.around(weights)
 
         def mean_logit(ablated: Optional[int], masks: Tensor) -> Tensor:
             """Mean foreground logit (B, n) if level ``ablated`` is refined from other masks, (B * n, L, h, w)."""
@@ -177,8 +182,8 @@ class DCAMAHead(MatchingHead):
             if ablated is not None:
                 levels[ablated] = self.refine[ablated - 1](masks)
             below = repeat(coarse, num) if ablated in (None, 1) else self._merge(1, levels[2], levels[3])
-            logits = self._mix(self._merge(0, levels[1], below), repeat(skipped, num))
-            return foreground_mean(logits, repeat(region, num)).view(-1, num)
+            logits = self._mix(self._merge(0, levels[1], below), repeat(skipped, num), window)
+            return (logits[:, 1] * repeat(window.cut(weights), num)).sum((1, 2)).view(-1, num)
 
         effects = [mean_logit(level, masks) for level, stack in stacked.items()
                    for masks in each_without(stack, self.ablation_batch)]
@@ -197,12 +202,26 @@ class DCAMAHead(MatchingHead):
         mixed = self._mixed(query[1][-1], query[0][-1], of_support=False)
         return mixed + resize(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
 
-    def _mix(self, masks: Tensor, skipped: Tensor) -> Tensor:
-        """Logits (B, 2, h, w) of refined masks (B, C, h', w') at level 1/8 and :meth:`_skipped` at level 1/4."""
+    def _mix(self, masks: Tensor, skipped: Tensor, window: Optional[Window] = None) -> Tensor:
+        """Logits of refined masks (B, C, h', w') at level 1/8 and :meth:`_skipped` at level 1/4.
+
+        Args:
+            masks (Tensor): Refined masks.
+            skipped (Tensor): What the skipped features contribute, (B, C, h, w).
+            window (Window, optional): The part of the logits (B, 2, 4 h, 4 w) that is wanted. By default all.
+        """
+        quarter = skipped.shape[-2:]
+        wanted = window or Window.full([4 * side for side in quarter])
+        # Each of the three mixers is two convolutions of 3 x 3, which reach two positions far.
+        third = wanted.grown(2)
+        second = third.source([2 * side for side in quarter]).grown(2)
+        first = second.source(quarter).grown(2)
+
         weight = self.mixer1[0].weight[:, :masks.shape[1]]
-        x = self.mixer1[1:](F.conv2d(resize(masks, skipped.shape[-2:]), weight, padding=1) + skipped)
-        x = self.mixer2(resize(x, [2 * side for side in x.shape[-2:]]))
-        return self.mixer3(resize(x, [2 * side for side in x.shape[-2:]]))
+        x = resize_window(masks, Window.full(masks.shape[-2:]), first)
+        x = self.mixer1[1:](F.conv2d(x, weight, padding=1) + first.cut(skipped))
+        x = self.mixer2(resize_window(x, first, second))
+        return wanted.within(self.mixer3(resize_window(x, second, third)), third)
 
     def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
         """First convolution of ``mixer1``, without bias, of the channels skipped from the query or from the supports.

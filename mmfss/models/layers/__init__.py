@@ -5,11 +5,13 @@ from .correlation_affinity import CorrelationAffinity, unit
 from .hypercorrelation_learner import HypercorrelationLearner
 from .n_way import compose_ways
 from .positional_encoding import RasterPositionEncoding, sinusoidal_encoding
-from .resizing import resize_aligned
+from .resizing import resize_adjoint, resize_aligned, resize_unaligned
 from .shot_combination import SHOT_RULES, find_shot_rule
+from .windows import Window, resize_window
 
 __all__ = [
     'Affinity', 'CenterPivotBlock', 'CenterPivotConv4d', 'CorrelationAffinity', 'DotProductAffinity',
-    'HypercorrelationLearner', 'RasterPositionEncoding', 'SHOT_RULES', 'compose_ways', 'find_shot_rule', 'query_major',
-    'resize_aligned', 'sinusoidal_encoding', 'unit'
+    'HypercorrelationLearner', 'RasterPositionEncoding', 'SHOT_RULES', 'Window', 'compose_ways', 'find_shot_rule',
+    'query_major', 'resize_adjoint', 'resize_aligned', 'resize_unaligned', 'resize_window', 'sinusoidal_encoding',
+    'unit'
 ]

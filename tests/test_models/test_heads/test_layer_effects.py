@@ -34,18 +34,23 @@ def matched(head: MatchingHead, batch: int, shots: int) -> tuple[list[Tensor], F
     return [head.aggregate(affinity, encoding) for affinity in head.match(query, encoding)], query, encoding
 
 
-def region_of(batch: int, size: tuple[int, int]) -> Tensor:
-    return torch.rand(batch, *size, generator=torch.Generator().manual_seed(4)) > 0.6
+def region_of(batch: int, size: tuple[int, int], box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Tensor:
+    """Random pixels inside a box, given by its sides (top, left, bottom, right) as parts of the image."""
+    region = torch.rand(batch, *size, generator=torch.Generator().manual_seed(4)) > 0.6
+    rows, columns = torch.linspace(0, 1, size[0])[:, None], torch.linspace(0, 1, size[1])
+    return region & (rows >= box[0]) & (columns >= box[1]) & (rows <= box[2]) & (columns <= box[3])
 
 
-@pytest.mark.parametrize('size', [(48, 80), (37, 50), (7, 9)])
+@pytest.mark.parametrize('box', [(0, 0, 1, 1), (0.2, 0.5, 0.5, 0.7), (0, 0.6, 0.3, 1), (0.7, 0, 1, 0.2)])
+@pytest.mark.parametrize('size', [(48, 80), (37, 50), (9, 14)])
 @pytest.mark.parametrize(('batch', 'shots', 'at_a_time'), [(1, 1, 4), (1, 3, 1), (2, 2, 2)])
 @torch.no_grad()
-def test_equals_the_definition(batch: int, shots: int, at_a_time: int, size: tuple[int, int]) -> None:
+def test_equals_the_definition(batch: int, shots: int, at_a_time: int, size: tuple[int, int], box: tuple) -> None:
     head = build_head()
     head.ablation_batch = at_a_time
     evidence, query, encoding = matched(head, batch, shots)
-    region = region_of(batch, size)
+    region = region_of(batch, size, box)
+    assert region.flatten(1).any(1).all()
 
     def logit_map(layers: list[Tensor]) -> Tensor:
         logits = head.decode(layers, query, encoding)
@@ -60,6 +65,18 @@ def test_equals_the_definition(batch: int, shots: int, at_a_time: int, size: tup
     assert (expected > 0).all() and expected.std() > 0.01 * expected.mean()
     for method in (MatchingHead.layer_effects, DCAMAHead.layer_effects):
         torch.testing.assert_close(method(head, evidence, query, encoding, region), expected, rtol=1e-8, atol=1e-12)
+
+
+@torch.no_grad()
+def test_one_pixel_in_a_corner() -> None:
+    head = build_head()
+    evidence, query, encoding = matched(head, 1, 1)
+    for row, column in ((0, 0), (47, 79), (0, 40)):
+        region = torch.zeros(1, 48, 80, dtype=torch.bool)
+        region[0, row, column] = True
+        expected = MatchingHead.layer_effects(head, evidence, query, encoding, region)
+        torch.testing.assert_close(
+            head.layer_effects(evidence, query, encoding, region), expected, rtol=1e-8, atol=1e-12)
 
 
 @torch.no_grad()

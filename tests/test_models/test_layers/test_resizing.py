@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmfss.explainers.resizing import resize, resize_adjoint
+from mmfss.models.layers import resize_adjoint, resize_unaligned
 
 
 @pytest.mark.parametrize('antialias', [True, False])
@@ -13,7 +13,7 @@ def test_adjoint(size: tuple, pixels: tuple, antialias: bool) -> None:
     maps = torch.randn(2, 3, *size, generator=generator, dtype=torch.float64)
     images = torch.randn(2, 3, *pixels, generator=generator, dtype=torch.float64)
     enlarged = F.interpolate(maps, pixels, mode='bilinear', align_corners=False, antialias=antialias)
-    torch.testing.assert_close(resize(maps, pixels, antialias), enlarged, rtol=0, atol=1e-12)
+    torch.testing.assert_close(resize_unaligned(maps, pixels, antialias), enlarged, rtol=0, atol=1e-12)
     with torch.no_grad():
         adjoint = resize_adjoint(images, size, antialias)
     assert adjoint.shape == maps.shape and not adjoint.requires_grad
