@@ -132,7 +132,7 @@
   }
 
   function lineChart(title, curves) {
-    const lines = Object.entries(curves).filter(([, values]) => values && values.filter(known).length > 1);
+    const lines = Object.entries(curves).filter(([, values]) => values && values.filter(known).length > 2);
     if (!lines.length) return null;
     const values = lines.flatMap(([, points]) => points.filter(known));
     const low = Math.min(0, ...values), high = Math.max(...values, low + 1e-6);
