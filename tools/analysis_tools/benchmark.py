@@ -24,6 +24,7 @@ import torch
 from affex_cases import AFFEX_PARTS, cost, prepared_affex
 from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode, prepared
 from causal_cases import causal
+from correlation_cases import CORRELATION_PARTS, prepared_correlation
 from prettytable import PrettyTable
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
@@ -34,7 +35,7 @@ from mmfss.registry import register_all_modules
 from mmfss.utils.benchmark import Ratio, alternate, peak_extra_memory, timed
 from mmfss.utils.files import dump_json
 
-PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost')
+PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost', *CORRELATION_PARTS)
 MEANING = """\
 attention  projected tokens -> coarse masks of all layers; reference: explicit softmax, measured: this package
 head       features -> logits; reference and measured as above
@@ -48,8 +49,11 @@ affex      projected tokens -> contributions of all layers, as one map; referenc
 ablation   coarse masks -> effect of every layer; reference: decoding all anew without each, measured: this package
 cost       reference: a whole explanation by AffEx, prediction and ablation included, measured: a prediction
 floor      reference: contributions as in affex, measured: the products of query and support tokens alone
+hsnet      images -> prediction of HSNet; reference: a whole prediction for every support, measured: this package
+dmtnet     images -> prediction of DMTNet; reference: every feature transformed, both branches; measured: this package
+dmtnet*    as above, measured with the background's branch too, as in training
 Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used at the peak beyond
-inputs and weights. Seconds of causal, affex, ablation, cost and floor are the process's own CPU time if one thread
+inputs and weights. Seconds of causal and all below are the process's own CPU time if one thread
 computes."""
 WARM_UP_EPISODES = 3
 """Untimed episodes before a config's model is measured."""
@@ -80,7 +84,7 @@ def parse_args() -> argparse.Namespace:
     wrong = [name for name in numbers if getattr(args, name) < 1] + ['shots' for k in args.shots if k < 1]
     if wrong:
         parser.error(f'--{wrong[0].replace("_", "-")} must be at least 1')
-    if args.size % 32:
+    if args.size % 32 and set(args.parts) - set(CORRELATION_PARTS):
         parser.error(f'--size must be a multiple of 32, got {args.size}')
     return args
 
@@ -130,6 +134,18 @@ def compare_affex(part: str, setting: Setting, repeats: int) -> Row:
     memory = {name: peak_extra_memory(prepared_affex, part, name, setting, device=setting.device) for name in names}
     seconds = alternate(AFFEX_PARTS[part](setting), repeats, setting.device, own_clock(setting))
     return comparison(part, setting, seconds['explicit'], seconds['streamed'], memory['explicit'], memory['streamed'])
+
+
+def compare_correlation(part: str, setting: Setting, repeats: int) -> list[Row]:
+    """Time and memory of whole predictions of HSNet or DMTNet, plain and by this package."""
+    progress(f'{part}, {setting.backbone}, {setting.shots}-shot')
+    names = ('explicit', 'streamed')
+    memory = [peak_extra_memory(prepared_correlation, part, name, setting, device=setting.device) for name in names]
+    seconds = alternate(CORRELATION_PARTS[part](setting), repeats, setting.device, own_clock(setting))
+    rows = [comparison(part, setting, seconds['explicit'], seconds['streamed'], *memory)]
+    if 'both' in seconds:
+        rows.append(comparison(f'{part}*', setting, seconds['explicit'], seconds['both']))
+    return rows
 
 
 def compare_affex_cost(setting: Setting, repeats: int) -> list[Row]:
@@ -260,6 +276,9 @@ def measure(args: argparse.Namespace) -> dict[str, list[Row]]:
     if 'affex_cost' in args.parts:
         for setting in settings(args):
             compared += compare_affex_cost(setting, args.repeat_times)
+    for part in (part for part in CORRELATION_PARTS if part in args.parts):
+        for setting in settings(args):
+            compared += compare_correlation(part, setting, args.repeat_times)
     training: list[Row] = []
     if 'training' in args.parts:
         batch_size = args.batch_size or (12 if args.device == 'cuda' else 1)

@@ -1,0 +1,72 @@
+"""The literal DMTNet computes what the head computes, and the benchmark measures both."""
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from mmfss.models import FewShotSegmentor
+from mmfss.registry import MODELS
+from tests.seeded import seeded_image
+
+TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('size', [(136, 136), (128, 176)])
+def test_literal_dmtnet(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model: FewShotSegmentor = MODELS.build(dict(
+        type='FewShotSegmentor', backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8),
+        features=dict(num_levels=3), head=dict(type='DMTNetHead'))).eval()
+    torch.nn.init.normal_(model.head.learner.decoder2[2].weight, std=0.5)
+    query = torch.from_numpy(seeded_image('query', (2, 3, *size)))
+    support = torch.from_numpy(seeded_image('support', (2, 3, *size)))
+    mask = torch.from_numpy(seeded_image('mask', (2, *size)) > 0).float()
+    literal = load('explicit_dmtnet', monkeypatch).ExplicitDMTNet(model)
+    foreground, background = literal(query, support, mask)
+    torch.testing.assert_close(model.logits(query, support[:, None, None], mask[:, None, None]), foreground, rtol=0,
+                               atol=1e-4)
+    pyramid, encoding = model.encode(query, support[:, None, None], mask[:, None, None])
+    both = model.head.logits_of_sides(pyramid, encoding.ways[0], 2)[:, 0]
+    torch.testing.assert_close(model.head.combine_shots(both[:, 1:], size), background, rtol=0, atol=1e-4)
+    assert foreground.std() > 0.01
+
+
+def test_measures_whole_predictions(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    tool, threads = load('benchmark', monkeypatch), torch.get_num_threads()
+    out = tmp_path / 'out.json'
+    monkeypatch.setattr(sys, 'argv', [
+        'benchmark.py', '--parts', 'hsnet', 'dmtnet', '--backbones', 'resnet18', '--shots', '2', '--size', '130',
+        '--repeat-times', '1', '--device', 'cpu', '--threads', '1', '--out', str(out)])
+    monkeypatch.setattr(tool, 'peak_extra_memory', lambda prepared, part, name, setting, device: 1)
+    try:
+        tool.main()
+    finally:
+        torch.set_num_threads(threads)
+    rows = json.loads(out.read_text())['comparisons']
+    assert [(row['part'], row['shots']) for row in rows] == [('hsnet', 2), ('dmtnet', 2), ('dmtnet*', 2)]
+    assert all(row['seconds']['reference'][0] > 0 for row in rows)
+    assert 'dmtnet*' in capsys.readouterr().out
+
+
+@torch.no_grad()
+def test_what_is_compared_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = load('correlation_cases', monkeypatch)
+    setting = cases.Setting('resnet18', 3, 128)
+    computations = cases.hsnet(setting)
+    torch.testing.assert_close(computations['explicit'](), computations['streamed'](), atol=1e-4, rtol=0)
+    computed = cases.prepared_correlation('dmtnet', 'both', setting)()
+    assert computed.shape == (1, 3, 2, 2, 32, 32)
