@@ -22,6 +22,6 @@ def cases(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize('shots', [1, 3])
 def test_what_is_compared_computes_the_same(cases: ModuleType, shots: int) -> None:
     computations = cases.causal(cases.Setting('resnet18', shots, 64))
-    explicit, whole, shared = (computations[name]() for name in ('explicit', 'whole', 'shared'))
+    explicit, whole, shared, pair = (computations[name]() for name in ('explicit', 'whole', 'shared', 'pair'))
     assert explicit == pytest.approx(shared, abs=1e-4) and whole == pytest.approx(shared, abs=1e-5)
-    assert 0 < shared < 1
+    assert pair == pytest.approx(shared, abs=1e-6) and 0 < shared < 1

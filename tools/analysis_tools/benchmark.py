@@ -44,6 +44,7 @@ support    one query; reference: supports encoded for it, measured: supports enc
 support*   all queries; as above, measured includes encoding the supports once
 causal     an insertion curve; reference: an explicit prediction of the whole episode for every state
 causal*    the same; reference: a prediction of this package for every state
+causal2    curves by mIoU and by confidence; reference: as in causal for each
 affex      projected tokens -> contributions of all layers, as one map; reference: every support position's affinity as
            a map of pixels, measured: this package
 ablation   coarse masks -> effect of every layer; reference: decoding all anew without each, measured: this package
@@ -124,6 +125,8 @@ def compare_causal(setting: Setting, repeats: int) -> list[Row]:
     return [
         comparison('causal', setting, seconds['explicit'], seconds['shared']),
         comparison('causal*', setting, seconds['whole'], seconds['shared']),
+        # A loop that scores metric by metric meets every state once for each.
+        comparison('causal2', setting, [2 * once for once in seconds['explicit']], seconds['pair']),
     ]
 
 

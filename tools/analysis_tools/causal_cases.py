@@ -23,12 +23,13 @@ def causal(setting: Setting) -> dict[str, Computation]:
 
     Returns:
         dict: ``explicit``, query and supports through the backbone and the plain head for every state; ``whole``, the
-        same with this package's head; ``shared``, this package's metric. Each returns the area under the curve.
+        same with this package's head; ``shared``, this package's metric; ``pair``, the same and the curve by mIoU. Each
+        returns the area under the curve by confidence.
     """
     case = WholeModel(setting)
     model = case.model
     plain = ExplicitDCAMA(model.head).to(setting.device).eval()
-    episode = Episode(case.query[0], case.support[0], case.masks[0])
+    episode = Episode(case.query[0], case.support[0], case.masks[0], case.target[0])
     attribution = torch.rand(episode.masks.shape, device=setting.device)
     region = torch.ones(1, *episode.query_size, dtype=torch.bool, device=setting.device)
     metric = InsertionDeletion('ins', 'confidence', num_steps=NUM_STEPS)
@@ -49,7 +50,12 @@ def causal(setting: Setting) -> dict[str, Computation]:
             scores.append(float(region_confidence(logits, region)[0, 1]))
         return area_under_curve(scores)
 
+    def measured(*metrics: InsertionDeletion) -> float:
+        subject = PerturbedEpisode(model, episode)
+        return [metric.measure(subject, attribution, region).value for metric in metrics][-1]
+
     return dict(
         explicit=lambda: one_by_one(explicit_logits),
         whole=lambda: one_by_one(model.logits),
-        shared=lambda: metric.measure(PerturbedEpisode(model, episode), attribution, region).value)
+        shared=lambda: measured(metric),
+        pair=lambda: measured(InsertionDeletion('ins', 'miou', num_steps=NUM_STEPS), metric))
