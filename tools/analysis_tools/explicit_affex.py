@@ -29,7 +29,7 @@ def layer_contribution(scores: Tensor, query_size: tuple[int, int], support_size
     """
     columns = scores.softmax(-1).t().unflatten(1, query_size)
     maps = F.interpolate(columns[None], region.shape, mode='bilinear', align_corners=False, antialias=True)[0]
-    maps = maps / (maps.sum((1, 2), keepdim=True) + EPS)
+    maps /= maps.sum((1, 2), keepdim=True) + EPS
     shares = maps[:, region].mean(1).view(support_size)
     contribution = F.interpolate(shares[None], size, mode='bilinear', align_corners=False)[0]
     return contribution / (contribution.sum() + EPS)
