@@ -9,6 +9,7 @@ from typing import Any
 import mmfss  # noqa: F401  isort: skip  (before MMSegmentation)
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
@@ -70,7 +71,7 @@ def build_tiny_segmentor(seed: int = 0, **changes: Any) -> ScaleProtoSegmentor:
     register_all_modules(init_default_scope=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = MODELS.build({**TINY_SEGMENTOR, **changes})
+        model = MODELS.build(ConfigDict({**TINY_SEGMENTOR, **changes}))
         for conv in model.decode_head.scale_convs:
             torch.nn.init.normal_(conv.weight, std=0.3)
     return model.eval()

@@ -106,7 +106,7 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
     if cfg.load_from and 'layout_from' not in cfg.model.decode_head:
         # Several processes must know the number of prototypes before anything is loaded.
         cfg.model.decode_head.layout_from = _layout_source(cfg.load_from)
-    cfg.experiment_name = f'{Path(cfg.filename).stem}_{phase.name}_{next(_runs)}'
+    cfg.experiment_name = f'{phase.work_dir.parent.name}_{phase.name}_{next(_runs)}'
     runner = RUNNERS.build(cfg)
     runner.train()
     info = runner.message_hub.runtime_info

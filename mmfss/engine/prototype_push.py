@@ -9,7 +9,6 @@ import torch
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -22,6 +21,7 @@ from .prototype_provenance import describe_sources
 from .prototype_search import NearestCells
 
 PUSHED, PROVENANCE = 'pushed.pth', 'prototypes.json'
+PROGRESS_STEP = 500  # images of a process between two messages
 
 
 @dataclass
@@ -133,22 +133,18 @@ class PrototypePush:
         done = self._restore(search, out_dir, fingerprint)
         rank, world_size = get_dist_info()
         images = range(rank, len(self.dataset), world_size)
-        bar = ProgressBar(len(images), bar_width=30) if is_main_process() else None
-        if bar is not None and done:
-            bar.completed = done
-        saved = done
+        saved = shown = done
         for indices, features, labels in embed_images(model, self.dataset, images[done:], self.batch_size,
                                                       self.num_workers):
             search.update(features, labels, indices)
             done += len(indices)
-            if bar is not None:
-                bar.update(len(indices))
+            if done - shown >= PROGRESS_STEP or done == len(images):
+                print_log(f'Push: {done * world_size} of about {len(self.dataset)} images searched.', 'current')
+                shown = done
             if done - saved >= self.save_interval:
                 self._save(search, out_dir, fingerprint, done)
                 saved = done
         self._save(search, out_dir, fingerprint, done)
-        if bar is not None:
-            bar.file.write('\n')
         for state in all_gather_object(search.state_dict()):
             search.merge(state)
         return search
