@@ -70,35 +70,48 @@ class QueryExplainer:
             logits (Tensor): What the model predicts of it, (N+1, h, w); the region of class n is where it wins.
 
         Returns:
-            dict: ``explainer``, its name, and ``attributions``: per class, of each of its K_n supports, a float32 array
-            of the support's original size; None for a class that wins nowhere.
+            dict: ``explainer``, its name; ``attributions``: per class, of each of its K_n supports, a float32 array of
+            the support's original size, None for a class that wins nowhere; and ``neutral``: per class the value that
+            means no contribution, None if the explainer does not say.
 
         Raises:
             ValueError: If a support mask is empty at network size, or the model cannot be explained so.
         """
-        maps = self.attribute(query, predicted_regions(logits))
-        return dict(explainer=self.name, attributions=[
+        maps, neutral = self.attribute(query, predicted_regions(logits))
+        attributions = [
             None if way is None else [_to_size(one, shot.mask.shape) for one, shot in zip(way, shots)]
-            for way, shots in zip(maps, self.support.shots)])
+            for way, shots in zip(maps, self.support.shots)
+        ]
+        return dict(explainer=self.name, attributions=attributions, neutral=neutral)
 
-    def attribute(self, query: Tensor, region: Tensor) -> list[Optional[Tensor]]:
+    def attribute(self, query: Tensor, region: Tensor) -> tuple[list[Optional[Tensor]], list[Optional[float]]]:
         """Explain given regions (N, h, w), at network size.
 
         Classes that all have a region, and as many shots, are explained together, as one episode; else each is
         explained as an episode of its own.
 
         Returns:
-            list[Tensor | None]: Per class its attribution (K_n, H, W); None for a class without region.
+            tuple[list, list]: Per class its attribution (K_n, H, W), None for a class without region; and the value
+            that means no contribution, None where it is not known.
         """
         found = region.flatten(1).any(1).tolist()
         same = len({images.shape for images in self.images}) == 1
         groups = [list(range(len(found)))] if same and all(found) else [[way] for way, any_ in enumerate(found) if any_]
         maps: list[Optional[Tensor]] = [None] * len(found)
+        levels: list[Optional[float]] = [None] * len(found)
         for group in groups:
-            attribution = self.explainer.attribute(self.model, self._episode(query, group), region[group])
-            for way, one in zip(group, attribution):
-                maps[way] = one
-        return maps
+            attribution, neutral = self._explain(self._episode(query, group), region[group])
+            for way, one, level in zip(group, attribution, neutral):
+                maps[way], levels[way] = one, level
+        return maps, levels
+
+    def _explain(self, episode: Episode, region: Tensor) -> tuple[Tensor, Sequence[Optional[float]]]:
+        """Attribution (N, K, H, W) and the N values that mean no contribution."""
+        if not hasattr(self.explainer, 'contributions'):
+            return self.explainer.attribute(self.model, episode, region), [None] * len(region)
+        explanation = self.explainer.explain(self.model, episode, region)
+        neutral = explanation.neutral
+        return explanation.attribution, [None] * len(region) if neutral is None else neutral.tolist()
 
     def draw(self, image: np.ndarray, result: Mapping[str, Any], logits: Tensor) -> np.ndarray:
         """Draw an explained prediction.
@@ -115,7 +128,8 @@ class QueryExplainer:
         masks = [[shot.mask for shot in shots] for shots in self.support.shots]
         return draw_attributions(
             image[..., ::-1], result['mask'], predicted_regions(logits).cpu().numpy(), pictures, masks,
-            {result['explainer']: result['attributions']}, self.support.class_names)
+            {result['explainer']: result['attributions']}, self.support.class_names,
+            neutral={result['explainer']: result['neutral']} if any(x is not None for x in result['neutral']) else None)
 
     def _episode(self, query: Tensor, ways: Sequence[int]) -> Episode:
         info = dict(class_names=[self.support.class_names[way] for way in ways],

@@ -69,7 +69,7 @@ class EpisodeStudy:
         labels = logits.argmax(0)
         record = dict(
             index=index, info=_plain_info(episode), empty=False, reason=None, iou=_foreground_iou(labels, episode),
-            prediction_seconds=seconds, seconds={}, scores={}, contributions={})
+            prediction_seconds=seconds, seconds={}, scores={}, contributions={}, neutral={})
         arrays = dict(_bytes('prediction', labels), **_bytes('support_masks', episode.masks),
                       **_bytes('target', episode.target))
         region, reason = self._region(model, episode, logits)
@@ -81,7 +81,7 @@ class EpisodeStudy:
             try:
                 maps = self._explain(model, episode, region, record)
             except EmptyRegionError as error:  # at an explainer's own size nothing may be left of a small region
-                record.update(empty=True, reason=str(error), seconds={}, contributions={})
+                record.update(empty=True, reason=str(error), seconds={}, contributions={}, neutral={})
                 return record, arrays
             record['scores'] = self._measure(subject, maps, region, record)
         arrays.update((name, attribution.cpu().numpy().astype(self.dtype)) for name, attribution in maps.items())
@@ -110,6 +110,8 @@ class EpisodeStudy:
                         lambda explainer=explainer: explainer.explain(model, episode, self.region), region.device)
                     maps[name] = explanation.attribution
                     record['contributions'][name] = explanation.contributions.summary()
+                    if explanation.neutral is not None:
+                        record['neutral'][name] = explanation.neutral.tolist()
                 else:
                     maps[name], seconds = timed(
                         lambda explainer=explainer: explainer.attribute(model, episode, region), region.device)

@@ -55,8 +55,9 @@ class ExplanationLoop(TestLoop):
     ``record.json`` holds ``index``; ``info`` (names and paths of classes, query and supports); ``empty``, and then the
     ``reason``; ``iou``, the foreground IoU of the episode; ``scores`` as ``{metric: {explainer: {value, curve}}}``;
     ``seconds`` of each explanation and ``prediction_seconds``; ``contributions`` of explainers that say which layer and
-    which support carried the prediction; ``files``. An episode that cannot be explained, because the model predicts
-    nothing of a class or a support mask is empty at network size, is recorded as empty and counted in the table.
+    which support carried the prediction; ``neutral`` of those with signed maps, the value of each class that means no
+    contribution; ``files``. An episode that cannot be explained, because the model predicts nothing of a class or a
+    support mask is empty at network size, is recorded as empty and counted in the table.
 
     Args:
         runner (Runner): The runner.
@@ -225,6 +226,7 @@ class ExplanationLoop(TestLoop):
             {name: array.astype(np.float32) for name, array in arrays.items() if name not in RESERVED_NAMES},
             record['info']['class_names'],
             target=arrays.get('target'),
+            neutral=record['neutral'],
             query_caption='prediction' if record['iou'] is None else f'prediction: IoU {100 * record["iou"]:.1f}')
 
 

@@ -32,9 +32,12 @@ class Explanation:
     Attributes:
         attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
         contributions (Contributions): Which layers and which supports carried the prediction.
+        neutral (Tensor, optional): The value of the attribution that means no contribution, (N, ); of variants whose
+            values are signed.
     """
     attribution: Tensor
     contributions: Contributions
+    neutral: Optional[Tensor] = None
 
 
 @EXPLAINERS.register_module(name='unmasked_affex')
@@ -128,7 +131,8 @@ class AffEx(Explainer):
             check_masks(episode)
         with untouched(model):
             contributions = self._contributions(model, episodes, region_of_each(region, episodes))
-        return [Explanation(self.from_contributions(c, e.masks), c) for c, e in zip(contributions, episodes)]
+        maps = (self._attribution(c, e.masks) for c, e in zip(contributions, episodes))
+        return [Explanation(attribution, c, neutral) for (attribution, neutral), c in zip(maps, contributions)]
 
     def contributions(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Contributions:
         """Which layers and which supports carried the prediction; arguments and errors as :meth:`attribute`."""
@@ -146,6 +150,10 @@ class AffEx(Explainer):
         Returns:
             Tensor: Shape (N, K, H, W).
         """
+        return self._attribution(contributions, masks)[0]
+
+    def _attribution(self, contributions: Contributions, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        """The attribution (N, K, H, W), and its value that means no contribution (N, ) if it is signed."""
         maps = contributions.combined()
         flat = maps.flatten(1)
         # Resizing leaves rounding noise in constant maps, which must not be scaled up.
@@ -211,9 +219,9 @@ class AffEx(Explainer):
                                    'one, or None.')
         return resized
 
-    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
-        """What the variant makes of the unmasked map (N, K, H, W)."""
-        return attribution
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        """What the variant makes of the unmasked map (N, K, H, W), and where its zero is (N, ), if it is signed."""
+        return attribution, None
 
     def _soft_masks(self, masks: Tensor) -> Tensor:
         """Support masks, dilated and blurred, in [0, 1]."""
@@ -245,8 +253,8 @@ class MaskedAffEx(AffEx):
     Looks at the annotated object alone. Options as of :class:`AffEx`.
     """
 
-    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
-        return min_max(attribution * self._soft_masks(masks))
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        return min_max(attribution * self._soft_masks(masks)), None
 
 
 @EXPLAINERS.register_module(name='signed_affex')
@@ -257,24 +265,30 @@ class SignedAffEx(AffEx):
     over a class's shots, so that "no contribution" is at some level between. Options as of :class:`AffEx`.
     """
 
-    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
-        return min_max(attribution * (2 * self._soft_masks(masks) - 1))
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        return _scaled_signed(attribution * (2 * self._soft_masks(masks) - 1))
 
 
 @EXPLAINERS.register_module(name='reverse_signed_affex')
 class ReverseSignedAffEx(AffEx):
     """Control: Signed AffEx with the sign turned, x (1 - 2 m). It should do worse than chance."""
 
-    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
-        return min_max(attribution * (1 - 2 * self._soft_masks(masks)))
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        return _scaled_signed(attribution * (1 - 2 * self._soft_masks(masks)))
 
 
 @EXPLAINERS.register_module(name='smoothed_affex')
 class SmoothedAffEx(AffEx):
     """Control: the unmasked map, blurred as masks are, without a mask. Tells what the blur alone changes."""
 
-    def _weigh(self, attribution: Tensor, masks: Tensor) -> Tensor:
-        return min_max(blur(attribution, self.mask_blur_kernel_size, self.mask_blur_sigma))
+    def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        return min_max(blur(attribution, self.mask_blur_kernel_size, self.mask_blur_sigma)), None
+
+
+def _scaled_signed(attribution: Tensor) -> tuple[Tensor, Tensor]:
+    """Min-max scaling of (N, K, H, W), and where it puts zero, (N, )."""
+    low, high = attribution.flatten(1).aminmax(dim=1)
+    return min_max(attribution), torch.where(high > low, -low / (high - low), 0.)
 
 
 def _size(size: Union[int, Sequence[int], None]) -> Optional[tuple[int, int]]:

@@ -68,7 +68,10 @@ class TestAttributions:
 
         episode = Episode(normalised([query])[0], normalised([image for image, _ in support['ant']])[None],
                           torch.from_numpy(np.stack([mask for _, mask in support['ant']])).float()[None])
-        expected = SignedAffEx().attribute(inferencer.model, episode)
+        explanation = SignedAffEx().explain(inferencer.model, episode)
+        expected = explanation.attribution
+        assert result['neutral'] == pytest.approx(explanation.neutral.tolist(), abs=1e-4)
+        assert 0 < result['neutral'][0] < 1
         for shot, attribution in enumerate(result['attributions'][0]):
             assert attribution.dtype == np.float32
             np.testing.assert_allclose(attribution, expected[0, shot].numpy(), atol=1e-4)
@@ -80,7 +83,7 @@ class TestAttributions:
         answer(monkeypatch, inferencer, labels)
         ruler = Ruler()
         result = inferencer(QUERY, SUPPORT, explain=ruler)
-        assert result['explainer'] == 'Ruler'
+        assert result['explainer'] == 'Ruler' and result['neutral'] == [None, None]
         shapes = [[shot.shape for shot in way] for way in result['attributions']]
         assert shapes == [[(60, 80), (70, 50)], [(60, 80)]]
         # Each class on its own: they differ in shots.

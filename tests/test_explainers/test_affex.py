@@ -134,6 +134,18 @@ class TestDefinition:
         level = signed[x == 0][0]
         assert (signed[inside] >= level).all() and (signed[~inside] <= level).all()
 
+    def test_level_of_no_contribution(self, exact_model: FewShotSegmentor) -> None:
+        """Above it the map is for the region, below it against it."""
+        episode = draw_episode(ways=2, shots=2, dtype=torch.float64)
+        explained = {name: build(name, mask_blur_kernel_size=1).explain(exact_model, episode, 'all')
+                     for name in ('unmasked', 'masked', 'signed', 'reverse_signed')}
+        assert explained['unmasked'].neutral is None and explained['masked'].neutral is None
+        for name, sign in (('signed', 1), ('reverse_signed', -1)):
+            from_zero = explained[name].attribution - explained[name].neutral[:, None, None, None]
+            unscaled = sign * explained['unmasked'].attribution * (2 * episode.masks - 1)
+            factor = (from_zero * unscaled).sum((1, 2, 3)) / unscaled.square().sum((1, 2, 3))
+            assert (factor > 0).all() and torch.allclose(from_zero, factor[:, None, None, None] * unscaled)
+
     def test_own_region_and_that_of_class_one(self, exact_model: FewShotSegmentor) -> None:
         episode = draw_episode(2, 1, dtype=torch.float64)
         own = build().attribute(exact_model, episode, 'ground_truth')
