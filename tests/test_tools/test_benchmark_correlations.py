@@ -1,4 +1,4 @@
-"""The literal DMTNet computes what the head computes, and the benchmark measures both."""
+"""The literal HSNet and DMTNet compute what the heads compute, and the benchmark measures both."""
 import importlib.util
 import json
 import sys
@@ -34,7 +34,7 @@ def test_literal_dmtnet(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) 
     query = torch.from_numpy(seeded_image('query', (2, 3, *size)))
     support = torch.from_numpy(seeded_image('support', (2, 3, *size)))
     mask = torch.from_numpy(seeded_image('mask', (2, *size)) > 0).float()
-    literal = load('explicit_dmtnet', monkeypatch).ExplicitDMTNet(model)
+    literal = load('explicit_correlations', monkeypatch).ExplicitDMTNet(model)
     foreground, background = literal(query, support, mask)
     torch.testing.assert_close(model.logits(query, support[:, None, None], mask[:, None, None]), foreground, rtol=0,
                                atol=1e-4)

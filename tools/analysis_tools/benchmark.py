@@ -50,7 +50,7 @@ affex      projected tokens -> contributions of all layers, as one map; referenc
 ablation   coarse masks -> effect of every layer; reference: decoding all anew without each, measured: this package
 cost       reference: a whole explanation by AffEx, prediction and ablation included, measured: a prediction
 floor      reference: contributions as in affex, measured: the products of query and support tokens alone
-hsnet      images -> prediction of HSNet; reference: a whole prediction for every support, measured: this package
+hsnet      images -> prediction of HSNet; reference: literally, support by support, measured: this package
 dmtnet     images -> prediction of DMTNet; reference: every feature transformed, both branches; measured: this package
 dmtnet*    as above, measured with the background's branch too, as in training
 Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used at the peak beyond

@@ -3,8 +3,8 @@ from typing import Any
 
 import torch
 from benchmark_cases import BACKBONES, Computation, Setting
-from explicit_dmtnet import ExplicitDMTNet
-from torch import Tensor
+from explicit_correlations import ExplicitDMTNet, ExplicitHSNet
+from torch import Tensor, nn
 
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
@@ -37,11 +37,10 @@ class CorrelationInputs:
         """By this package: all supports at once."""
         return self.model.logits(self.query, self.support, self.masks)
 
-    def shot_by_shot(self) -> Tensor:
-        """A whole prediction for every support, then the vote."""
-        shots = [self.model.logits(self.query, self.support[:, :, k:k + 1], self.masks[:, :, k:k + 1])
-                 for k in range(self.support.shape[2])]
-        return self.model.head.shot_rule(torch.stack(shots, dim=1))
+    def shot_by_shot(self, explicit: nn.Module) -> list[Any]:
+        """By a plain implementation, a whole prediction for every support."""
+        supports = zip(self.support[0, 0], self.masks[0, 0])
+        return [explicit(self.query, support[None], mask[None]) for support, mask in supports]
 
     def both_sides(self) -> Tensor:
         """Logits of foreground and background, as in training."""
@@ -50,23 +49,26 @@ class CorrelationInputs:
 
 
 def hsnet(setting: Setting) -> dict[str, Computation]:
-    """K shots: the query's features anew for every support, or once."""
+    """K shots: the query's features and all correlations anew for every support, or only what differs."""
     inputs = CorrelationInputs('HSNetHead', setting)
-    return dict(explicit=torch.no_grad()(inputs.shot_by_shot), streamed=torch.no_grad()(inputs.prediction))
+    literal = ExplicitHSNet(inputs.model)
+
+    @torch.no_grad()
+    def explicit() -> Tensor:
+        shots = torch.stack(inputs.shot_by_shot(literal), dim=1)
+        return inputs.model.head.shot_rule(shots)
+
+    return dict(explicit=explicit, streamed=torch.no_grad()(inputs.prediction))
 
 
 def dmtnet(setting: Setting) -> dict[str, Computation]:
     """All features transformed, foreground and background; or coordinates, for a prediction and for both sides."""
     inputs = CorrelationInputs('DMTNetHead', setting)
     literal = ExplicitDMTNet(inputs.model)
-
-    @torch.no_grad()
-    def explicit() -> Any:
-        supports = zip(inputs.support[0, 0], inputs.masks[0, 0])
-        return [literal(inputs.query, support[None], mask[None]) for support, mask in supports]
-
-    return dict(explicit=explicit, streamed=torch.no_grad()(inputs.prediction),
-                both=torch.no_grad()(inputs.both_sides))
+    return dict(
+        explicit=torch.no_grad()(lambda: inputs.shot_by_shot(literal)),
+        streamed=torch.no_grad()(inputs.prediction),
+        both=torch.no_grad()(inputs.both_sides))
 
 
 CORRELATION_PARTS = dict(hsnet=hsnet, dmtnet=dmtnet)

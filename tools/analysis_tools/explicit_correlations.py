@@ -1,11 +1,34 @@
-"""DMTNet written out: every feature is transformed, every correlation is held, step by step as in the paper."""
+"""HSNet and DMTNet written out, step by step as in the papers: the measure for the heads of this package.
+
+For every support the query is read again and every correlation is held whole.
+"""
 from typing import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfss.models import DMTNetHead, FewShotSegmentor
+from mmfss.models import CorrelationHead, DMTNetHead, FewShotSegmentor, HSNetHead
+
+
+class ExplicitHSNet(nn.Module):
+    """What a model with a :class:`HSNetHead` computes for one support, without its short cuts.
+
+    Args:
+        model (FewShotSegmentor): Gives the backbone and the weights.
+    """
+
+    def __init__(self, model: FewShotSegmentor) -> None:
+        super().__init__()
+        self.model = model
+        self.head: HSNetHead = model.head
+
+    def forward(self, query: Tensor, support: Tensor, mask: Tensor) -> Tensor:
+        """Logits (B, 2, H, W) of queries (B, 3, H, W) by supports (B, 3, H, W) with masks (B, H, W)."""
+        queries = self.head.compared(self.model.extract_feat(query))
+        supports = self.head.compared(self.model.extract_feat(support))
+        masked = [s * F.interpolate(mask[:, None], s.shape[-2:], mode='bilinear', align_corners=True) for s in supports]
+        return learned(self.head, [correlation(q, s) for q, s in zip(queries, masked)], query.shape[-2:])
 
 
 class ExplicitDMTNet(nn.Module):
@@ -42,7 +65,7 @@ class ExplicitDMTNet(nn.Module):
             transformed = self.transform(index, q, s, mask, first)
             foreground.append(correlation(transformed[0], transformed[1]))
             background.append(correlation(transformed[0], transformed[2]))
-        return tuple(self.learned(side, query.shape[-2:]) for side in (foreground, background))
+        return tuple(learned(self.head, side, query.shape[-2:]) for side in (foreground, background))
 
     def transform(self, index: int, query: Tensor, support: Tensor, mask: Tensor, num_first: int) -> Sequence[Tensor]:
         """Transformed features of one layer: query, foreground of the support, background of the support."""
@@ -59,13 +82,13 @@ class ExplicitDMTNet(nn.Module):
         return (apply(0.5 * own + 0.5 * of_support, query), apply(of_support, support * fore),
                 apply(of_support, support * back))
 
-    def learned(self, correlations: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-        """Logits of the correlations of all layers."""
-        levels, start = [], 0
-        for count in self.head.layers_of_level:
-            levels.append(torch.stack(correlations[start:start + count], dim=1))
-            start += count
-        return F.interpolate(self.head.learner(levels), size, mode='bilinear', align_corners=True)
+def learned(head: CorrelationHead, correlations: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Logits of the correlations of all layers."""
+    levels, start = [], 0
+    for count in head.layers_of_level:
+        levels.append(torch.stack(correlations[start:start + count], dim=1))
+        start += count
+    return F.interpolate(head.learner(levels), size, mode='bilinear', align_corners=True)
 
 
 def starts(side: int) -> list[int]:
