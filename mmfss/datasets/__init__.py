@@ -30,17 +30,18 @@ from .samplers import (
     UniformEpisodeSampler,
     episodes_text,
 )
+from .scaleproto_datasets import COCOStuff182Dataset, ISBIEMDataset
 from .shapes import SHAPES_CLASSES, ShapesDataset, ShapesIndex
 from .shapes_semantic import ShapesSegDataset
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpisodeInputs, ResizeEpisodeImage
 
 __all__ = [
-    'BaseClassDataset', 'COCO20iDataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists', 'CocoInstanceIndex',
-    'CocoMaskIndex', 'CrossDomainDataset', 'DeepGlobeDataset', 'DeepGlobeIndex', 'Episode', 'EpisodeSampler',
-    'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'FixedEpisodeSampler', 'ForEachImage',
-    'ISICDataset', 'ISICIndex', 'ImageFolderDataset', 'ImageFolderIndex', 'LoadClassMask', 'LoadEpisodeImage',
-    'LungDataset', 'LungIndex', 'PackEpisodeInputs', 'Pascal5iDataset', 'PascalVOCIndex',
-    'PublishedProtocolSampler', 'RepeatableDataset', 'ResizeEpisodeImage', 'SHAPES_CLASSES', 'ShapesDataset',
-    'ShapesIndex', 'ShapesSegDataset', 'UniformEpisodeSampler', 'VOC_CLASSES', 'WrongSupportDataset',
-    'episodes_text', 'fold_classes', 'make_folds'
+    'BaseClassDataset', 'COCO20iDataset', 'COCOStuff182Dataset', 'COCO_CLASSES', 'ClassIndex', 'ClassLists',
+    'CocoInstanceIndex', 'CocoMaskIndex', 'CrossDomainDataset', 'DeepGlobeDataset', 'DeepGlobeIndex', 'Episode',
+    'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index', 'FixedEpisodeSampler',
+    'ForEachImage', 'ISBIEMDataset', 'ISICDataset', 'ISICIndex', 'ImageFolderDataset', 'ImageFolderIndex',
+    'LoadClassMask', 'LoadEpisodeImage', 'LungDataset', 'LungIndex', 'PackEpisodeInputs', 'Pascal5iDataset',
+    'PascalVOCIndex', 'PublishedProtocolSampler', 'RepeatableDataset', 'ResizeEpisodeImage', 'SHAPES_CLASSES',
+    'ShapesDataset', 'ShapesIndex', 'ShapesSegDataset', 'UniformEpisodeSampler', 'VOC_CLASSES',
+    'WrongSupportDataset', 'episodes_text', 'fold_classes', 'make_folds'
 ]

@@ -2,7 +2,7 @@
 
 A config with phases is a complete config plus ``phases``, a dict of names to changes. A change may also hold
 ``result``, the file of the phase's working directory that the next one starts from; by default its last checkpoint.
-Changes are merged into the config key by key; ``_delete_=True`` replaces a dict.
+Changes are merged into the config key by key; ``_delete_=True`` replaces a dict. A phase that is None does not exist.
 """
 import copy
 import itertools
@@ -63,6 +63,8 @@ def phases_of(cfg: Config, work_dir: Path) -> Iterator[Phase]:
     if not cfg.get('phases'):
         raise ConfigError(f'The config "{cfg.filename}" has no phases; tools/train.py trains it in one.')
     for name, changes in cfg.phases.items():
+        if changes is None:
+            continue
         changes = copy.deepcopy(changes.to_dict() if hasattr(changes, 'to_dict') else dict(changes))
         result = changes.pop('result', None)
         phase_cfg = copy.deepcopy(cfg)

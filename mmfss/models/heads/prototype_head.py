@@ -108,7 +108,7 @@ class PrototypeHead(BaseDecodeHead):
             self.scale_mixer = nn.Linear(2 * scale_channels, scale_channels)
         pairs = torch.cartesian_prod(torch.arange(self.num_scales), torch.arange(num_classes))
         proto_scale, proto_class = pairs.repeat_interleave(prototypes_per_scale, dim=0).unbind(1)
-        self.prototypes = nn.Parameter(torch.empty(0, scale_channels))
+        self.prototypes = nn.Parameter(torch.zeros(0, scale_channels))
         self.register_buffer('proto_class', proto_class[:0])
         self.register_buffer('proto_scale', proto_scale[:0])
         self.register_buffer('proto_source', proto_class.new_empty(0, 4))
@@ -361,6 +361,21 @@ class PrototypeHead(BaseDecodeHead):
     def initial_weights(self, own: Tensor) -> Tensor:
         """Weights of a last layer: 1 where it connects a class with its own, else ``off_class_weight``."""
         return torch.where(own, 1., self.off_class_weight)
+
+
+class LastLayer(nn.Module):
+    """Weights of the last layer, without bias; how many there are is decided later.
+
+    Args:
+        num_classes (int): C.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_classes, 0))
+
+    def extra_repr(self) -> str:
+        return 'classes={}, inputs={}'.format(*self.weight.shape)
 
 
 def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from mmfss.registry import MODELS
 from ..layers.prototypes import full_precision, log_similarity
 from ..layers.simplex import project_to_simplex
 from ..losses import ClassRegions, GroupEvidence, group_entropy
-from .prototype_head import PrototypeHead, matmul_maps
+from .prototype_head import LastLayer, PrototypeHead, matmul_maps
 
 
 @MODELS.register_module()
@@ -127,8 +127,8 @@ class ScaleProtoGroupHead(PrototypeHead):
         return numbers
 
     def _build_classifier(self) -> None:
-        self.groups = nn.Parameter(torch.empty(self.num_classes, self.num_groups, 0))
-        self.group_classifier = nn.Linear(1, self.num_classes, bias=False)
+        self.groups = nn.Parameter(torch.zeros(self.num_classes, self.num_groups, 0))
+        self.group_classifier = LastLayer(self.num_classes)
 
     def _reset_classifier(self) -> None:
         counts = (self._members >= 0).sum(1)
@@ -137,7 +137,6 @@ class ScaleProtoGroupHead(PrototypeHead):
         self.groups.data = (2 * torch.rand(shape, device=bound.device) - 1) * bound
         self.project_groups()
         self.group_classifier.weight.data = self.initial_weights(self.own_groups)
-        self.group_classifier.in_features = self.group_classifier.weight.shape[1]
 
     def _keep_in_classifier(self, index: Tensor) -> None:
         raise NotImplementedError('Prototypes are removed in stage 1; train the groups on what is left.')

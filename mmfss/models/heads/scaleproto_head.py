@@ -1,11 +1,11 @@
 """ScaleProtoSeg, stage 1: multi-scale prototypes and a nearly fixed last layer (Porta et al., WACV 2025)."""
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfss.registry import MODELS
 from ..layers.prototypes import log_similarity
 from ..losses import ClassRegions, PrototypeEvidence
-from .prototype_head import PrototypeHead, matmul_maps
+from .prototype_head import LastLayer, PrototypeHead, matmul_maps
 
 
 @MODELS.register_module()
@@ -36,13 +36,10 @@ class ScaleProtoHead(PrototypeHead):
         return matmul_maps(self.classifier.weight[:, self.scale_slices[scale]], similarities)
 
     def _build_classifier(self) -> None:
-        self.classifier = nn.Linear(1, self.num_classes, bias=False)
+        self.classifier = LastLayer(self.num_classes)
 
     def _reset_classifier(self) -> None:
-        weight = self.initial_weights(self.own_prototypes)
-        self.classifier.weight.data = weight.to(self.classifier.weight.device)
-        self.classifier.in_features = self.num_prototypes
+        self.classifier.weight.data = self.initial_weights(self.own_prototypes)
 
     def _keep_in_classifier(self, index: Tensor) -> None:
         self.classifier.weight.data = torch.clone(self.classifier.weight.data[:, index])
-        self.classifier.in_features = len(index)

@@ -1,0 +1,69 @@
+"""Cut the volumes of the ISBI 2012 electron microscopy challenge into slices, 20 to train and 10 to validate.
+
+The slices to validate on are drawn with NumPy's seed 42. Files: train-volume.tif and train-labels.tif (30 slices of
+512 x 512; labels 0 membrane, 255 cell).
+
+Example:
+    python tools/dataset_converters/isbi_em.py DOWNLOADS data/isbi_em
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from mmfss.utils.files import atomic_path
+
+NUM_VAL, SEED = 10, 42
+
+
+def read_volume(path: Path) -> list[np.ndarray]:
+    """Slices of a multi-page TIFF, (H, W) uint8 each.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not such a volume.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'"{path}" does not exist.')
+    with Image.open(path) as volume:
+        slices = [np.array(page) for page in ImageSequence.Iterator(volume)]
+    if any(page.ndim != 2 or page.dtype != np.uint8 for page in slices):
+        raise ValueError(f'"{path}" is not a volume of grey slices of 8 bits.')
+    return slices
+
+
+def convert(source: Path, target: Path) -> dict[str, int]:
+    """Write images and labels; returns the number of slices of each part."""
+    images, labels = (read_volume(source / f'train-{kind}.tif') for kind in ('volume', 'labels'))
+    if len(images) != len(labels) or len(images) <= NUM_VAL:
+        raise ValueError(f'"{source}" has {len(images)} images and {len(labels)} labels; there must be as many of one '
+                         f'as of the other, and more than {NUM_VAL}.')
+    val = set(np.random.RandomState(SEED).choice(len(images), NUM_VAL, replace=False).tolist())
+    counts = dict(train=0, val=0)
+    for number, (image, label) in enumerate(zip(images, labels)):
+        if not set(np.unique(label)) <= {0, 255}:
+            raise ValueError(f'Slice {number} of "{source / "train-labels.tif"}" has other values than 0 and 255.')
+        part = 'val' if number in val else 'train'
+        for kind, content in (('images', image), ('labels', (label == 255).astype(np.uint8))):
+            with atomic_path(target / kind / part / f'{number:02d}.png') as path:
+                Image.fromarray(content).save(path)
+        counts[part] += 1
+    return counts
+
+
+def main() -> None:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', type=Path, help='folder of the two TIFF files')
+    parser.add_argument('dst', type=Path, help='folder to write')
+    args = parser.parse_args()
+    try:
+        counts = convert(args.src, args.dst)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f'error: {error}\n')
+    print(f'{args.dst}: ' + ', '.join(f'{count} slices to {part}' for part, count in counts.items()))
+
+
+if __name__ == '__main__':
+    main()
