@@ -42,8 +42,8 @@ def _check_file(module: nn.Module, init_cfg: dict, key: str) -> None:
     if '://' not in source and not Path(source).expanduser().is_file():
         raise FileNotFoundError(
             f'The weights "{source}" (config key `{key}.checkpoint`) do not exist; looked for '
-            f'"{Path(source).absolute()}". Where the files are published and how they are converted is written in '
-            f'configs/dcama/README.md. A file elsewhere: --cfg-options {key}.checkpoint=PATH')
+            f'"{Path(source).absolute()}". Where the files are published and how they are converted is written in the '
+            f'README.md beside the config. A file elsewhere: --cfg-options {key}.checkpoint=PATH')
     state_dict = get_state_dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
     own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if not name.endswith(_OPTIONAL)}
     fitting = [name for name, value in own.items() if name in state_dict and state_dict[name].shape == value.shape]
