@@ -94,7 +94,7 @@ class SelfFinetuner:
 
 @LOOPS.register_module()
 class SelfFinetuningTestLoop(TestLoop):
-    """MMEngine's test loop, with a step of self-finetuning for every batch before its queries are segmented.
+    r"""MMEngine's test loop, with a step of self-finetuning for every batch before its queries are segmented.
 
     .. code-block:: shell
 
@@ -102,9 +102,14 @@ class SelfFinetuningTestLoop(TestLoop):
 
     As published, weights and optimizer go on from batch to batch: results depend on the order of the episodes, the
     batch size, and the number of processes, each of which tunes for its own share. By default the episodes are
-    sequential and dropout is off. The published runs had shuffled episodes in batches of 30, and dropout on:
-    ``test_dataloader=dict(batch_size=30, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True, seed=0))``
-    and ``dropout=True``. The model has its weights back when the test ends.
+    sequential and dropout is off. The published runs had shuffled episodes in full batches of 30, and dropout on:
+
+    .. code-block:: shell
+
+        --cfg-options test_cfg.dropout=True test_dataloader.batch_size=30 test_dataloader.drop_last=True \
+            test_dataloader.dataset.sampler.shuffle_seed=0 test_dataloader.dataset.sampler.num_episodes=600
+
+    The model has its weights back when the test ends.
 
     Args:
         runner (Runner): The runner.
