@@ -36,7 +36,7 @@ class EpisodeStudy:
         region (str): What is explained, see :func:`select_region`.
         seed (int): Seed of everything random.
         dtype (str): Of the maps in the result.
-        batch_size (int): Perturbed episodes evaluated at a time.
+        batch_size (int): Perturbed support images encoded at a time, at least those of one state.
     """
 
     def __init__(self,

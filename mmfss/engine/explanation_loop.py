@@ -71,7 +71,7 @@ class ExplanationLoop(TestLoop):
         overwrite (bool): Start again, also over a run with other settings.
         seed (int): Seed of explainers and metrics that draw random numbers; each episode has its own.
         dtype (str): Of stored attributions, ``'float16'`` or ``'float32'``.
-        batch_size (int): Perturbed episodes that a metric evaluates at a time.
+        batch_size (int): Perturbed support images that a metric encodes at a time, at least those of one state.
 
     Raises:
         ConfigError: If an argument is wrong, or ``out_dir`` holds a run with other settings.
