@@ -1,10 +1,14 @@
 """Finding the training patches nearest to prototypes, in one pass over the images."""
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from mmfss.models import PrototypeHead
+
+
+EXACT = 'donot_use_mm_for_euclid_dist'
+"""Mode of ``torch.cdist`` that takes differences, without cancellation."""
 
 
 class NearestCells:
@@ -53,27 +57,47 @@ class NearestCells:
         """
         size = self.size.new_tensor(features.shape[-2:])
         for feature, label, image in zip(features.float().flatten(3), labels.flatten(1), images):
-            cells = feature.transpose(1, 2)  # (S, N, D)
+            # (N, S, D): what is compared lies together. PyTorch transposes matrices faster than other tensors.
+            cells = feature.flatten(0, 1).t().contiguous().unflatten(1, feature.shape[:2])
             if image == 0:
-                self.origin = cells[:, 0].clone()
-            for class_id in label.unique().tolist():
-                if 0 <= class_id < len(self.index):
-                    self._look(cells, (label == class_id).nonzero().squeeze(1), class_id, image, size)
+                self.origin = cells[0].clone()
+            nearest = self._nearest_of_own_class(cells, label)
+            if nearest is not None:
+                self._keep_better(*nearest, cells, image, size)
 
-    def _look(self, cells: Tensor, places: Tensor, class_id: int, image: int, size: Tensor) -> None:
-        """Compare the prototypes of a class with cells of that class."""
-        candidates = cells[:, places]
-        distances = torch.cdist(candidates, self.vectors[class_id],
-                                compute_mode='donot_use_mm_for_euclid_dist')  # (S, n, M)
-        nearest = distances.argmin(1)  # The first of equal ones.
-        values = distances.gather(1, nearest[:, None]).squeeze(1)
-        prototypes = self.index[class_id]
+    def _nearest_of_own_class(self, cells: Tensor, label: Tensor) -> Optional[tuple[Tensor, Tensor, Tensor]]:
+        """Compare the prototypes of each class that occurs (k of them) with the cells of that class.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: The prototypes, -1 for none, their smallest distances and the cells, all of
+            shape (k, S, M); None if there is no labelled cell.
+        """
+        # Stable: the cells of a class stay in raster order.
+        label, order = label.sort(stable=True)
+        classes, counts = label.unique_consecutive(return_counts=True)
+        ends = counts.cumsum(0)
+        regions = [(class_id, end - count, end) for class_id, end, count in zip(
+            classes.tolist(), ends.tolist(), counts.tolist()) if 0 <= class_id < len(self.index)]
+        if not regions:
+            return None
+        values, places = [], []
+        for class_id, start, end in regions:
+            own = cells.index_select(0, order[start:end]).transpose(0, 1)
+            distances = torch.cdist(self.vectors[class_id], own, compute_mode=EXACT)  # (S, M, n)
+            nearest = distances.argmin(2, keepdim=True)  # The first of equal ones.
+            values.append(distances.gather(2, nearest).squeeze(2))
+            places.append(nearest.squeeze(2) + start)
+        prototypes = self.index[[class_id for class_id, _, _ in regions]]
+        return prototypes, torch.stack(values), order[torch.stack(places)]
+
+    def _keep_better(self, prototypes: Tensor, values: Tensor, places: Tensor, cells: Tensor, image: int,
+                     size: Tensor) -> None:
         better = (prototypes >= 0) & (values < self.distance[prototypes.clamp(min=0)])
-        scale, _ = better.nonzero(as_tuple=True)
-        found, which = prototypes[better], nearest[better]
+        _, scale, _ = better.nonzero(as_tuple=True)
+        found, cell = prototypes[better], places[better]
         self.distance[found], self.image[found] = values[better], image
-        self.cell[found], self.size[found] = places[which], size
-        self.feature[found] = candidates[scale, which]
+        self.cell[found], self.size[found] = cell, size
+        self.feature[found] = cells[cell, scale]
 
     def merge(self, other: dict[str, Tensor]) -> None:
         """Take over what another process found that is better: smaller distance, then image, then cell.

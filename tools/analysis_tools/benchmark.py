@@ -26,6 +26,7 @@ from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode,
 from causal_cases import causal
 from correlation_cases import CORRELATION_PARTS, prepared_correlation
 from prettytable import PrettyTable
+from prototype_cases import PROTOTYPE_MEANING, PROTOTYPE_PARTS, prototype_rows
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.apis import build_model
@@ -35,7 +36,8 @@ from mmfss.registry import register_all_modules
 from mmfss.utils.benchmark import Ratio, alternate, peak_extra_memory, timed
 from mmfss.utils.files import dump_json
 
-PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost', *CORRELATION_PARTS)
+PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost', *CORRELATION_PARTS,
+         *PROTOTYPE_PARTS)
 MEANING = """\
 attention  projected tokens -> coarse masks of all layers; reference: explicit softmax, measured: this package
 head       features -> logits; reference and measured as above
@@ -282,6 +284,7 @@ def measure(args: argparse.Namespace) -> dict[str, list[Row]]:
     for part in (part for part in CORRELATION_PARTS if part in args.parts):
         for setting in settings(args):
             compared += compare_correlation(part, setting, args.repeat_times)
+    compared += prototype_rows(args.parts, args.repeat_times, args.device, args.threads)
     training: list[Row] = []
     if 'training' in args.parts:
         batch_size = args.batch_size or (12 if args.device == 'cuda' else 1)
@@ -310,7 +313,7 @@ def main() -> None:
         if rows:
             print(table(rows))
     if results['comparisons']:
-        print(MEANING)
+        print(f'{PROTOTYPE_MEANING}\n{MEANING}')
     if args.out:
         print(f'All measurements: {args.out}')
 
