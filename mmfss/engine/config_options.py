@@ -70,7 +70,8 @@ def _nearby_configs(path: Path) -> Iterator[str]:
 def check_options(cfg: Config, options: Dict[str, Any]) -> None:
     """Make sure that every changed key exists, or is an argument of the class it is given to.
 
-    MMEngine adds an unknown key to the config, where it is either never read or fails late.
+    MMEngine adds an unknown key to the config, where it is either never read or fails late. Types are changed first, so
+    that the arguments beside them are those of the new class.
 
     Args:
         cfg (Config): The config before the change.
@@ -80,8 +81,13 @@ def check_options(cfg: Config, options: Dict[str, Any]) -> None:
         ConfigError: For the first wrong key; names it and what comes close.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', mmfss_registry.SCOPE)):
-        for key in options:
-            _check_key(cfg.to_dict(), key)
+        root = cfg.to_dict()
+        for key in sorted(options, key=lambda key: key.rpartition('.')[2] != 'type'):
+            _check_key(root, key)
+            if key.rpartition('.')[2] == 'type':
+                changed = Config(root)
+                changed.merge_from_dict({key: options[key]})
+                root = changed.to_dict()
 
 
 def _check_key(root: Dict[str, Any], full_key: str) -> None:

@@ -28,6 +28,7 @@ def cfg() -> Config:
     {'load_from': 'x.pth'},
     {'find_unused_parameters': True},
     {'default_hooks.timer.type': 'IterTimerHook'},
+    {'val_cfg.lr': 1e-6, 'val_cfg.type': 'SelfFinetuningTestLoop'},  # an argument of the new type
 ])  # yapf: disable
 def test_right_keys(cfg: Config, options: Dict[str, Any]) -> None:
     check_options(cfg, options)
@@ -51,6 +52,12 @@ def test_right_keys(cfg: Config, options: Dict[str, Any]) -> None:
 def test_wrong_keys(cfg: Config, key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f'--cfg-options {key}: .*{message}'):
         check_options(cfg, {key: 1})
+
+
+def test_keys_that_the_new_type_does_not_have(cfg: Config) -> None:
+    with pytest.raises(ConfigError, match=r'"val_cfg" \(SelfFinetuningTestLoop\) has no key "rate"'):
+        check_options(cfg, {'val_cfg.rate': 1e-6, 'val_cfg.type': 'SelfFinetuningTestLoop'})
+    assert 'type' not in cfg.val_cfg
 
 
 def test_arguments_passed_on_to_the_base_class() -> None:
