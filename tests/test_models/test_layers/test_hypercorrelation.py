@@ -1,4 +1,6 @@
 """Center-pivot convolution, correlation, and the learner of correlation pyramids."""
+from typing import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -195,24 +197,26 @@ class TestLearner:
 class TestImageSizes:
     """Which sides can be squeezed to equal positions."""
 
+    @pytest.fixture
+    def learner(self) -> HypercorrelationLearner:
+        return HypercorrelationLearner((1, 1, 1))
+
     @staticmethod
-    def refused(side: int, rounded) -> bool:
+    def refused(learner: HypercorrelationLearner, side: int, rounded: Callable[[float], int]) -> bool:
         try:
-            sizes = [[rounded(side / stride)] * 2 for stride in (32, 16, 8)]
-            HypercorrelationLearner((1, 1, 1)).check_support(sizes, (side, side))
+            learner.check_support([[rounded(side / stride)] * 2 for stride in (32, 16, 8)], (side, side))
         except ValueError:
             return True
         return False
 
-    def test_padded_convolutions_take_all(self) -> None:
-        assert not any(self.refused(side, lambda x: int(np.ceil(x))) for side in range(64, 641, 8))
+    def test_padded_convolutions_take_all(self, learner: HypercorrelationLearner) -> None:
+        assert not any(self.refused(learner, side, lambda x: int(np.ceil(x))) for side in range(64, 641))
 
-    def test_pooling_takes_not_all(self) -> None:
-        refused = [side for side in range(64, 641) if self.refused(side, int)]
+    def test_pooling_takes_not_all(self, learner: HypercorrelationLearner) -> None:
+        refused = [side for side in range(64, 641) if self.refused(learner, side, int)]
         assert refused == [*range(264, 288), *range(520, 544)]
 
-    def test_nearest_sides_are_named(self) -> None:
-        learner = HypercorrelationLearner((1, 1, 1))
+    def test_nearest_sides_are_named(self, learner: HypercorrelationLearner) -> None:
         with pytest.raises(ValueError, match='height 270 .* nearest that work: 263 and 288 pixels'):
             learner.check_support([(8, 4), (16, 8), (33, 16)], (270, 128))
         with pytest.raises(ValueError, match='width 280'):
