@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 
 from mmfss import register_all_modules
 from mmfss.engine.phases import Phase, phases_of
-from mmfss.registry import MODELS, TRANSFORMS
+from mmfss.registry import METRICS, MODELS, TRANSFORMS
 from tests.weightless import Weightless
 
 CONFIGS = Path(__file__).parents[1] / 'configs/scaleprotoseg'
@@ -69,6 +69,17 @@ def test_parameter_groups_of_resnet101() -> None:
         if phase.name == 'joint':
             sizes = {key: sum(parameter.numel() for parameter in found) for key, found in groups.items()}
             assert sizes == {(2.5e-5, 5e-4): 42394816, (2.5e-4, 5e-4): 4718592 + 256, (2.5e-4, 0.): 228 * 64}
+
+
+def test_metrics_of_prototypes() -> None:
+    register_all_modules(init_default_scope=True)
+    for path in CONFIGS.glob('*_interpretability.py'):
+        cfg = Config.fromfile(path)
+        assert cfg.test_cfg.type == 'PrototypeTestLoop' and len(cfg.test_evaluator) == 4
+        assert [METRICS.build(metric) for metric in cfg.test_evaluator]
+        steps = [TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline]
+        assert type(steps[-1]).__name__ == 'PackPartSegInputs'
+        assert cfg.val_dataloader.dataset.pipeline[-1].type == 'PackSegInputs'
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)

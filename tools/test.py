@@ -43,7 +43,8 @@ def test(runner: Runner) -> Dict[str, Any]:
         metrics=metrics,
         config=runner.cfg.filename,
         checkpoint=runner.cfg.load_from,
-        episodes=dict(runner.test_dataloader.dataset.metainfo),
+        # An ordinary data set has no episodes.
+        episodes={key: value for key, value in runner.test_dataloader.dataset.metainfo.items() if key != 'label_map'},
         processes=runner.world_size,
         seconds=round(time.perf_counter() - start, 1),
         versions=versions())
@@ -53,9 +54,11 @@ def report(results: Dict[str, Any], path: Path) -> None:
     """Print the table and save everything."""
     episodes = results['episodes']
     figures = [(name, value) for name, value in results['metrics'].items() if isinstance(value, (int, float))]
-    title = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}'.format(**episodes)
-    print_table(title,
-                [*figures, ('split lists', episodes['lists']), ('seconds', results['seconds']), ('results', path)])
+    title, lists = Path(results['config']).stem, []
+    if 'num_ways' in episodes:
+        title = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}'.format(**episodes)
+        lists = [('split lists', episodes['lists'])]
+    print_table(title, [*figures, *lists, ('seconds', results['seconds']), ('results', path)])
     dump_json(results, path)
 
 
@@ -72,7 +75,9 @@ def main() -> None:
         results = test(runner)
         if runner.rank == 0:
             meta = results['episodes']
-            name = f'results_{meta["num_ways"]}way_{meta["num_shots"]}shot_seed{meta["seed"]}.json'
+            name = 'results.json'
+            if 'num_ways' in meta:
+                name = f'results_{meta["num_ways"]}way_{meta["num_shots"]}shot_seed{meta["seed"]}.json'
             report(results, args.out or Path(cfg.work_dir) / name)
 
 

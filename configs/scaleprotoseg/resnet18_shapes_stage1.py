@@ -6,13 +6,16 @@ _base_ = [
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='{{ fileDirname }}/../backbones/resnet18_shapes_fold0.pth')))
 
-optim_wrapper = dict(optimizer=dict(lr=2e-3, weight_decay=1e-4), accumulative_counts=1)
+optim_wrapper = dict(
+    optimizer=dict(lr=6e-3, weight_decay=1e-4),
+    accumulative_counts=1,
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))
 phases = dict(
-    warmup=dict(train_cfg=dict(max_iters=100, val_interval=100)),
+    warmup=dict(train_cfg=dict(max_iters=50, val_interval=50)),
     joint=dict(
-        train_cfg=dict(max_iters=600, val_interval=600),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=601, by_epoch=False)],
+        train_cfg=dict(max_iters=700, val_interval=700),
+        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=701, by_epoch=False)],
         custom_hooks=[dict(type='PrototypePushHook', dataset={{_base_.push_dataset}})]),
     last_layer=dict(
-        train_cfg=dict(max_iters=100, val_interval=50), optim_wrapper=dict(optimizer=dict(lr=1e-3))))
+        train_cfg=dict(max_iters=50, val_interval=50), optim_wrapper=dict(optimizer=dict(lr=1e-3))))
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

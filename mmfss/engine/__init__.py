@@ -6,10 +6,11 @@ from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
 from .prototype_push import PrototypePush
+from .prototype_test_loop import PrototypeTestLoop
 from .self_finetuning import SelfFinetuningTestLoop
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
-    'PrototypePush', 'SelfFinetuningTestLoop', 'TrainableOptimWrapperConstructor', 'setup_distributed',
-    'setup_local_rank'
+    'PrototypePush', 'PrototypeTestLoop', 'SelfFinetuningTestLoop', 'TrainableOptimWrapperConstructor',
+    'setup_distributed', 'setup_local_rank'
 ]

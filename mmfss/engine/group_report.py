@@ -7,6 +7,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmfss.models import ScaleProtoGroupHead
+from .prototype_test_loop import used_prototypes
 
 DEFINITIONS = dict(
     prototypes='prototypes of the model (after push and removal of duplicates)',
@@ -37,8 +38,7 @@ def group_report(head: ScaleProtoGroupHead, threshold: float, classes: Optional[
     classes = list(classes or map(str, range(head.num_classes)))
     weights, members, populated = head.group_weights, head.group_members, head.populated
     active = weights > 0
-    used = torch.zeros(head.num_prototypes, dtype=torch.bool, device=weights.device)
-    used[members[active.any(1) & (members >= 0)]] = True
+    used = used_prototypes(head)
     counts = active.sum(2)[populated].float()
     scales = torch.stack([(active & (head.proto_scale[members.clamp(min=0)] == s)[:, None]).any(2)
                           for s in range(head.num_scales)]).sum(0)[populated].float()

@@ -11,9 +11,11 @@ from .attribution import (
 )
 from .controls import ControlModel, CopiedMask, PrototypeMatching
 from .episodic_iou import EpisodicIoU
+from .prototypes import GroupOverlap, PrototypeConsistency, PrototypeOverlap, PrototypeStability
 
 __all__ = [
-    'AttributionMetric', 'ControlModel', 'CopiedMask', 'EpisodicIoU', 'Infidelity', 'InsertionDeletion',
-    'InsertionDeletionGap', 'PerturbedEpisode', 'PrototypeMatching', 'SupportRanking', 'attribution_metric_config',
+    'AttributionMetric', 'ControlModel', 'CopiedMask', 'EpisodicIoU', 'GroupOverlap', 'Infidelity',
+    'InsertionDeletion', 'InsertionDeletionGap', 'PerturbedEpisode', 'PrototypeConsistency', 'PrototypeMatching',
+    'PrototypeOverlap', 'PrototypeStability', 'SupportRanking', 'attribution_metric_config',
     'build_attribution_metric'
 ]

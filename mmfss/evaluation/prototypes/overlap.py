@@ -1,0 +1,35 @@
+"""How much the activations of a class's groups or prototypes overlap."""
+from itertools import combinations
+from typing import Sequence
+
+import cv2
+import numpy as np
+from numpy import ndarray
+
+
+def activated(maps: ndarray, size: Sequence[int], quantile: float) -> ndarray:
+    """Pixels where a map, enlarged bicubically, exceeds its own quantile over the image.
+
+    Args:
+        maps (ndarray): Shape (K, h, w).
+        size (Sequence[int]): (H, W).
+        quantile (float): In [0, 1].
+
+    Returns:
+        ndarray: Shape (K, H, W), bool.
+    """
+    large = [cv2.resize(np.ascontiguousarray(m, np.float32), (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+             for m in maps]
+    return np.stack([m > np.quantile(m, quantile) for m in large])
+
+
+def pairwise_overlap(masks: ndarray) -> tuple[int, int]:
+    """Pixels in the intersection and in the union, summed over all pairs of masks.
+
+    Args:
+        masks (ndarray): Shape (K, H, W), bool.
+    """
+    pairs = list(combinations(range(len(masks)), 2))
+    intersection = sum(int((masks[i] & masks[j]).sum()) for i, j in pairs)
+    areas = masks.sum((1, 2))
+    return intersection, sum(int(areas[i] + areas[j]) for i, j in pairs) - intersection
