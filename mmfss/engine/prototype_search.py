@@ -6,7 +6,6 @@ from torch import Tensor
 
 from mmfss.models import PrototypeHead
 
-
 EXACT = 'donot_use_mm_for_euclid_dist'
 """Mode of ``torch.cdist`` that takes differences, without cancellation."""
 
