@@ -65,22 +65,24 @@ class BlurIG(ClassExplainer):
     def _blur_and_slope(self, images: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
         """Blurred images and how they change with sigma."""
         # The difference of two nearly equal images needs the digits.
-        now = blur(images.double(), sigma, self.dims)
-        further = blur(images.double(), sigma + self.grad_step, self.dims)
-        return now.to(images), ((further - now) / self.grad_step).to(images)
+        now, further = (blur(images.double(), s, self.dims) for s in (sigma, sigma + self.grad_step))
+        return blur(images, sigma, self.dims), ((further - now) / self.grad_step).to(images)
 
 
 def blur(images: Tensor, sigma: float, dims: tuple[int, int]) -> Tensor:
-    """Blur along two axes with a Gaussian, zero outside the image.
+    """Blur along two axes with a Gaussian, zero outside the image, in double precision.
 
     Args:
         images (Tensor): Any shape.
         sigma (float): Standard deviation in pixels; 0 changes nothing.
         dims (tuple[int, int]): The axes.
+
+    Returns:
+        Tensor: Of the images' data type.
     """
     for dim in dims:
-        matrix = blur_matrix(images.shape[dim], sigma).to(images)
-        images = torch.tensordot(images, matrix, dims=([dim], [1])).movedim(-1, dim)
+        matrix = blur_matrix(images.shape[dim], sigma).to(images.device)
+        images = torch.tensordot(images.double(), matrix, dims=([dim], [1])).movedim(-1, dim).to(images.dtype)
     return images
 
 

@@ -25,10 +25,11 @@ class GradientShap(ClassExplainer):
     baseline is the episode with its object painted over by the mean of the rest: in query (the region) and supports
     (the masks), or in one of them; with the supports exchanged for other images of the episode; or all zero. Each
     baseline mask is emptied with probability ``mask_dropout``. Only the supports' images are attributed to. Cost:
-    ``n_samples`` forward and backward passes.
+    ``n_samples`` forward and backward passes at once.
 
     Args:
-        n_samples (int): Random points. Defaults to 1, the published setting; more are less noisy.
+        n_samples (int): Random points. Defaults to 5. The published setting is 1; when its one baseline is of the kind
+            ``query_masked``, the supports do not differ and the map is zero.
         n_baselines (int): Baselines to draw from. Defaults to 20.
         kinds (Mapping[str, float]): Share of each kind of :data:`BASELINES`. Defaults to the published ones.
         mask_dropout (float): Defaults to 0.5.
@@ -41,7 +42,7 @@ class GradientShap(ClassExplainer):
     differentiates = True
 
     def __init__(self,
-                 n_samples: int = 1,
+                 n_samples: int = 5,
                  n_baselines: int = 20,
                  kinds: Optional[Mapping[str, float]] = None,
                  mask_dropout: float = 0.5,

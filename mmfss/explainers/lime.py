@@ -105,5 +105,6 @@ class Lime(ClassExplainer):
         finite = np.isfinite(values)
         if not finite.any():
             return torch.zeros(features.shape[1])
-        model = getattr(import_extra('sklearn.linear_model'), self.surrogate)(alpha=self.alpha)
+        # With a random state of its own: without one, scikit-learn draws from NumPy's global generator.
+        model = getattr(import_extra('sklearn.linear_model'), self.surrogate)(alpha=self.alpha, random_state=0)
         return torch.from_numpy(model.fit(features[finite], values[finite], weights[finite]).coef_)
