@@ -1,7 +1,13 @@
 """What the pages of the documentation show works, and what they name exists."""
+import json
 import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +16,8 @@ from mmfss.evaluation.attribution import build_attribution_metric
 from mmfss.models import MatchingHead
 from mmfss.registry import EXPLAINERS, MODELS
 
-DOCS = Path(__file__).parents[1] / 'docs' / 'en'
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / 'docs' / 'en'
 PAGES = sorted(DOCS.glob('*.md'))
 
 
@@ -80,6 +87,76 @@ class TestOwnHead:
         assert dense[1, 2 * 4 + 1, 6 + 2] == pytest.approx(2 * float(torch.cosine_similarity(a, b, dim=0)), abs=1e-5)
         weights = torch.rand(2, 12, 3)
         assert torch.allclose(affinity.vote(weights), dense.softmax(-1).transpose(1, 2) @ weights, atol=1e-6)
+
+SMALL = """
+shapes = dict(num_train=160, num_val=80, side=64)
+few = dict(small_classes='skip')
+loader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=4, **loader, dataset=dict(data_root='data', index=shapes, sampler=few))
+val_dataloader = dict(**loader, dataset=dict(data_root='data', index=shapes, sampler=few, num_episodes=4))
+test_dataloader = dict(**loader, dataset=dict(data_root='data', index=shapes, sampler=few, num_episodes=8))
+train_cfg = dict(max_iters=30, val_interval=30)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-2, total_steps=30, by_epoch=False)]
+default_hooks = dict(logger=dict(interval=1))
+"""
+"""Appended to the config of the page: few and small pictures, few iterations."""
+
+
+@pytest.fixture(scope='class')
+def own_method(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the page was followed: its files written, its commands run."""
+    page = (DOCS / 'add_a_method.md').read_text(encoding='utf-8').replace('iter_400', 'iter_30')
+    folder = tmp_path_factory.mktemp('own_method')
+    (folder / 'configs').symlink_to(ROOT / 'configs')
+    (folder / 'my_method').mkdir()
+    files = dict(re.findall(r'^`(my_method/\w+\.py)`:\n\n```python\n(.*?)```', page, re.S | re.M))
+    assert set(files) == {'my_method/projected_vote_head.py', 'my_method/shapes.py'}
+    files['my_method/shapes.py'] += SMALL
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    whole_lines = page.replace('\\\n', '')
+    commands = re.findall(r'^python tools/((?:train|test|explain)\.py .*)$', whole_lines, re.M)
+    assert [command.split('.')[0] for command in commands] == ['train', 'test', 'explain']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        try:
+            for number, command in enumerate(commands):
+                # MMEngine keeps one logger, with its stream, for each name and second.
+                options = ['--cfg-options', f'experiment_name={folder.name}-{number}']
+                patch.setattr(sys, 'argv', [*shlex.split(command), *options])
+                runpy.run_path(str(ROOT / 'tools' / sys.argv[0]), run_name='__main__')
+            yield folder
+        finally:
+            MODELS.module_dict.pop('ProjectedVoteHead', None)
+            for name in [name for name in sys.modules if name.split('.')[0] == 'my_method']:
+                del sys.modules[name]
+
+
+class TestOwnMethod:
+
+    def test_trains(self, own_method: Path) -> None:
+        lines = [json.loads(line) for path in own_method.glob('work_dirs/my_method/shapes/*/vis_data/scalars.json')
+                 for line in path.read_text().splitlines()]
+        losses = [line['loss'] for line in lines if 'loss' in line]
+        assert len(losses) == 30 and sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+    def test_is_tested(self, own_method: Path) -> None:
+        results = json.loads((own_method / 'five_shots.json').read_text())
+        assert 0 < results['metrics']['mIoU'] <= 100
+
+    def test_is_explained(self, own_method: Path) -> None:
+        out = own_method / 'my_explanations'
+        results = json.loads((out / 'results.json').read_text())
+        assert list(results['explainers']) == ['signed_affex', 'random'] and results['region'] == 'ground_truth'
+        assert (out / 'index.html').is_file()
+        records = [json.loads(path.read_text()) for path in out.glob('episodes/*/record.json')]
+        assert len(records) == 10
+        # Every map of the two coarsest levels of ResNet-18.
+        assert {len(record['contributions']['signed_affex']['layers'][0]) for record in records} == {4}
+        arrays = np.load(next(out.glob('episodes/*/attributions.npz')))
+        assert arrays['signed_affex'].shape == arrays['support_masks'].shape == (1, 2, 128, 128)
+        assert arrays['signed_affex'].std() > 0.01
 
 
 class TestPages:
