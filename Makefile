@@ -1,10 +1,11 @@
 # make demo    train and test DCAMA on the embedded data, pictures in work_dirs/demo
-# make test    the tests; ARGS="tests/test_engine -x" for some of them
+# make test    the tests, in two processes (WORKERS=...); ARGS="tests/test_engine -x" for some of them
 # make setup   only the environment; TORCH=keep uses the PyTorch of the active environment, PYTHON=... another Python
 # make clean   remove what the other targets made, except the environment (make distclean: that too)
 
 VENV ?= .venv
 TORCH ?= lock
+WORKERS ?= 2
 RUN = $(VENV)/bin/python
 export VENV TORCH PYTHON
 
@@ -16,9 +17,9 @@ setup:
 demo: setup
 	@$(RUN) tools/demo.py $(ARGS)
 
-# One thread: the tests are small, and threads of several processes would get in each other's way.
+# One thread each: the tests are small, and threads of several processes would get in each other's way.
 test: setup
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup
 	@$(RUN) -m pip install --quiet --disable-pip-version-check 'ruff>=0.6'
