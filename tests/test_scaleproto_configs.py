@@ -75,7 +75,7 @@ def test_metrics_of_prototypes() -> None:
     register_all_modules(init_default_scope=True)
     for path in CONFIGS.glob('*_interpretability.py'):
         cfg = Config.fromfile(path)
-        assert cfg.test_cfg.type == 'PrototypeTestLoop' and len(cfg.test_evaluator) == 4
+        assert cfg.test_cfg.type == 'PrototypeTestLoop' and len(cfg.test_evaluator) == 5
         assert [METRICS.build(metric) for metric in cfg.test_evaluator]
         steps = [TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline]
         assert type(steps[-1]).__name__ == 'PackPartSegInputs'

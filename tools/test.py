@@ -1,6 +1,7 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
 import argparse
 import time
+from numbers import Real
 from pathlib import Path
 from typing import Any, Dict
 
@@ -53,7 +54,8 @@ def test(runner: Runner) -> Dict[str, Any]:
 def report(results: Dict[str, Any], path: Path) -> None:
     """Print the table and save everything."""
     episodes = results['episodes']
-    figures = [(name, value) for name, value in results['metrics'].items() if isinstance(value, (int, float))]
+    figures = [(name, value if isinstance(value, int) else float(value))
+               for name, value in results['metrics'].items() if isinstance(value, Real)]
     title, lists = Path(results['config']).stem, []
     if 'num_ways' in episodes:
         title = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}'.format(**episodes)

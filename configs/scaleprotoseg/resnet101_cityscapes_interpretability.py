@@ -19,6 +19,7 @@ test_evaluator = [
     dict(type='PrototypeConsistency', max_parts=5),
     dict(type='PrototypeStability', max_parts=5),
     dict(type='GroupOverlap'),
+    dict(type='GroupSparsity'),
     dict(type='PrototypeOverlap', num_images=500, num_total=500),
 ]
 test_cfg = dict(type='PrototypeTestLoop')

@@ -16,10 +16,11 @@ test_dataloader = dict(
             dict(type='PackPartSegInputs', meta_keys=('img_path', 'ori_shape', 'img_shape')),
         ]))
 test_evaluator = [
-    # Without parts: background, boat, chair, table, sofa. The published code leaves out cow (10) in place of table (11).
+    # Without parts: background, boat, chair, table, sofa. The published code leaves out cow (10), not table (11).
     dict(type='PrototypeConsistency', max_parts=24, skip_classes=[0, 4, 9, 11, 18]),
     dict(type='PrototypeStability', max_parts=24),
     dict(type='GroupOverlap'),
+    dict(type='GroupSparsity'),
     dict(type='PrototypeOverlap', num_images=500, num_total=1449),
 ]
 test_cfg = dict(type='PrototypeTestLoop')

@@ -13,6 +13,7 @@ test_evaluator = [
     dict(type='PrototypeConsistency', max_parts=4, skip_classes=[0]),
     dict(type='PrototypeStability', max_parts=4, skip_classes=[0]),
     dict(type='GroupOverlap'),
+    dict(type='GroupSparsity'),
     dict(type='PrototypeOverlap'),
 ]
 test_cfg = dict(type='PrototypeTestLoop')

@@ -7,9 +7,9 @@ _base_ = [
 model = dict(backbone=dict(init_cfg=dict(checkpoint='{{ fileDirname }}/../backbones/resnet18_shapes_fold0.pth')))
 
 optim_wrapper = dict(
-    optimizer=dict(lr=6e-3, weight_decay=1e-4),
+    optimizer=dict(lr=1e-2, weight_decay=1e-4),
     accumulative_counts=1,
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.08))))
 phases = dict(
     warmup=dict(train_cfg=dict(max_iters=50, val_interval=50)),
     joint=dict(

@@ -1,4 +1,5 @@
 """Where pushed prototypes come from: boxes, pictures and a record of each."""
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
@@ -107,3 +108,80 @@ def _draw(picture: ndarray, activation: ndarray, boxes: tuple[Box, Box, Box], re
     with atomic_path(out_dir / paths['activation']) as path:
         np.save(path, activation)
     return paths
+
+
+class PrototypeSources:
+    """Where the prototypes of a model come from, read from the ``prototypes.json`` that a push has written.
+
+    Args:
+        path (str | Path): The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not such a file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f'The sources of prototypes "{path}" do not exist; tools/push_prototypes.py writes '
+                                    'them.')
+        try:
+            self.records = list(json.loads(self.path.read_text(encoding='utf-8'))['prototypes'])
+            known = all({'index', 'image', 'cell', 'activation_box'} <= set(record) for record in self.records)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'The file "{path}" holds no sources of prototypes: {type(error).__name__}: '
+                             f'{error}') from error
+        if not known or [record['index'] for record in self.records] != list(range(len(self.records))):
+            raise ValueError(f'The file "{path}" holds no complete list of sources of prototypes.')
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, prototype: int) -> dict[str, Any]:
+        return self.records[prototype]
+
+    def check(self, head: PrototypeHead) -> None:
+        """Make sure that these are the sources of a model's prototypes.
+
+        Args:
+            head (PrototypeHead): Its head.
+
+        Raises:
+            ValueError: If they are another model's.
+        """
+        own = [[record['image_index'], *record['cell'], record['scale']] for record in self.records]
+        if head.proto_source.tolist() != own:
+            raise ValueError(f'The sources "{self.path}" ({len(own)} prototypes) are not those of the model '
+                             f'({head.num_prototypes} prototypes).')
+
+    def image(self, prototype: int) -> ndarray:
+        """The source image of a prototype, (H, W, 3) uint8 RGB.
+
+        Raises:
+            FileNotFoundError: If it is not where it was at the time of the push.
+        """
+        path = self[prototype]['image']
+        if path is None or not Path(path).is_file():
+            raise FileNotFoundError(f'The source image "{path}" of prototype {prototype} does not exist, which '
+                                    f'"{self.path}" names. Was the data moved since the push?')
+        with Image.open(path) as image:
+            return np.array(image.convert('RGB'))
+
+    def patch(self, prototype: int) -> ndarray:
+        """What a prototype stands for: the activated part of its source image, (h, w, 3) uint8 RGB.
+
+        The picture that the push has drawn, or cut from the source image where none was drawn.
+
+        Raises:
+            FileNotFoundError: If it is missing.
+        """
+        drawn = self[prototype].get('files', {}).get('patch')
+        if drawn is None:
+            return Box(*self[prototype]['activation_box']).crop(self.image(prototype))
+        path = self.path.parent / drawn
+        if not path.is_file():
+            raise FileNotFoundError(f'The picture "{path}" of prototype {prototype} does not exist; its source image '
+                                    f'is "{self[prototype]["image"]}".')
+        with Image.open(path) as image:
+            return np.array(image.convert('RGB'))

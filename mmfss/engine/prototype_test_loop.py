@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop
 from torch import Tensor, nn
 
-from mmfss.evaluation.prototypes import PrototypeSample
+from mmfss.evaluation.prototypes import PrototypeSample, used_prototypes
 from mmfss.models import PrototypeHead, ScaleProtoGroupHead
 from mmfss.models.layers.prototypes import log_similarity
 from mmfss.registry import LOOPS
@@ -38,6 +38,18 @@ class PrototypeTestLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator, **kwargs)
         self.noise_std, self.seed = noise_std, seed
         self._needs_noise = any(getattr(metric, 'needs_noise', False) for metric in self.evaluator.metrics)
+
+    def run(self) -> dict[str, float]:
+        """Evaluate; metrics that look at the model itself are shown it.
+
+        Returns:
+            dict[str, float]: The scores.
+        """
+        model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+        for metric in self.evaluator.metrics:
+            if hasattr(metric, 'observe'):
+                metric.observe(prototype_head(model))
+        return super().run()
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
@@ -105,17 +117,3 @@ class PrototypeTestLoop(TestLoop):
     @staticmethod
     def _parts(sample: Any) -> Optional[np.ndarray]:
         return sample.gt_part_seg.data[0].long().cpu().numpy() if 'gt_part_seg' in sample else None
-
-
-def used_prototypes(head: PrototypeHead) -> Tensor:
-    """Which prototypes have a weight in some group, shape (P,), bool; without groups, all of them.
-
-    Args:
-        head (PrototypeHead): The head.
-    """
-    if not isinstance(head, ScaleProtoGroupHead):
-        return torch.ones_like(head.proto_class, dtype=torch.bool)
-    used = torch.zeros_like(head.proto_class, dtype=torch.bool)
-    members = head.group_members
-    used[members[(head.group_weights > 0).any(1) & (members >= 0)]] = True
-    return used

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mmfss.engine import PrototypePush
+from mmfss.engine.prototype_provenance import PrototypeSources
 from mmfss.engine.prototype_push import PROVENANCE, PUSHED
 from mmfss.utils.checkpoint import load_model_checkpoint
 from tests.tiny_seg import CLASSES, TinySegDataset, build_tiny_segmentor
@@ -98,6 +99,38 @@ def test_again_changes_nothing(pushed: tuple[Path, dict], tmp_path: Path) -> Non
     record = PrototypePush(TinySegDataset(), pictures=False).run(model, tmp_path)
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     assert all(entry['distance'] == 0 and 'files' not in entry for entry in record['prototypes'])
+
+
+def test_sources_are_read(pushed: tuple[Path, dict], tmp_path: Path) -> None:
+    folder, record = pushed
+    sources = PrototypeSources(folder / PROVENANCE)
+    assert len(sources) == len(record['prototypes']) and sources[3] == record['prototypes'][3]
+    top, bottom, left, right = sources[3]['activation_box']
+    assert sources.patch(3).shape == (bottom - top, right - left, 3)
+    model = build_tiny_segmentor(seed=1)
+    with pytest.raises(ValueError, match='are not those of the model .16 prototypes'):
+        sources.check(model.decode_head)
+    load_model_checkpoint(model, folder / PUSHED)
+    sources.check(model.decode_head)
+
+
+def test_missing_and_broken_sources(pushed: tuple[Path, dict], tmp_path: Path) -> None:
+    content = json.loads((pushed[0] / PROVENANCE).read_text())
+    (tmp_path / PROVENANCE).write_text(json.dumps(content))
+    sources = PrototypeSources(tmp_path / PROVENANCE)
+    with pytest.raises(FileNotFoundError, match=r'source image "\d.png" of prototype 0 does not exist'):
+        sources.image(0)
+    with pytest.raises(FileNotFoundError, match='picture .* of prototype 0 does not exist'):
+        sources.patch(0)
+    Image.new('RGB', (32, 32), (9, 9, 9)).save(tmp_path / 'source.png')
+    sources[0].update(image=str(tmp_path / 'source.png'), files={})
+    assert (sources.patch(0) == 9).all() and sources.image(0).shape == (32, 32, 3)
+    with pytest.raises(FileNotFoundError, match='push_prototypes.py writes'):
+        PrototypeSources(tmp_path / 'none.json')
+    for text in ('', '{}', '{"prototypes": [{"index": 3}]}'):
+        (tmp_path / 'bad.json').write_text(text)
+        with pytest.raises(ValueError, match='bad.json" holds no'):
+            PrototypeSources(tmp_path / 'bad.json')
 
 
 @pytest.mark.parametrize(('options', 'message'), [

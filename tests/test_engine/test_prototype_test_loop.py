@@ -1,4 +1,5 @@
 """Metrics of prototypes through the runner."""
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
+from mmfss.evaluation.prototypes import used_prototypes
 from mmfss.registry import DATASETS
 from tests.tiny_seg import TINY_HEAD, TINY_SEGMENTOR, TinySegDataset, build_tiny_segmentor
 
@@ -53,12 +55,17 @@ def test_stage_1(tmp_path: Path) -> None:
 
 
 def test_stage_2(tmp_path: Path) -> None:
-    scores = evaluate(tmp_path, 'two', [*PARTS, dict(type='GroupOverlap')], GROUPS)
+    report = tmp_path / 'report.json'
+    scores = evaluate(tmp_path, 'two', [*PARTS, dict(type='GroupOverlap'), dict(type='GroupSparsity',
+                                                                               out_file=str(report))], GROUPS)
     assert 0 <= scores['prototypes/group_overlap'] <= 1 and 0 <= scores['prototypes/consistency'] <= 1
+    groups = json.loads(report.read_text())['groups']
+    sizes = [len(group['prototypes']) for group in groups]
+    assert len(sizes) == 8 and scores['prototypes/prototypes_per_group'] == pytest.approx(sum(sizes) / 8)
+    assert 0 < scores['prototypes/used_prototypes'] <= 16 and 0 < scores['prototypes/entropy'] <= 1
 
 
 def test_unused_prototypes_do_not_count(tmp_path: Path) -> None:
-    from mmfss.engine.prototype_test_loop import used_prototypes
     head = build_tiny_segmentor(decode_head=GROUPS).decode_head
     assert used_prototypes(build_tiny_segmentor().decode_head).all()
     head.groups.data.zero_()
@@ -67,5 +74,6 @@ def test_unused_prototypes_do_not_count(tmp_path: Path) -> None:
 
 
 def test_groups_are_needed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='GroupOverlap needs a model with groups'):
-        evaluate(tmp_path, 'none', [dict(type='GroupOverlap')], TINY_HEAD)
+    for place, metric in enumerate(('GroupOverlap', 'GroupSparsity')):
+        with pytest.raises(ValueError, match=f'{metric} needs a model with groups'):
+            evaluate(tmp_path, f'none{place}', [dict(type=metric)], TINY_HEAD)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmfss.engine.group_report import group_report
 from mmfss.engine.prototype_pruning import prune_prototypes
+from mmfss.evaluation.prototypes.group_report import group_report
 from tests.scaleproto_golden import golden, stage2_head
 from tests.test_engine.test_phases import ENVIRONMENT, ROOT
 from tests.tiny_seg import TINY_HEAD, TINY_SEGMENTOR, TinySegDataset, build_tiny_segmentor

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmfss.engine.group_report import group_report, print_report
+from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.registry import HOOKS
 from mmfss.utils.files import atomic_path, dump_json
 

@@ -9,7 +9,10 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy import ndarray
 
+from mmfss.models import PrototypeHead, ScaleProtoGroupHead
 from mmfss.registry import METRICS
+from mmfss.utils.files import dump_json
+from .group_report import group_report
 from .overlap import activated, pairwise_overlap
 from .presence import QUANTILE_SCOPES, part_presence
 from .sample import PrototypeSample
@@ -250,3 +253,46 @@ class PrototypeOverlap(OverlapMetric):
 
     def maps(self, sample: PrototypeSample) -> tuple[ndarray, ndarray]:
         return sample.similarities, sample.proto_class
+
+
+@METRICS.register_module()
+class GroupSparsity(BaseMetric):
+    """How few prototypes the groups of the model use, and which; see :func:`group_report` for the figures.
+
+    Args:
+        out_file (str, optional): JSON file for the whole report, with the composition of every group.
+        **kwargs: See MMEngine's ``BaseMetric``.
+    """
+
+    default_prefix = 'prototypes'
+
+    def __init__(self, out_file: Optional[str] = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.out_file = out_file
+        self._report: dict[str, Any] = {}
+
+    def observe(self, head: PrototypeHead) -> None:
+        """Look at the model.
+
+        Args:
+            head (PrototypeHead): Its head.
+
+        Raises:
+            ValueError: If it has no groups.
+        """
+        if not isinstance(head, ScaleProtoGroupHead):
+            raise ValueError(f'GroupSparsity needs a model with groups, not a {type(head).__name__}.')
+        self._report = group_report(head, classes=(self.dataset_meta or {}).get('classes'))
+
+    def process(self, data_batch: Any, data_samples: Sequence[PrototypeSample]) -> None:
+        """Nothing to see in an image."""
+        self.results += [None] * len(data_samples)
+
+    def compute_metrics(self, results: list[None]) -> dict[str, float]:
+        """The figures of the report."""
+        if self.out_file is not None:
+            dump_json(self._report, self.out_file)
+        names = ('prototypes', 'used_prototypes', 'prototypes_per_group', 'scales_per_group', 'single_groups')
+        for name in names:
+            print_log(f'{name}: {self._report["definitions"][name]}.', 'current')
+        return {**{name: self._report[name] for name in names}, 'entropy': self._report['entropy']['after']}

@@ -73,6 +73,19 @@ def test_training_on_several_resolutions() -> None:
         torch.testing.assert_close(losses[f'decode.{name}'], sum(entry[name] for entry in each) / 4)
 
 
+def test_training_in_bfloat16() -> None:
+    model = build_tiny_segmentor()
+    data = model.data_preprocessor(batch(), True)
+    plain = model.loss(data['inputs'], data['data_samples'])
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(data['inputs'], data['data_samples'])
+    for name, value in losses.items():
+        assert value.dtype is torch.float32
+        torch.testing.assert_close(value, plain[name], rtol=0.1, atol=0.05 if 'loss' in name else 100)
+    losses['decode.loss_ce'].backward()
+    assert model.decode_head.prototypes.grad.isfinite().all() and model.backbone.conv1.weight.grad.isfinite().all()
+
+
 @torch.no_grad()
 def test_one_step_to_the_size_of_the_annotation() -> None:
     model = build_tiny_segmentor()

@@ -6,8 +6,7 @@ from mmengine.dist import is_main_process
 from prettytable import PrettyTable
 from torch import Tensor
 
-from mmfss.models import ScaleProtoGroupHead
-from .prototype_test_loop import used_prototypes
+from mmfss.models import PrototypeHead, ScaleProtoGroupHead
 
 DEFINITIONS = dict(
     prototypes='prototypes of the model (after push and removal of duplicates)',
@@ -21,13 +20,13 @@ DEFINITIONS = dict(
 
 
 @torch.no_grad()
-def group_report(head: ScaleProtoGroupHead, threshold: float, classes: Optional[Sequence[str]] = None,
-                 entropy_before: Optional[Tensor] = None) -> dict[str, Any]:
-    """Describe the groups of a thresholded head.
+def group_report(head: ScaleProtoGroupHead, threshold: Optional[float] = None,
+                 classes: Optional[Sequence[str]] = None, entropy_before: Optional[Tensor] = None) -> dict[str, Any]:
+    """Describe the groups of a head.
 
     Args:
         head (ScaleProtoGroupHead): The head.
-        threshold (float): Weights below are 0; for the record.
+        threshold (float, optional): Weights below were set to 0; for the record.
         classes (Sequence[str], optional): Names of the C classes.
         entropy_before (Tensor, optional): Normalised entropies before thresholding, shape (C, K).
 
@@ -90,3 +89,16 @@ def print_report(report: dict[str, Any]) -> None:
             value = ' -> '.join('-' if part is None else f'{part:.3f}' for part in value.values())
         table.add_row([name, f'{value:.2f}' if isinstance(value, float) else value, definition])
     print(table, flush=True)
+
+def used_prototypes(head: PrototypeHead) -> Tensor:
+    """Which prototypes have a weight in some group, shape (P,), bool; without groups, all of them.
+
+    Args:
+        head (PrototypeHead): The head.
+    """
+    if not isinstance(head, ScaleProtoGroupHead):
+        return torch.ones_like(head.proto_class, dtype=torch.bool)
+    used = torch.zeros_like(head.proto_class, dtype=torch.bool)
+    members = head.group_members
+    used[members[(head.group_weights > 0).any(1) & (members >= 0)]] = True
+    return used
