@@ -200,3 +200,11 @@ class TestPrototypes:
         head = build_head(num_classes=19, scale_channels=64, prototypes_per_scale=3)
         assert head.prototypes.shape == (228, 64) and head.classifier.weight.shape == (19, 228)
         assert 0 <= head.prototypes.min() and head.prototypes.max() <= 1
+
+    def test_several_processes_must_know_the_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        head, other = build_head(), build_head()
+        head.keep_prototypes(torch.arange(0, P, 3))
+        other.load_state_dict(head.state_dict())
+        monkeypatch.setattr('mmfss.models.heads.prototype_head.get_world_size', lambda: 2)
+        with pytest.raises(ValueError, match='set model.decode_head.layout_from to the checkpoint'):
+            other.loss([torch.zeros(1, 3, 8, 8)], [])
