@@ -8,6 +8,7 @@ from .heads import (
     CorrelationHead,
     DCAMAHead,
     DMTNetHead,
+    FewShotScaleProtoHead,
     HSNetHead,
     MatchingHead,
     PrototypeHead,
@@ -20,7 +21,7 @@ from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
 __all__ = [
     'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid',
-    'FeatureReader', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead',
-    'PrototypeLoss', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
+    'FeatureReader', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
+    'PrototypeHead', 'PrototypeLoss', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
     'SupportEncoding'
 ]

@@ -2,6 +2,7 @@
 from .correlation_head import CorrelationHead
 from .dcama_head import DCAMAHead
 from .dmtnet_head import DMTNetHead
+from .few_shot_scaleproto_head import FewShotScaleProtoHead
 from .hsnet_head import HSNetHead
 from .matching_head import MatchingHead
 from .prototype_head import PrototypeHead
@@ -10,6 +11,6 @@ from .scaleproto_head import ScaleProtoHead
 from .strided_fcn_head import StridedFCNHead
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'HSNetHead', 'MatchingHead', 'PrototypeHead', 'ScaleProtoGroupHead',
-    'ScaleProtoHead', 'StridedFCNHead'
+    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotScaleProtoHead', 'HSNetHead', 'MatchingHead', 'PrototypeHead',
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'StridedFCNHead'
 ]
