@@ -1,0 +1,20 @@
+_base_ = [
+    '../_base_/models/scaleproto_fss_r50.py', '../_base_/datasets/voc_257.py',
+    '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
+]
+
+# MobileNetV2 on a CPU, `--amp` advised; four scales, on the grid of stride 4; the same training as that of the other
+# methods on this data.
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmpretrain.MobileNetV2',
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
+            prefix='backbone.')),
+    features=dict(num_levels=4))
+
+train_dataloader = dict(batch_size=4)
+train_cfg = dict(max_iters=3000, val_interval=3000)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=3000, by_epoch=False)]

@@ -1,0 +1,23 @@
+_base_ = [
+    '../_base_/models/scaleproto_fss_r50.py', '../_base_/datasets/shapes_128.py',
+    '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
+]
+
+# Four scales, on the grid of stride 4. The backbone saw the training classes of this fold only; how it was made is in
+# configs/backbones/resnet18_shapes_fold0.py.
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmpretrain.ResNet',
+        depth=18,
+        stem_channels=24,
+        base_channels=24,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='{{ fileDirname }}/../backbones/resnet18_shapes_fold0.pth',
+            prefix='backbone.')),
+    features=dict(num_levels=4),
+    head=dict(scale_channels=32))
+
+train_cfg = dict(max_iters=400, val_interval=400)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=400, by_epoch=False)]

@@ -1,0 +1,7 @@
+_base_ = './resnet18_shapes_fold0.py'
+
+# Made by training configs/backbones/resnet18_shapes_fold2.py, see there.
+model = dict(backbone=dict(init_cfg=dict(checkpoint='{{ fileDirname }}/../backbones/resnet18_shapes_fold2.pth')))
+train_dataloader = dict(dataset=dict(fold=2))
+val_dataloader = dict(dataset=dict(fold=2))
+test_dataloader = dict(dataset=dict(fold=2))

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/scaleproto_fss_r50.py', '../_base_/datasets/pascal5i_400.py',
+    '../_base_/schedules/dcama_adamw.py', '../_base_/default_runtime.py'
+]
+
+train_dataloader = dict(batch_size=8)
+train_cfg = dict(max_iters=20000, val_interval=2000)
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=20000, by_epoch=False)]
