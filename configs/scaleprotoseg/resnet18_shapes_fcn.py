@@ -19,7 +19,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TrainableOptimWrapperConstructor',
     optimizer=dict(type='Adam', lr=2e-3, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
+    # The backbone learns as fast as in stage 1.
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.4))))
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=800, val_interval=800)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
