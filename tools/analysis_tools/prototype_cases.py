@@ -103,21 +103,21 @@ def diversity(setting: PrototypeSetting) -> dict[str, Computation]:
     """Distances to the gradient of the diversity loss."""
     inputs = PrototypeInputs(setting)
     head, labels = inputs.head, inputs.labels
-    whole = (10 * torch.cat(head.distances(inputs.features), dim=1)).requires_grad_()
+    parts = [(10 * distances).requires_grad_() for distances in head.distances(inputs.features)]
+    whole = torch.cat(parts, dim=1).detach().requires_grad_()
     loss = JeffreysDiversityLoss(loss_weight=1.)
 
     def literal() -> Tensor:
         value = literal_diversity(whole, labels, inputs.classes, inputs.scales)
         return torch.autograd.grad(value, whole)[0]
 
-    def measured() -> Tensor:
-        parts = [whole[:, part] for part in head.scale_slices]
+    def measured() -> tuple[Tensor, ...]:
         regions = ClassRegions.of(labels, setting.classes)
         evidence = PrototypeEvidence(parts, head.scale_table, regions, head.classifier.weight, head.own_prototypes,
                                      head.epsilon)
-        return torch.autograd.grad(loss(evidence), whole)[0]
+        return torch.autograd.grad(loss(evidence), parts)
 
-    torch.testing.assert_close(measured(), literal(), atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(torch.cat(measured(), dim=1), literal(), atol=1e-6, rtol=1e-3)
     return dict(literal=literal, measured=measured)
 
 
