@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from ..features import FeaturePyramid
-from ..layers import Affinity, DotProductAffinity, RasterPositionEncoding, Window, resize_adjoint, resize_window
+from ..layers import (
+    Affinity,
+    DotProductAffinity,
+    RasterPositionEncoding,
+    Window,
+    resize_adjoint,
+    resize_aligned,
+    resize_window,
+)
 from .matching_head import MatchingHead
 
 
@@ -195,12 +203,12 @@ class DCAMAHead(MatchingHead):
 
     def _merge(self, index: int, fine: Tensor, coarse: Tensor) -> Tensor:
         """Refined masks of a level and of all coarser ones."""
-        return self.merge[index](resize(coarse, fine.shape[-2:]) + fine)
+        return self.merge[index](resize_aligned(coarse, fine.shape[-2:]) + fine)
 
     def _skipped(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
         """What the skipped features of query and supports contribute to the mixer's first convolution."""
         mixed = self._mixed(query[1][-1], query[0][-1], of_support=False)
-        return mixed + resize(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
+        return mixed + resize_aligned(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
 
     def _mix(self, masks: Tensor, skipped: Tensor, window: Optional[Window] = None) -> Tensor:
         """Logits of refined masks (B, C, h', w') at level 1/8 and :meth:`_skipped` at level 1/4.
@@ -236,7 +244,7 @@ class DCAMAHead(MatchingHead):
         """
         parts = self.mixer1[0].weight.split(self.mixed_channels, dim=1)
         weight_eighth, weight_quarter = parts[2::2] if of_support else parts[1::2]
-        x = F.conv2d(resize(eighth, quarter.shape[-2:]), weight_eighth, padding=1)
+        x = F.conv2d(resize_aligned(eighth, quarter.shape[-2:]), weight_eighth, padding=1)
         return x + F.conv2d(quarter, weight_quarter, padding=1)
 
 
@@ -254,13 +262,6 @@ def mixer(c_in: int, c_mid: int, c_out: int, last_relu: bool) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if last_relu else nn.Sequential(*layers)
 
 
-def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear resizing with aligned corners, the one kind that DCAMA uses."""
-    if x.shape[-2:] == tuple(size):
-        return x
-    return F.interpolate(x, tuple(size), mode='bilinear', align_corners=True)
-
-
 def repeat(x: Tensor, num: int) -> Tensor:
     """Each element of a batch ``num`` times in a row, (B, ...) -> (B * num, ...)."""
     return x if num == 1 else x.repeat_interleave(num, dim=0)
@@ -275,4 +276,4 @@ def each_without(stack: Tensor, at_a_time: int) -> Iterator[Tensor]:
 
 def mask_values(masks: Tensor, size: Sequence[int]) -> Tensor:
     """Soft masks of each support position: (B, K, H, W) -> (B, K * h * w, 1)."""
-    return resize(masks, size).flatten(1).unsqueeze(-1)
+    return resize_aligned(masks, size).flatten(1).unsqueeze(-1)
