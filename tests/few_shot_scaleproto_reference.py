@@ -45,7 +45,7 @@ class LiteralHead:
         self.head = head
         self.gamma = float((10 * head.sharpness.weight).exp())
         self.tau = (10 * head.temperature.weight).exp().tolist()
-        self.focus = float((10 * head.focus.weight).exp())
+        self.focus = float((10 * head.focus.weight).exp()) if head.focus else head.fixed_focus
         self.bias = float(10 * head.scaled_bias)
 
     def embed(self, levels: Sequence[Sequence[Tensor]]) -> list[Tensor]:

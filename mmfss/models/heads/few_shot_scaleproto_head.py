@@ -72,6 +72,8 @@ class FewShotScaleProtoHead(MatchingHead):
         prototypes_per_scale (Sequence[int]): M of foreground and background. Defaults to (4, 6).
         num_groups (Sequence[int]): Groups of foreground and background. Defaults to (4, 6).
         num_iterations (int): Steps of k-means. Defaults to 10.
+        focus (float, optional): How sparse groups are, see :func:`overlap_groups`. By default it is learned, from 1,
+            and falls: groups take in more.
         snap (bool): Whether prototypes are support cells, not means of them. Defaults to False.
         epsilon (float, optional): Of the similarity. Defaults to 1e-2, with ``snap`` to 1e-4.
         sharpness (float): First value of gamma. Defaults to 4.
@@ -93,6 +95,7 @@ class FewShotScaleProtoHead(MatchingHead):
                  prototypes_per_scale: Sequence[int] = (4, 6),
                  num_groups: Sequence[int] = (4, 6),
                  num_iterations: int = 10,
+                 focus: Optional[float] = None,
                  snap: bool = False,
                  epsilon: Optional[float] = None,
                  sharpness: float = 4.,
@@ -111,9 +114,9 @@ class FewShotScaleProtoHead(MatchingHead):
         epsilon = epsilon if epsilon is not None else 1e-4 if snap else 1e-2
         if not 0 < epsilon < 1:
             raise ValueError(f'epsilon must be between 0 and 1, got {epsilon}.')
-        if sharpness <= 0 or foreground_weight <= 0:
-            raise ValueError('sharpness and foreground_weight must be above 0, got '
-                             f'{sharpness} and {foreground_weight}.')
+        if min(sharpness, foreground_weight, 1. if focus is None else focus) <= 0:
+            raise ValueError('sharpness, focus and foreground_weight must be above 0, got '
+                             f'{sharpness}, {focus} and {foreground_weight}.')
         if min(num_iterations, decoder_channels, group_weight, scale_weight) < 0:
             raise ValueError('num_iterations, decoder_channels, group_weight and scale_weight must not be negative, '
                              f'got {num_iterations}, {decoder_channels}, {group_weight} and {scale_weight}.')
@@ -130,7 +133,8 @@ class FewShotScaleProtoHead(MatchingHead):
         self.scales = PyramidScales(self.in_channels, scale_channels)
         self.temperature = PositiveNumbers([1.] * self.num_scales)
         self.sharpness = PositiveNumbers([sharpness])
-        self.focus = PositiveNumbers([1.])
+        self.fixed_focus = focus
+        self.focus = PositiveNumbers([1.]) if focus is None else None
         self.preference = nn.Parameter(torch.zeros(2, self.num_scales))
         self.scaled_bias = nn.Parameter(torch.zeros(1))
         self.decoder = EvidenceDecoder(2 * self.num_scales + 2, decoder_channels) if decoder_channels else None
@@ -160,7 +164,8 @@ class FewShotScaleProtoHead(MatchingHead):
             vectors = assignments @ cells
 
         parts, parts_exist = self._parts(cells, weights, self.num_groups[side])
-        groups = overlap_groups(assignments, exists, parts, parts_exist, self.focus(), self.preference[side])
+        focus = self.fixed_focus if self.focus is None else self.focus()
+        groups = overlap_groups(assignments, exists, parts, parts_exist, focus, self.preference[side])
         of_prototype, of_group = (sources.new_full((numbers[side], ), side) for numbers in (
             self.prototypes_per_scale, self.num_groups))
         return SupportPrototypes(

@@ -1,6 +1,6 @@
 """Prototypes that are made of support cells, and groups of them across scales."""
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -97,7 +97,7 @@ def nearest_cells(distances: Tensor, weights: Tensor) -> Tensor:
     return distances.masked_fill(~core.unsqueeze(-2), torch.inf).argmin(-1)
 
 
-def overlap_groups(assignments: Tensor, exists: Tensor, parts: Tensor, parts_exist: Tensor, focus: Tensor,
+def overlap_groups(assignments: Tensor, exists: Tensor, parts: Tensor, parts_exist: Tensor, focus: Union[float, Tensor],
                    preference: Tensor) -> Tensor:
     r"""Link prototypes of different scales that were made of the same support cells.
 
@@ -106,15 +106,15 @@ def overlap_groups(assignments: Tensor, exists: Tensor, parts: Tensor, parts_exi
     .. math:: O_{k,sm} = \sum_i R_{sm,i} u_{k,i}, \qquad
         G_k = \mathrm{proj}_\Delta (\lambda O_k + b),
 
-    with the Euclidean projection to the simplex: a group is a sparse convex combination, most often of one or two
-    prototypes per scale.
+    with the Euclidean projection to the simplex: a group is a convex combination that leaves out prototypes made of
+    other parts.
 
     Args:
         assignments (Tensor): R, shape (B, S, M, N).
         exists (Tensor): Bool, shape (B, S, M).
         parts (Tensor): How much each cell belongs to each part, u, in [0, 1], shape (B, G, N).
         parts_exist (Tensor): Bool, shape (B, G).
-        focus (Tensor): lambda, a scalar: the larger, the sparser.
+        focus (float | Tensor): lambda, a scalar: the larger, the sparser.
         preference (Tensor): b, for scales that deserve more weight, shape (S,).
 
     Returns:

@@ -23,7 +23,8 @@ def build(channels: Sequence = CHANNELS, **options: Any) -> FewShotScaleProtoHea
     """In float64 and eval mode, with learned numbers and a decoder that matter."""
     torch.manual_seed(0)
     head = MODELS.build(dict(type='FewShotScaleProtoHead', in_channels=channels, **{**OPTIONS, **options}))
-    for parameter in (*head.temperature.parameters(), *head.focus.parameters(), head.preference, head.scaled_bias):
+    focus = [] if head.focus is None else head.focus.parameters()
+    for parameter in (*head.temperature.parameters(), *focus, head.preference, head.scaled_bias):
         nn.init.normal_(parameter, std=0.05)
     for norm in head.scales.norms:
         nn.init.normal_(norm.weight, 1.5, 0.3)
@@ -51,7 +52,7 @@ class TestDefinition:
     @pytest.mark.parametrize(('options', 'shots', 'query_sizes'), [
         (dict(), 1, SIZES),
         (dict(snap=True), 2, ((5, 3), (3, 2), (1, 1))),
-        (dict(prototypes_per_scale=(1, 4), num_groups=(3, 1), epsilon=0.1), 2, ((4, 7), (2, 4), (1, 2))),
+        (dict(prototypes_per_scale=(1, 4), num_groups=(3, 1), epsilon=0.1, focus=0.4), 2, ((4, 7), (2, 4), (1, 2))),
     ])
     @torch.no_grad()
     def test_equals_the_literal_head(self, options: dict, shots: int, query_sizes: tuple) -> None:
@@ -361,8 +362,9 @@ class TestLosses:
     (dict(prototypes_per_scale=(4, 0)), r'prototypes_per_scale must be .* at least 1 each, got \(4, 0\)'),
     (dict(num_groups=(3, )), 'num_groups must be a number of foreground and one of background'),
     (dict(epsilon=0.), 'epsilon must be between 0 and 1, got 0'),
-    (dict(sharpness=0.), 'sharpness and foreground_weight must be above 0'),
-    (dict(foreground_weight=-1.), 'sharpness and foreground_weight must be above 0'),
+    (dict(focus=0.), 'sharpness, focus and foreground_weight must be above 0'),
+    (dict(sharpness=0.), 'sharpness, focus and foreground_weight must be above 0'),
+    (dict(foreground_weight=-1.), 'sharpness, focus and foreground_weight must be above 0'),
     (dict(scale_weight=-1.), 'must not be negative, got 4, 8, 0.4 and -1'),
     (dict(scale_channels=10), 'scale_channels must be a positive multiple of 4'),
     (dict(decoder_channels=6), 'multiple of 4, got 6'),
