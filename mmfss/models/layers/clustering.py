@@ -21,8 +21,12 @@ def pairwise_distances(cells: Tensor, centres: Tensor) -> Tensor:
     with full_precision(cells.device):
         cells, centres = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (cells, centres))
         products = centres @ cells.transpose(-1, -2)
-        norms = centres.square().sum(-1)[..., :, None] + cells.square().sum(-1)[..., None, :]
+        norms = _squared_norms(centres)[..., :, None] + _squared_norms(cells)[..., None, :]
         return (norms - 2 * products).relu()
+
+
+def _squared_norms(vectors: Tensor) -> Tensor:
+    return (vectors * vectors).sum(-1)
 
 
 @torch.no_grad()
@@ -45,10 +49,14 @@ def kmeans(cells: Tensor, weights: Tensor, num_clusters: int, num_iterations: in
         tuple[Tensor, Tensor]: Centres (B, M, D), and which of them exist, bool (B, M). There are fewer than M where
         fewer cells are different, and none where all weights are 0; what does not exist has finite coordinates.
     """
+    cells = cells.contiguous()  # once, not in each of many products
     centres, exists = _seeds(cells, weights, num_clusters)
     for _ in range(num_iterations):
-        distances = pairwise_distances(cells, centres).masked_fill(~exists[..., None], torch.inf)
-        members = torch.zeros_like(distances).scatter_(1, distances.argmin(1, keepdim=True), weights[:, None])
+        # Half the squared distance, but for half the square of the cell, which is the same to all centres.
+        half = (_squared_norms(centres) / 2).masked_fill(~exists, torch.inf)[..., None]
+        distances = half - centres @ cells.transpose(1, 2)
+        # (min finds the place along this axis ten times faster than argmin on a CPU.)
+        members = torch.zeros_like(distances).scatter_(1, distances.min(1, keepdim=True).indices, weights[:, None])
         mass = members.sum(2, keepdim=True)
         centres = torch.where(mass > 0, weighted_means(cells, members), centres)
     return centres, exists
@@ -60,14 +68,18 @@ def weighted_means(cells: Tensor, weights: Tensor) -> Tensor:
 
 
 def _seeds(cells: Tensor, weights: Tensor, num_clusters: int) -> tuple[Tensor, Tensor]:
-    distances = (cells - weighted_means(cells, weights[:, None])).square().sum(-1)
-    wanted, least = weights / (distances + 1), 0.
+    wanted, least = weights / (_exact_distances(cells, weighted_means(cells, weights[:, None])) + 1), 0.
     centres, exists, nearest = [], [], None
     for _ in range(num_clusters):
         value, place = wanted.max(1, keepdim=True)
         exists.append(value > least)
         centres.append(cells.gather(1, place[..., None].expand(-1, -1, cells.shape[-1])))
-        distances = (cells - centres[-1]).square().sum(-1)
+        distances = _exact_distances(cells, centres[-1])
         nearest = distances if nearest is None else torch.minimum(nearest, distances)
         wanted, least = weights * nearest, DISTINCT
     return torch.cat(centres, dim=1), torch.cat(exists, dim=1)
+
+
+def _exact_distances(cells: Tensor, centre: Tensor) -> Tensor:
+    """Squared distances (B, N) of cells (B, N, D) to one centre (B, 1, D), exactly 0 where they are equal."""
+    return torch.cdist(centre, cells, compute_mode='donot_use_mm_for_euclid_dist').squeeze(1).square()
