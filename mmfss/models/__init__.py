@@ -1,7 +1,7 @@
 """Models: features of any backbone, matching heads, segmentors."""
 import mmpretrain.models  # noqa: F401  (registers the backbones that configs name as mmpretrain.X)
 
-from .backbones import DeepLabResNet
+from .backbones import DeconvUNet, DeepLabResNet
 from .data_preprocessor import EpisodeDataPreProcessor
 from .features import FeaturePyramid, FeatureReader
 from .heads import (
@@ -20,8 +20,8 @@ from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeepLabResNet', 'EpisodeDataPreProcessor', 'FeaturePyramid',
-    'FeatureReader', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
-    'PrototypeHead', 'PrototypeLoss', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
-    'SupportEncoding'
+    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet', 'EpisodeDataPreProcessor',
+    'FeaturePyramid', 'FeatureReader', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead',
+    'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss', 'ScaleProtoGroupHead',
+    'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

@@ -18,6 +18,7 @@ from .checkpoint import CheckpointError, get_state_dict
 StateDict = dict[str, Tensor]
 
 _CONVS = dict(reduce=1, conv3x3=2, increase=3)
+_DOUBLE_CONV = {'0': '0.conv', '1': '0.bn', '3': '1.conv', '4': '1.bn'}
 _IGNORED = re.compile(r'(^ones$|num_batches_tracked$)')
 
 
@@ -110,7 +111,7 @@ def _weights(module: Any, prefix: str = '') -> Iterator[tuple[str, Tensor]]:
 
 
 def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]:
-    """Rename the weights of a published model of stage 1 or 2 with a DeepLabv2 ResNet.
+    """Rename the weights of a published model of stage 1 or 2 with a DeepLabv2 ResNet or a U-Net.
 
     Args:
         model (OfficialModel): What :func:`read_official` gave.
@@ -133,11 +134,15 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
             head[name] = value
         elif not _IGNORED.search(name):
             unknown.append(name)
+    num_scales = sum('.scale_convs.' in name for name in converted) // 2
     if unknown or 'prototype_vectors' not in head:
         what = f'it has {len(unknown)} unknown entries: {", ".join(unknown[:5])}' if unknown else (
             'it has no prototype_vectors')
-        raise CheckpointError(f'It is not a ScaleProtoSeg model with a DeepLabv2 ResNet: {what}.')
-    converted.update(_head(head, model, sum('.scale_convs.' in name for name in converted) // 2))
+        raise CheckpointError(f'It is not a ScaleProtoSeg model with a DeepLabv2 ResNet or a U-Net: {what}.')
+    if converted and not num_scales:
+        raise CheckpointError('It is not a ScaleProtoSeg model: it has no convolutions of scales '
+                              '(features.base.aspp.c0 ...), so its prototypes have one scale.')
+    converted.update(_head(head, model, num_scales))
     stage = 2 if 'last_layer_group.weight' in head else 1
     return converted, dict(model='ScaleProtoSeg', stage=stage, prototypes=len(head['prototype_vectors']))
 
@@ -155,7 +160,22 @@ def _feature_name(name: str) -> Optional[str]:
             return f'{prefix}.downsample.{int(kind == "bn")}.{rest}'
         return f'{prefix}.{kind}{_CONVS[part]}.{rest}' if part in _CONVS else None
     match = re.fullmatch(r'features\.base\.aspp\.c(\d)\.(\w+)', name)
-    return f'decode_head.scale_convs.{match[1]}.{match[2]}' if match else None
+    return f'decode_head.scale_convs.{match[1]}.{match[2]}' if match else _unet_name(name)
+
+
+def _unet_name(name: str) -> Optional[str]:
+    """Our name of an entry of the U-Net; its decoder counts from the coarsest level, ours from the finest."""
+    match = re.fullmatch(r'features\.base\.(?:inc|down([1-4])\.maxpool_conv\.1)\.double_conv\.([0134])\.(\w+)', name)
+    if match:
+        level, place, rest = match.groups()
+        return f'backbone.encoder.{level or 0}.{int(level is not None)}.convs.{_DOUBLE_CONV[place]}.{rest}'
+    match = re.fullmatch(r'features\.base\.up([1-4])\.(?:up|conv\.double_conv\.([0134]))\.(\w+)', name)
+    if match:
+        step, place, rest = match.groups()
+        part = 'upsample' if place is None else f'conv_block.convs.{_DOUBLE_CONV[place]}'
+        return f'backbone.decoder.{4 - int(step)}.{part}.{rest}'
+    match = re.fullmatch(r'features\.base\.outc\.conv\.(\w+)', name)
+    return f'backbone.project.{match[1]}' if match else None
 
 
 def _head(head: StateDict, model: OfficialModel, num_scales: int) -> StateDict:
@@ -182,6 +202,9 @@ def _layout(model: OfficialModel, count: int, num_classes: int, num_scales: int)
             raise CheckpointError(f'It has {count} prototypes, but says the class of {len(model.proto_class)} and the '
                                   f'scale of {len(model.proto_scale)}.')
         return model.proto_class.long(), model.proto_scale.long()
+    if model.proto_class is not None:
+        raise CheckpointError('It is not a ScaleProtoSeg model: it says the class of each prototype, but not the scale '
+                              '(scale_num_prototypes), as ProtoSeg models of one scale do.')
     each, rest = divmod(count, max(1, num_classes * num_scales))
     if rest or not each:
         raise CheckpointError(f'{count} prototypes cannot be dealt evenly to {num_classes} classes and {num_scales} '

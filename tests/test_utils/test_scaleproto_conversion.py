@@ -176,3 +176,13 @@ def test_other_files(tmp_path: Path) -> None:
     weights['features.base.layer2.block1.other.conv.weight'] = torch.zeros(1)
     with pytest.raises(CheckpointError, match='1 unknown entries: features.base.layer2.block1.other'):
         convert_scaleproto(OfficialModel(weights))
+
+
+def test_models_of_one_scale() -> None:
+    weights = official_weights()
+    classes = torch.arange(40) // 8
+    with pytest.raises(CheckpointError, match='but not the scale .scale_num_prototypes., as ProtoSeg'):
+        convert_scaleproto(OfficialModel(weights, proto_class=classes))
+    without = {name: value for name, value in weights.items() if '.aspp.' not in name}
+    with pytest.raises(CheckpointError, match='no convolutions of scales .features.base.aspp.c0'):
+        convert_scaleproto(OfficialModel(without))

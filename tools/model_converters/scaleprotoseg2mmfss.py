@@ -1,4 +1,4 @@
-"""Convert a model of the official ScaleProtoSeg implementation (DeepLabv2 ResNet, stage 1 or 2) to mmfss.
+"""Convert a model of the official ScaleProtoSeg implementation (DeepLabv2 ResNet or U-Net, stage 1 or 2) to mmfss.
 
 The pickled model is read with placeholders for its classes: no code in the file runs.
 """

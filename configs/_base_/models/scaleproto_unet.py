@@ -7,14 +7,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         seg_pad_val=255),
-    backbone=dict(
-        type='UNet',
-        base_channels=64,
-        num_stages=5,
-        strides=(1, 1, 1, 1, 1),
-        downsamples=(True, True, True, True),
-        upsample_cfg=dict(type='DeconvModule', kernel_size=2),
-        norm_cfg=dict(type='BN')),
+    backbone=dict(type='DeconvUNet', base_channels=64, norm_cfg=dict(type='BN')),
     decode_head=dict(
         type='ScaleProtoHead',
         in_channels=64,

@@ -1,4 +1,5 @@
 """Backbones that differ from MMSegmentation's in a detail."""
+from .deconv_unet import DeconvUNet
 from .deeplab_resnet import DeepLabResNet
 
-__all__ = ['DeepLabResNet']
+__all__ = ['DeconvUNet', 'DeepLabResNet']
