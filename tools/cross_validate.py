@@ -1,20 +1,24 @@
-"""Test the folds of a benchmark and print the row of a paper's table.
+"""Test the folds of a benchmark and print the row of a paper's table, or the rows of several models.
 
 ``python tools/cross_validate.py 'configs/dcama/swinb_coco20i_fold{0..3}.py' --shots 1 5 --controls --out DIR``
 """
 import argparse
 import copy
+import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from mmengine.config import Config, DictAction
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.config_options import ConfigError, load_config
 from mmfss.engine.cross_validation import (
+    CONTROLS,
     METHODS,
     MODEL,
     evaluate_methods,
@@ -36,8 +40,9 @@ TRAIN_TOOL = Path(__file__).with_name('train.py')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Test the folds of a benchmark and print one table row per number of shots: mIoU of each fold, '
-        'their mean and population standard deviation, and the mean FB-IoU. What is done is kept in --out and not done '
-        'again.')
+        'their mean and population standard deviation, and the mean FB-IoU. Configs in one folder whose names differ '
+        'in _fold<number> only are folds of one model; several models make several rows. What is done is kept in --out '
+        'and not done again.')
     parser.add_argument('configs', nargs='+', metavar='CONFIG',
                         help="configs of the folds; {0..3} and {a,b} are expanded, e.g. 'configs/x_fold{0..3}.py'")
     parser.add_argument('--checkpoints', nargs='+', metavar='CHECKPOINT',
@@ -55,7 +60,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
     parser.add_argument('--controls', action='store_true',
                         help='also test, on the same episodes, a copied support mask, supports of another class, and '
-                        'an untrained prototype')
+                        'an untrained prototype; what depends on the features alone, once for models of equal features')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
                         help='folder of the results; default: work_dirs/cross_validation')
     parser.add_argument('--overwrite', action='store_true', help='test again what is done')
@@ -69,93 +74,152 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def work_dir_of(config: Path, args: argparse.Namespace) -> Path:
-    """Working directory of the training of a config."""
-    return default_work_dir(config) if args.work_dirs is None else args.work_dirs / config.stem
+@dataclass
+class Fold:
+    """A fold of a model.
+
+    Attributes:
+        config (Path): Its config file.
+        cfg (Config): The config.
+        model (str): Name of the model.
+        name (str): Name of the files of its results.
+        methods (Sequence[str]): What is tested.
+    """
+    config: Path
+    cfg: Config
+    model: str
+    name: str
+    methods: Sequence[str]
 
 
-def train(cfg: Config, config: Path, args: argparse.Namespace) -> None:
+def collect(args: argparse.Namespace) -> list[Fold]:
+    """The folds of all models."""
+    configs = [Path(path) for pattern in args.configs for path in expand_braces(pattern)]
+    stems = [config.stem for config in configs]
+    names = [stem if stems.count(stem) == 1 else f'{config.absolute().parent.name}_{stem}'
+             for stem, config in zip(stems, configs)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f'Two configs have one name: {", ".join(map(str, configs))}.')
+    folds, tested_first = [], {}
+    for config, name in zip(configs, names):
+        cfg, model = load_config(config, args.cfg_options), model_name(config)
+        methods = METHODS if args.controls else (MODEL, )
+        if tested_first.setdefault(features_key(cfg), model) != model:
+            methods = [method for method in methods if method not in CONTROLS]
+        folds.append(Fold(config, cfg, model, name, methods))
+    return folds
+
+
+def model_name(config: Path) -> str:
+    """The folder of a config, and its name without the fold if it has one."""
+    stem, folds = re.subn(r'_fold\d+', '', config.stem)
+    return '/'.join([config.absolute().parent.name] + [stem] * folds)
+
+
+def features_key(cfg: Config) -> str:
+    """What the results of ``CONTROLS`` depend on: all but the head and the training."""
+    model = {key: value for key, value in cfg.model.items() if key != 'head'}
+    return json.dumps([model, cfg.test_dataloader, cfg.get('test_evaluator')], sort_keys=True, default=str)
+
+
+def work_dir_of(fold: Fold, args: argparse.Namespace) -> Path:
+    """Working directory of the training of a fold."""
+    return default_work_dir(fold.config) if args.work_dirs is None else args.work_dirs / fold.name
+
+
+def train(fold: Fold, args: argparse.Namespace) -> None:
     """Train a fold in a process of its own, or continue; nothing if its training has ended."""
-    work_dir = work_dir_of(config, args)
+    work_dir = work_dir_of(fold, args)
     if (work_dir / 'train_summary.json').is_file():
         return
-    print(f'training {config} in {work_dir}', flush=True)
-    changed = work_dir / config.name
+    print(f'training {fold.config} in {work_dir}', flush=True)
+    changed = work_dir / fold.config.name
     with atomic_path(changed) as path:
-        cfg.dump(path)
+        fold.cfg.dump(path)
     command = [sys.executable, str(TRAIN_TOOL), str(changed), '--work-dir', str(work_dir), '--resume']
     finished = subprocess.run(command + ['--amp'] * args.amp + ['--unsafe-load'] * args.unsafe_load)
     if finished.returncode:
-        raise ConfigError(f'Training {config} failed (status {finished.returncode}), see above. The same command '
+        raise ConfigError(f'Training {fold.config} failed (status {finished.returncode}), see above. The same command '
                           'continues.')
 
 
-def find_checkpoints(cfgs: list[Config], configs: list[Path], args: argparse.Namespace) -> list[Path]:
+def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Path]:
     """A checkpoint of every fold; trains what is missing if asked to."""
     if args.checkpoints:
-        return expand_checkpoints(args.checkpoints, len(configs))
+        return expand_checkpoints(args.checkpoints, len(folds))
     found = []
-    for cfg, config in zip(cfgs, configs):
+    for fold in folds:
         if args.train:
-            train(cfg, config, args)
-        checkpoint = trained_checkpoint(work_dir_of(config, args))
+            train(fold, args)
+        checkpoint = trained_checkpoint(work_dir_of(fold, args))
         if checkpoint is None:
-            raise ConfigError(f'There is no checkpoint of {config} in "{work_dir_of(config, args)}": train it (--train '
-                              'does), or name it with --checkpoints.')
+            raise ConfigError(f'There is no checkpoint of {fold.config} in "{work_dir_of(fold, args)}": train it '
+                              '(--train does), or name it with --checkpoints.')
         found.append(checkpoint)
     return found
 
 
-def evaluate_fold(cfg: Config, config: Path, checkpoint: Path, shots: int, args: argparse.Namespace) -> dict[str, dict]:
+def evaluate_fold(fold: Fold, checkpoint: Path, shots: int, args: argparse.Namespace) -> dict[str, dict]:
     """Results of all methods on one fold; only what is not stored yet is tested."""
-    cfg = copy.deepcopy(cfg)
+    cfg = copy.deepcopy(fold.cfg)
     set_episodes(cfg, num_shots=shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
-    methods = METHODS if args.controls else (MODEL, )
-    keys = {method: fingerprint(cfg, checkpoint, method) for method in methods}
-    paths = {method: result_path(args.out, config, shots, method) for method in methods}
-    results = {method: None if args.overwrite else load_result(paths[method], keys[method]) for method in methods}
+    keys = {method: fingerprint(cfg, checkpoint, method) for method in fold.methods}
+    paths = {method: result_path(args.out, fold, shots, method) for method in fold.methods}
+    results = {method: None if args.overwrite else load_result(paths[method], keys[method]) for method in fold.methods}
     for method, result in results.items():
         if result is not None:
-            report(config, shots, method, result, 'kept')
+            report(fold, shots, method, result, 'kept')
     missing = [method for method, result in results.items() if result is None]
-    for method, result in evaluate_methods(cfg, checkpoint, missing, args.out / 'logs' / config.stem):
+    for method, result in evaluate_methods(cfg, checkpoint, missing, args.out / 'logs' / fold.name):
         results[method] = save_result(paths[method], result, keys[method])
-        report(config, shots, method, result, f'{result["seconds"]} s')
+        report(fold, shots, method, result, f'{result["seconds"]} s')
     return results
 
 
-def result_path(out: Path, config: Path, shots: int, method: str) -> Path:
+def result_path(out: Path, fold: Fold, shots: int, method: str) -> Path:
     """File of one result."""
-    return out / 'results' / f'{config.stem}_{shots}shot_{method.replace(" ", "_")}.json'
+    return out / 'results' / f'{fold.name}_{shots}shot_{method.replace(" ", "_")}.json'
 
 
-def report(config: Path, shots: int, method: str, result: dict[str, Any], remark: str) -> None:
+def report(fold: Fold, shots: int, method: str, result: dict[str, Any], remark: str) -> None:
     """Print one result."""
     metrics = result['metrics']
     figures = f'mIoU {metrics["mIoU"]:.2f}, FB-IoU {metrics["FB-IoU"]:.2f}'
-    print(f'{config.stem}, {shots}-shot, {method}: {figures} ({remark})', flush=True)
+    print(f'{fold.name}, {shots}-shot, {method}: {figures} ({remark})', flush=True)
 
 
-def summarise(results: dict[tuple[Path, int], dict[str, dict]]) -> dict[str, Any]:
+def summarise(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
     """The table and what must be known to read it."""
-    folds = [all_methods[MODEL]['episodes']['fold'] for all_methods in results.values()]
-    by_number = None not in folds and len(set(folds)) == len({config for config, _ in results})
+    models = list(dict.fromkeys(fold.model for fold, _, _ in results))
+    column = column_names(results)
+    controls_are_shared = len({fold.model for fold, _, _ in results if set(CONTROLS) & set(fold.methods)}) == 1
     scores = []
-    for (config, shots), all_methods in results.items():
-        fold = f'fold {all_methods[MODEL]["episodes"]["fold"]}' if by_number else config.stem
+    for fold, shots, all_methods in results:
         for method, result in all_methods.items():
-            scores.append(FoldScore(method, shots, fold, result['metrics']['mIoU'], result['metrics']['FB-IoU']))
+            row = method
+            if len(models) > 1 and not (method in CONTROLS and controls_are_shared):
+                row = fold.model if method == MODEL else f'{fold.model}, {method}'
+            metrics = result['metrics']
+            scores.append(FoldScore(row, shots, column[fold.name], metrics['mIoU'], metrics['FB-IoU']))
     rows = make_rows(scores)
-    models = [all_methods[MODEL] for all_methods in results.values()]
+    tested = [all_methods[MODEL] for _, _, all_methods in results]
     return dict(
         rows=[row.to_dict() for row in rows],
         markdown=to_markdown(rows),
-        times_best_control=times_best_control(rows),
-        split_lists=sorted({result['episodes']['lists'] for result in models}),
-        not_comparable_because=sorted({reason for result in models for reason in result['protocol']}),
-        checkpoints={config.stem: all_methods[MODEL]['fingerprint']['checkpoint']
-                     for (config, _), all_methods in results.items()},
-        versions=models[0]['versions'])
+        times_best_control=times_best_control(rows) if len(models) == 1 else None,
+        split_lists=sorted({result['episodes']['lists'] for result in tested}),
+        not_comparable_because=sorted({reason for result in tested for reason in result['protocol']}),
+        checkpoints={fold.name: all_methods[MODEL]['fingerprint']['checkpoint'] for fold, _, all_methods in results},
+        versions=tested[0]['versions'])
+
+
+def column_names(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, str]:
+    """The column of each fold, by its name: the number of the fold, where that tells the folds of a model apart."""
+    numbers = {fold.name: all_methods[MODEL]['episodes']['fold'] for fold, _, all_methods in results}
+    models = {fold.name: fold.model for fold, _, _ in results}
+    if None in numbers.values() or len({(models[name], numbers[name]) for name in numbers}) < len(numbers):
+        return {fold.name: fold.config.stem for fold, _, _ in results}
+    return {name: f'fold {number}' for name, number in numbers.items()}
 
 
 def times_best_control(rows: list[TableRow]) -> Optional[dict[int, float]]:
@@ -189,16 +253,12 @@ def main() -> None:
     with plain_errors():
         if args.unsafe_load:
             os.environ[UNSAFE_LOAD] = '1'
-        configs = [Path(path) for pattern in args.configs for path in expand_braces(pattern)]
-        if len({config.stem for config in configs}) < len(configs):
-            raise ConfigError(f'Two configs have one name: {", ".join(map(str, configs))}.')
+        folds = collect(args)
         check_writable(args.out)
-        cfgs = [load_config(config, args.cfg_options) for config in configs]
-        checkpoints = find_checkpoints(cfgs, configs, args)
-        results = {(config, shots): evaluate_fold(cfg, config, checkpoint, shots, args)
-                   for shots in dict.fromkeys(args.shots)
-                   for cfg, config, checkpoint in zip(cfgs, configs, checkpoints)}
-        write_summary(summarise(results), args.out)
+        checkpoints = find_checkpoints(folds, args)
+        write_summary(summarise([(fold, shots, evaluate_fold(fold, checkpoint, shots, args))
+                                 for shots in dict.fromkeys(args.shots)
+                                 for fold, checkpoint in zip(folds, checkpoints)]), args.out)
 
 
 if __name__ == '__main__':

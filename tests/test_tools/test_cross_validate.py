@@ -96,6 +96,31 @@ class TestCrossValidate:
         assert stored['metrics']['episodes'] == 3
         assert (stored['episodes']['num_shots'], stored['episodes']['seed']) == (2, 5)
 
+    def test_models_side_by_side(self, tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+        other = root / 'other'
+        other.mkdir()
+        for fold in (0, 1):
+            cfg = Config.fromfile(root / f'tiny_fold{fold}.py')
+            cfg.dump(other / f'tiny_fold{fold}.py')
+            cfg.model.backbone.depth = 34
+            cfg.dump(other / f'deep_fold{fold}.py')
+            torch.save(dict(state_dict=build_tiny_model(seed=3).state_dict()), other / f'tiny_fold{fold}.pth')
+        pattern = f'{{{root},{other}}}/tiny_fold{{0..1}}'
+        summary = run(tool, monkeypatch, root, pattern + '.py', '--checkpoints', pattern + '.pth', '--controls',
+                      '--episodes', '2', '--shots', '1', '2')
+        first, second = f'{root.name}/tiny', 'other/tiny'
+        for shots in (1, 2):
+            rows = [row for row in summary['rows'] if row['shots'] == shots]
+            # What depends on the features alone is not tested again.
+            assert [row['method'] for row in rows] == [
+                first, f'{first}, wrong-class support', 'copied mask', 'untrained prototype', second,
+                f'{second}, wrong-class support']
+            assert all(set(row['folds']) == {'fold 0', 'fold 1'} for row in rows)
+        assert set(summary['checkpoints']) == {
+            f'{root.name}_tiny_fold0', f'{root.name}_tiny_fold1', 'other_tiny_fold0', 'other_tiny_fold1'}
+        assert tool.features_key(Config.fromfile(other / 'deep_fold0.py')) != tool.features_key(
+            Config.fromfile(other / 'tiny_fold0.py'))
+
     def test_trains_what_is_missing(self, tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
         arguments = (f'{root}/tiny_fold0.py', '--work-dirs', str(root / 'runs'), '--episodes', '2')
         with pytest.raises(SystemExit):
