@@ -9,6 +9,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
+from mmfss.datasets import EpisodicDataset
+from mmfss.engine.cross_validation import protocol_deviations
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
@@ -40,12 +42,16 @@ def test(runner: Runner) -> Dict[str, Any]:
     """Run the test and describe it completely."""
     start = time.perf_counter()
     metrics = runner.test()
+    dataset = runner.test_dataloader.dataset
     return dict(
         metrics=metrics,
         config=runner.cfg.filename,
         checkpoint=runner.cfg.load_from,
         # An ordinary data set has no episodes.
-        episodes={key: value for key, value in runner.test_dataloader.dataset.metainfo.items() if key != 'label_map'},
+        episodes={key: value for key, value in dataset.metainfo.items() if key != 'label_map'},
+        # Why the figures do not compare with published ones; empty if they do.
+        protocol=protocol_deviations(dataset) if isinstance(dataset, EpisodicDataset) else None,
+        loop=runner.cfg.test_cfg.to_dict(),
         processes=runner.world_size,
         seconds=round(time.perf_counter() - start, 1),
         versions=versions())

@@ -133,6 +133,7 @@ class EpisodicDataset(Dataset):
             num_shots=self.sampler.num_shots,
             num_episodes=len(self.sampler),
             seed=self.sampler.seed,
+            sampler=type(self.sampler).__name__,
             lists=self.lists.source,
             lists_official=self.lists.official)
 

@@ -144,6 +144,7 @@ def test_metainfo(fss_root):
     assert (info['num_ways'], info['num_shots'], info['num_episodes'], info['seed']) == (2, 2, 12, 5)
     assert info['lists'] == 'built from the class folders' and info['lists_official'] is False
     assert info['dataset_name'] == 'mine' and len(info['classes']) == 12
+    assert info['sampler'] == 'UniformEpisodeSampler'
 
 
 def test_classes_of_a_split(fss_root):

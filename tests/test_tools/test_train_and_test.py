@@ -83,7 +83,7 @@ def test_train_resume_and_test(config: Path, call, tmp_path: Path) -> None:
     assert results['episodes']['lists'] == 'built from annotations'
     assert results['checkpoint'] == str(checkpoint) and results['versions']['torch'] == torch.__version__
     assert isinstance(results['metrics']['mIoU'], float)
-    assert results['processes'] == 1
+    assert results['processes'] == 1 and results['loop'] == {} and results['protocol'] is None
     call('test', config, checkpoint, '--out', tmp_path / 'here' / 'a.json')
     assert json.loads((tmp_path / 'here' / 'a.json').read_text())['episodes']['num_shots'] == 1
 
