@@ -1,7 +1,7 @@
 """Draw the episodes of a config: the query and its supports with their masks, as the model receives them.
 
 Example:
-    python tools/analysis_tools/browse_episodes.py configs/dcama/r50_pascal5i_fold0.py --num 8 --output-dir episodes
+    python tools/analysis_tools/browse_episodes.py configs/dcama/resnet50_pascal5i_fold0.py --num 8 --output-dir out
 """
 import argparse
 from pathlib import Path
