@@ -15,6 +15,8 @@ from mmfss import register_all_modules
 from mmfss.evaluation.attribution import build_attribution_metric
 from mmfss.models import MatchingHead
 from mmfss.registry import EXPLAINERS, MODELS
+from tests.tiny_episode import draw_episode
+from tests.tiny_model import build_tiny_model
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs' / 'en'
@@ -160,6 +162,16 @@ class TestOwnMethod:
 
 
 class TestPages:
+
+    def test_blocks(self) -> None:
+        """Of the pages on explainers and metrics, one after the other."""
+        names: dict = dict(model=build_tiny_model(), episode=draw_episode(shots=2))
+        for page in ('explainers.md', 'attribution_metrics.md'):
+            names['region'] = names['episode'].target[None] > 0
+            exec(compile(code_blocks(DOCS / page), page, 'exec'), names)
+        assert names['attribution'].shape == (1, 2, 48, 64)
+        value = names['metric'].measure(names['subject'], names['attribution'], names['region']).value
+        assert -1 <= float(value) <= 1
 
     def test_every_explainer_is_described(self) -> None:
         EXPLAINERS.import_from_location()

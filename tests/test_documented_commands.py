@@ -141,6 +141,18 @@ def test_named_files(page: Path) -> None:
                 assert any(ROOT.glob(path.rstrip('/'))), f'{path} in `{code}`'
 
 
+TOOLS = [path.relative_to(ROOT).as_posix() for path in SOURCES
+         if path.parts[len(ROOT.parts)] in ('tools', 'demo') and "__name__ == '__main__'" in path.read_text()]
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_every_tool_has_help(tool: str) -> None:
+    """Every argument is explained."""
+    parser = parser_of(tool)
+    assert parser.description and len(parser.format_help()) > 200
+    assert not [action.dest for action in parser._actions if not action.help]
+
+
 def test_they_are_found() -> None:
     """Blocks, prolonged lines, inline code over two lines, scripts, bare names."""
     found = {command.line for command in COMMANDS}

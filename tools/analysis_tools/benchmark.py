@@ -77,7 +77,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--queries', type=int, default=20, help='queries for one support set')
     parser.add_argument('--batch-size', type=int, help='episodes of a training step; default 12 on a GPU, else 1')
     parser.add_argument('--num-episodes', type=int, default=20, help='timed episodes per repetition of a config')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='default: a GPU if there is one')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='threads of a CPU computation')
     parser.add_argument('--out', type=Path, help='file for all results, JSON')
     args = parser.parse_args()

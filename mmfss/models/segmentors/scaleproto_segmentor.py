@@ -2,6 +2,7 @@
 from typing import Any, Optional, Sequence
 
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
@@ -35,7 +36,10 @@ class ScaleProtoSegmentor(EncoderDecoder):
                  trainable: Optional[Sequence[str]] = None,
                  one_step_resize: bool = True,
                  **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # MMSegmentation builds the parts by its own registry, which finds this package's only in this package's scope.
+        scope = MODELS.scope if DefaultScope.get_current_instance() is None else None
+        with DefaultScope.overwrite_default_scope(scope):
+            super().__init__(*args, **kwargs)
         if any(factor <= 0 for factor in msc_scales):
             raise ValueError(f'msc_scales are factors above 0, got {tuple(msc_scales)}.')
         self.msc_scales = tuple(msc_scales)
