@@ -28,10 +28,12 @@ class ExplanationFolder:
 
     Args:
         root (str | Path): The folder.
+        items (str): What is explained, in plural: the name of the folder below.
+        arrays (str): Name of the file of arrays.
     """
 
-    def __init__(self, root: Union[str, Path]) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Union[str, Path], items: str = 'episodes', arrays: str = 'attributions.npz') -> None:
+        self.root, self.items, self.arrays = Path(root), items, arrays
 
     @property
     def run_file(self) -> Path:
@@ -40,7 +42,7 @@ class ExplanationFolder:
 
     def episode_dir(self, index: int) -> Path:
         """Folder of an episode."""
-        return self.root / 'episodes' / f'{index:06d}'
+        return self.root / self.items / f'{index:06d}'
 
     def check_writable(self) -> None:
         """Make the folder and make sure that files can be written to it.
@@ -69,16 +71,20 @@ class ExplanationFolder:
             self._compare(settings)
             return
         elif next(self._records(), None) is not None:
-            raise ConfigError(f'"{self.root}" holds explained episodes, but no run.json that says of what. Choose '
-                              'another folder with --out (test_cfg.out_dir), or start again with --overwrite.')
+            raise ConfigError(f'"{self.root}" holds explained {self.items}, but no run.json that says of what. '
+                              'Choose another folder with --out (test_cfg.out_dir), or start again with --overwrite.')
         dump_json(dict(settings=settings, **remarks), self.run_file)
 
     def is_done(self, index: int, panel: bool = False) -> bool:
-        """Whether an episode has its record and, if one is asked for, its panel."""
+        """Whether an episode has its record and, if asked for, its panels."""
         folder = self.episode_dir(index)
         if not (folder / 'record.json').is_file():
             return False
-        return not panel or (folder / 'panel.png').is_file() or self.read(index)['empty']
+        if not panel:
+            return True
+        record = self.read(index)
+        drawn = [name for name in record['files'] if name.startswith('panel')]
+        return record['empty'] or bool(drawn) and all((folder / name).is_file() for name in drawn)
 
     def read(self, index: int) -> dict[str, Any]:
         """The record of an episode.
@@ -93,22 +99,22 @@ class ExplanationFolder:
         return json.loads(path.read_text(encoding='utf-8'))
 
     def write(self, record: dict[str, Any], arrays: Mapping[str, np.ndarray],
-              panel: Optional[np.ndarray] = None) -> None:
+              panels: Optional[Mapping[str, np.ndarray]] = None) -> None:
         """Write the files of an episode, the record last.
 
         Args:
             record (dict): ``index``, and what is known of the episode; ``files`` is added.
             arrays (Mapping): Entries of ``attributions.npz``.
-            panel (np.ndarray, optional): Picture (H, W, 3), uint8 RGB.
+            panels (Mapping, optional): Pictures (H, W, 3), uint8 RGB, by file name (``panel*.png``).
         """
         folder = self.episode_dir(record['index'])
-        with atomic_path(folder / 'attributions.npz') as path:
+        with atomic_path(folder / self.arrays) as path:
             np.savez_compressed(path, **arrays)
-        files = ['attributions.npz']
-        if panel is not None:
-            with atomic_path(folder / 'panel.png') as path:
+        files = [self.arrays]
+        for name, panel in (panels or {}).items():
+            with atomic_path(folder / name) as path:
                 Image.fromarray(panel).save(path)
-            files.append('panel.png')
+            files.append(name)
         dump_json(dict(record, files=files), folder / 'record.json')
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
@@ -122,13 +128,13 @@ class ExplanationFolder:
                               'folder with --out (test_cfg.out_dir), or start again with --overwrite.')
 
     def _records(self) -> Iterator[Path]:
-        return self.root.glob('episodes/[0-9]*/record.json')
+        return self.root.glob(f'{self.items}/[0-9]*/record.json')
 
     def _clear(self) -> None:
         """Remove what a run wrote, records first, and nothing else."""
         for record in list(self._records()):
-            for name in ('record.json', 'panel.png', 'attributions.npz'):
-                (record.parent / name).unlink(missing_ok=True)
+            for path in (record, *record.parent.glob('panel*.png'), record.parent / self.arrays):
+                path.unlink(missing_ok=True)
         for name in ('run.json', 'results.json', 'results.csv', 'table.md', 'index.html'):
             (self.root / name).unlink(missing_ok=True)
 
