@@ -1,15 +1,13 @@
 """One picture per explained episode: what was segmented, and which support pixels each explainer names for it."""
-from typing import Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence, Union
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
 
 from .heatmap import colour_bar, draw_outline, overlay_heat, scale_heat
-from .overlay import caption_font, caption_image, class_palette, overlay_mask, tile_images
+from .overlay import badge, caption_image, class_palette, legend_strip, overlay_mask, tile_images
 
 _GAP = 8
-_STRIP = 26
 _BAR = (160, 12)
 
 Shots = Sequence[np.ndarray]
@@ -103,7 +101,7 @@ def _class_rows(way: int, name: str, images: Shots, masks: Shots,
             drawn = overlay_heat(image, heat[shot], signed=maps[key][1] is not None)
             tiles.append(draw_outline(drawn, np.asarray(mask) == 1))
         if len(images) > 1:
-            tiles[0] = _badge(tiles[0], str(shot + 1), colour)
+            tiles[0] = badge(tiles[0], str(shot + 1), colour)
         if shot == 0:
             title = f'{"supports" if len(images) > 1 else "support"}: {name}'
             if maps and not heats:
@@ -135,33 +133,12 @@ def fit_labels(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
     return cv2.resize(np.asarray(labels).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _badge(image: np.ndarray, text: str, colour: np.ndarray) -> np.ndarray:
-    """Write a number into the upper left corner."""
-    picture = Image.fromarray(image)
-    draw, font = ImageDraw.Draw(picture), caption_font()
-    width = 12 + font.getlength(text)
-    draw.rectangle((0, 0, width, 22), fill='white')
-    draw.rectangle((0, 22, width, 24), fill=tuple(colour.tolist()))
-    draw.text((6, 2), text, fill='black', font=font)
-    return np.asarray(picture)
-
-
 def _legend(signed: bool, sequential: bool, outlined: bool) -> np.ndarray:
     """A strip that says what the colours and lines mean."""
     entries = [(colour_bar(*_BAR, signed=False), 'least', 'most, over the shots of a class')] if sequential else []
     if signed:
         entries.append((colour_bar(*_BAR, signed=True), 'against', 'for (transparent: no contribution)'))
-    font, parts = caption_font(), []
+    parts: list[Union[str, np.ndarray]] = []
     for bar, low, high in entries:
         parts += [low, bar, high]
-    parts.append('white line: support mask' + (', explained region of the query' if outlined else ''))
-    lengths = [part.shape[1] if isinstance(part, np.ndarray) else round(font.getlength(part)) for part in parts]
-    strip = Image.new('RGB', (sum(lengths) + 16 * len(parts), _STRIP), 'white')
-    draw, left = ImageDraw.Draw(strip), 4
-    for part, length in zip(parts, lengths):
-        if isinstance(part, np.ndarray):
-            strip.paste(Image.fromarray(part), (left, (_STRIP - _BAR[1]) // 2))
-        else:
-            draw.text((left, 4), part, fill=(70, 70, 70), font=font)
-        left += length + (8 if isinstance(part, np.ndarray) or part in ('least', 'against') else 24)
-    return np.asarray(strip)
+    return legend_strip([*parts, 'white line: support mask' + (', explained region of the query' if outlined else '')])

@@ -1,19 +1,13 @@
 """One self-contained web page to read an explanation run by: figures, and every episode with its maps."""
-import html
-import json
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional, TextIO, Union
+from typing import Any, Iterable, Mapping, Optional, Union
 
 import numpy as np
 
 from mmfss.utils.files import atomic_path
-from .heatmap import heat_colours
-from .overlay import class_palette
 from .page_episode import episode_entry
+from .page_file import write_head, write_item, write_tail
 
-_ASSETS = Path(__file__).parent / 'page'
-# Nothing is fetched: the browser refuses whatever is not in the file.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_explained', 'mean_iou', 'region', 'device',
                  'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
 
@@ -52,13 +46,13 @@ def write_explanation_page(out_dir: Union[str, Path],
     page = out_dir / 'index.html'
     curves = MeanCurves()
     with atomic_path(page) as temporary, open(temporary, 'w', encoding='utf-8') as file:
-        _write_head(file, title)
+        write_head(file, title, 'overview_episodes.html', 'Episodes')
         for number, record in enumerate(records):
             curves.add(record)
             if max_episodes is None or number < max_episodes:
-                _write_episode(file, episode_entry(record, out_dir / 'episodes' / f'{record["index"]:06d}'))
+                write_item(file, episode_entry(record, out_dir / 'episodes' / f'{record["index"]:06d}'))
         summary = {key: results[key] for key in _SUMMARY_KEYS if key in results}
-        _write_tail(file, dict(summary, curves=curves.means()))
+        write_tail(file, 'page.js', summary=dict(summary, curves=curves.means()))
     return page
 
 
@@ -92,49 +86,3 @@ def _padded_sum(old: Optional[np.ndarray], new: np.ndarray) -> np.ndarray:
     longer = longer.copy()
     longer[:, :shorter.shape[1]] += shorter
     return longer
-
-
-def _write_head(file: TextIO, title: str) -> None:
-    text = (_ASSETS / 'page.html').read_text(encoding='utf-8')
-    style = (_ASSETS / 'page.css').read_text(encoding='utf-8')
-    values = dict(policy=html.escape(_POLICY, quote=False), style=style, title=html.escape(title))
-    for name, value in values.items():
-        text = text.replace(f'{{{{{name}}}}}', value)
-    file.write(text)
-
-
-def _write_episode(file: TextIO, entry: Mapping[str, Any]) -> None:
-    brief = {key: entry[key] for key in ('index', 'classes', 'iou', 'empty')}
-    file.write(f'<script type="application/json" class="episode" data-brief="{html.escape(json.dumps(brief))}">'
-               f'{script_json(entry)}</script>\n')
-
-
-def _write_tail(file: TextIO, summary: Mapping[str, Any]) -> None:
-    colours = dict(
-        sequential=heat_colours().ravel().tobytes().hex(),
-        signed=heat_colours(signed=True).ravel().tobytes().hex(),
-        classes=[f'rgb({r},{g},{b})' for r, g, b in class_palette(20)[1:].tolist()])
-    for name, value in (('summary', summary), ('colours', colours)):
-        file.write(f'<script type="application/json" id="{name}-data">{script_json(value)}</script>\n')
-    script = (_ASSETS / 'page.js').read_text(encoding='utf-8')
-    file.write(f'<script>\n{script}</script>\n</body>\n</html>\n')
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(_without_nan(value), ensure_ascii=False, separators=(',', ':'), allow_nan=False)
-    return text.replace('<', '\\u003c').replace('>', '\\u003e').replace('&', '\\u0026')
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value if _is_plain(value) else str(value)
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, bool))

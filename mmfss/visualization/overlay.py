@@ -1,7 +1,7 @@
 """Drawing masks onto images. All images are (H, W, 3) uint8 RGB arrays; nothing is changed in place."""
 import colorsys
 from functools import lru_cache
-from typing import Sequence
+from typing import Sequence, Union
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,6 +11,7 @@ _COLOURS = ((213, 94, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167), (0, 1
 _IGNORED_COLOUR = (200, 200, 200)
 _CAPTION_SIZE = 14
 _CAPTION_HEIGHT = 22
+_STRIP_HEIGHT = 26
 
 
 def class_palette(num_classes: int) -> np.ndarray:
@@ -81,6 +82,50 @@ def caption_image(image: np.ndarray, text: str) -> np.ndarray:
     strip = Image.new('RGB', (image.shape[1], _CAPTION_HEIGHT), 'white')
     ImageDraw.Draw(strip).text((4, 2), text, fill='black', font=font)
     return np.concatenate([np.asarray(strip), image])
+
+
+def badge(image: np.ndarray, text: str, colour: Sequence[int]) -> np.ndarray:
+    """Write a short text into the upper left corner, underlined in a colour.
+
+    Args:
+        image (np.ndarray): Shape (H, W, 3), uint8 RGB.
+        text (str): The text.
+        colour (Sequence[int]): RGB.
+
+    Returns:
+        np.ndarray: A new image of the same shape.
+    """
+    picture = Image.fromarray(image)
+    draw, font = ImageDraw.Draw(picture), caption_font()
+    width = 12 + font.getlength(text)
+    draw.rectangle((0, 0, width, 22), fill='white')
+    draw.rectangle((0, 22, width, 24), fill=tuple(int(value) for value in colour))
+    draw.text((6, 2), text, fill='black', font=font)
+    return np.asarray(picture)
+
+
+def legend_strip(parts: Sequence[Union[str, np.ndarray]]) -> np.ndarray:
+    """A line of texts and colour bars on white; what stands before a bar stands close to it.
+
+    Args:
+        parts (Sequence[str | np.ndarray]): Texts, and bars (h, w, 3), uint8 RGB.
+
+    Returns:
+        np.ndarray: The strip, uint8 RGB.
+    """
+    font = caption_font()
+    lengths = [part.shape[1] if isinstance(part, np.ndarray) else round(font.getlength(part)) for part in parts]
+    gaps = [8 if isinstance(part, np.ndarray) or isinstance(after, np.ndarray) else 24
+            for part, after in zip(parts, [*parts[1:], None])]
+    strip = Image.new('RGB', (4 + sum(lengths) + sum(gaps), _STRIP_HEIGHT), 'white')
+    draw, left = ImageDraw.Draw(strip), 4
+    for part, length, gap in zip(parts, lengths, gaps):
+        if isinstance(part, np.ndarray):
+            strip.paste(Image.fromarray(part), (left, (_STRIP_HEIGHT - len(part)) // 2))
+        else:
+            draw.text((left, 4), part, fill=(70, 70, 70), font=font)
+        left += length + gap
+    return np.asarray(strip)
 
 
 def tile_images(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> np.ndarray:

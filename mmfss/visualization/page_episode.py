@@ -58,7 +58,7 @@ def episode_entry(record: Record, folder: Union[str, Path]) -> dict[str, Any]:
         signed=[name for name in names if name in neutral],
         query=_query(info, arrays),
         supports=_supports(info, arrays, {name: arrays[name] for name in names}, neutral),
-        **{key: _rounded(record.get(key) or {}) for key in ('scores', 'seconds', 'contributions')})
+        **{key: round_numbers(record.get(key) or {}) for key in ('scores', 'seconds', 'contributions')})
 
 
 def _class_names(info: Mapping[str, Any], arrays: Arrays) -> list[str]:
@@ -66,23 +66,23 @@ def _class_names(info: Mapping[str, Any], arrays: Arrays) -> list[str]:
 
 
 def _query(info: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    image = arrays.get('query') if 'query' in arrays else _read(info.get('img_path'))
+    image = arrays.get('query') if 'query' in arrays else read_picture(info.get('img_path'))
     ways = range(1, len(arrays['support_masks']) + 1)
     outlines = dict(prediction=[arrays['prediction'] == n for n in ways])
     if 'target' in arrays:
         outlines.update(truth=[arrays['target'] == n for n in ways], ignored=[arrays['target'] == 255])
     if 'region' in arrays:
         outlines.update(region=list(arrays['region'] > 0))
-    view = _view(arrays['prediction'].shape)
+    view = view_size(arrays['prediction'].shape)
     return dict(
-        name=str(info.get('query_name') or 'query'), size=view, **_picture(image, view),
+        name=str(info.get('query_name') or 'query'), size=view, **picture_entry(image, view),
         **{name: [outline(mask, view) for mask in masks] for name, masks in outlines.items()})
 
 
 def _supports(info: Mapping[str, Any], arrays: Arrays, maps: Arrays,
               neutral: Mapping[str, Sequence[float]]) -> list[list[dict[str, Any]]]:
     masks = arrays['support_masks']
-    view = _view(masks.shape[2:])
+    view = view_size(masks.shape[2:])
     supports: list[list[dict[str, Any]]] = []
     for way in range(masks.shape[0]):
         heats = {name: scale_heat(values[way], neutral[name][way] if name in neutral else None)
@@ -90,10 +90,10 @@ def _supports(info: Mapping[str, Any], arrays: Arrays, maps: Arrays,
         supports.append([])
         for shot in range(masks.shape[1]):
             image = arrays['supports'][way, shot] if 'supports' in arrays else None
-            image = _read(_item(info, 'support_paths', way, shot)) if image is None else image
+            image = read_picture(_item(info, 'support_paths', way, shot)) if image is None else image
             supports[-1].append(dict(
                 name=str(_item(info, 'support_names', way, shot) or f'support {shot + 1}'), size=view,
-                **_picture(image, view), mask=outline(masks[way, shot] == 1, view),
+                **picture_entry(image, view), mask=outline(masks[way, shot] == 1, view),
                 maps={name: encode_map(heat[shot]) for name, heat in heats.items()}))
     return supports
 
@@ -103,28 +103,29 @@ def _item(info: Mapping[str, Any], key: str, way: int, shot: int) -> Optional[st
     return values[way][shot] if values else None
 
 
-def _read(path: Optional[str]) -> Optional[np.ndarray]:
+def read_picture(path: Optional[str]) -> Optional[np.ndarray]:
     """A picture (H, W, 3) RGB, or None if its file is not known or not there any more."""
     if path is None or not Path(path).is_file():
         return None
     return np.ascontiguousarray(read_image(path)[..., ::-1])
 
 
-def _view(shape: Sequence[int]) -> list[int]:
+def view_size(shape: Sequence[int]) -> list[int]:
     """Width and height of the coordinates in which outlines are drawn."""
     scale = PICTURE_SIDE / max(shape)
     return [max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))]
 
 
-def _picture(image: Optional[np.ndarray], view: Sequence[int]) -> dict[str, Any]:
+def picture_entry(image: Optional[np.ndarray], view: Sequence[int]) -> dict[str, Any]:
     """Source and proportions; without a picture those of the outlines."""
     if image is None:
         return dict(src=None, width=view[0], height=view[1])
-    small = _shrink(image, PICTURE_SIDE)
+    small = shrink(image, PICTURE_SIDE)
     return dict(src=data_uri(small, quality=78), width=image.shape[1], height=image.shape[0])
 
 
-def _shrink(array: np.ndarray, side: int) -> np.ndarray:
+def shrink(array: np.ndarray, side: int) -> np.ndarray:
+    """A picture or map whose longer side is at most ``side`` pixels."""
     height, width = array.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -135,7 +136,7 @@ def _shrink(array: np.ndarray, side: int) -> np.ndarray:
 
 def encode_map(heat: np.ndarray) -> str:
     """A heat map with display values in [0, 1], shape (H, W), as a grey picture in a data URI."""
-    return data_uri((255 * _shrink(heat, MAP_SIDE)).round().astype(np.uint8), quality=60)
+    return data_uri((255 * shrink(heat, MAP_SIDE)).round().astype(np.uint8), quality=60)
 
 
 def data_uri(image: np.ndarray, quality: int) -> str:
@@ -165,12 +166,12 @@ def outline(mask: np.ndarray, view: Sequence[int]) -> str:
     return ''.join(parts)
 
 
-def _rounded(value: Any, digits: int = 4) -> Any:
+def round_numbers(value: Any, digits: int = 4) -> Any:
     """Numbers of a tree with that many significant digits, for a smaller page."""
     if isinstance(value, Mapping):
-        return {str(key): _rounded(item, digits) for key, item in value.items()}
+        return {str(key): round_numbers(item, digits) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(item, digits) for item in value]
+        return [round_numbers(item, digits) for item in value]
     if isinstance(value, float):
         return float(f'{value:.{digits}g}') if np.isfinite(value) else None
     return value

@@ -15,6 +15,7 @@ from PIL import Image
 from mmfss.visualization import write_explanation_page
 from mmfss.visualization.explanation_page import MeanCurves
 from mmfss.visualization.page_episode import encode_map, episode_entry, outline
+from mmfss.visualization.page_file import join_scripts
 
 EXPLAINERS = ('unmasked_affex', 'signed_affex', 'saliency', 'integrated_gradients', 'lime', 'xrai', 'random',
               'gaussian_noise', 'grad_cam')
@@ -98,7 +99,7 @@ class Page(HTMLParser):
 
     @property
     def episodes(self) -> list[dict]:
-        return [json.loads(text) for attributes, text in self.scripts if attributes.get('class') == 'episode']
+        return [json.loads(text) for attributes, text in self.scripts if attributes.get('class') == 'item']
 
 
 def picture(uri: str) -> np.ndarray:
@@ -129,13 +130,15 @@ class TestPage:
     def test_every_element_that_the_script_asks_for_exists(self, tmp_path: Path) -> None:
         page = Page(write_explanation_page(tmp_path, RESULTS, [write_episode(tmp_path)]))
         script = page.scripts[-1][1]
-        assert set(re.findall(r"[$]\('([\w-]+)'\)", script)) <= {*page.ids, 'episode-title'}
+        assert set(re.findall(r"[$]\('([\w-]+)'\)", script)) <= {*page.ids, 'item-title'}
         assert {f'{name}-data' for name in ('summary', 'colours')} <= set(page.ids)
         assert 'innerHTML' not in script and 'fetch(' not in script
 
     @pytest.mark.skipif(shutil.which('node') is None, reason='Node.js is not installed')
-    def test_script_is_valid(self) -> None:
-        script = Path(write_explanation_page.__code__.co_filename).parent / 'page' / 'page.js'
+    @pytest.mark.parametrize('name', ['page.js', 'images.js'])
+    def test_script_is_valid(self, name: str, tmp_path: Path) -> None:
+        script = tmp_path / name
+        script.write_text(join_scripts(['common.js', 'prototype_cards.js', name]), encoding='utf-8')
         checked = subprocess.run(['node', '--check', str(script)], capture_output=True, text=True)
         assert checked.returncode == 0, checked.stderr
 
@@ -147,7 +150,7 @@ class TestPage:
         assert 'alert(1)</script>' not in text and '<b>' not in text
         page = Page(path)
         assert page.episodes[0]['classes'] == [NASTY] and page.data('summary-data')['config'] == NASTY
-        brief = next(attributes for attributes, _ in page.scripts if attributes.get('class') == 'episode')['data-brief']
+        brief = next(attributes for attributes, _ in page.scripts if attributes.get('class') == 'item')['data-brief']
         assert json.loads(brief)['classes'] == [NASTY] and not page.open
 
     def test_small(self, tmp_path: Path) -> None:

@@ -1,449 +1,293 @@
-'use strict';
-(() => {
-  const $ = id => document.getElementById(id);
-  const read = id => JSON.parse($(id).textContent);
-  const summary = read('summary-data');
-  const colours = read('colours-data');
-  const luts = { sequential: bytes(colours.sequential), signed: bytes(colours.signed) };
-  const episodes = [...document.querySelectorAll('script.episode')].map(
-    source => ({ source, ...JSON.parse(source.dataset.brief) }));
-  const state = { layer: '', opacity: 0.75, top: 1, outlines: true, grey: true, prediction: true, truth: false, region: true };
-  let shown = [];
-  let current = null;
+// Episodes and the explainers that are compared on them.
 
-  // Elements. Text is always set as text, never as markup.
+// One colour and dash per explainer, the same everywhere.
 
-  function element(tag, attributes = {}, ...children) {
-    const node = document.createElement(tag);
-    return fill(node, attributes, children);
+const names = Object.keys(summary.scores || summary.seconds || {});
+const palette = ['#d55e00', '#2f86c8', '#0d9a75', '#c9679b', '#dd9a00', '#7d6bd0', '#4fb0de', '#94951a', '#dc4472', '#888c92'];
+const colourOf = name => palette[Math.max(0, names.indexOf(name)) % palette.length];
+const dashOf = name => ['', '6 3', '2 3'][Math.floor(Math.max(0, names.indexOf(name)) / palette.length) % 3];
+
+// The comparison of explainers
+
+function about() {
+  const parts = [];
+  const run = summary.episodes || {};
+  if (known(run.num_ways)) parts.push(`${run.num_ways}-way ${run.num_shots}-shot`);
+  if (run.dataset_name) parts.push(run.dataset_name + (known(run.fold) ? `, fold ${run.fold}` : ''));
+  if (known(summary.num_episodes)) parts.push(`${summary.num_episodes} episodes`);
+  if (known(summary.mean_iou)) parts.push(`mean IoU of an episode ${percent(summary.mean_iou)}`);
+  if (summary.region) parts.push(`explained region: ${summary.region.replace('_', ' ')}`);
+  if (summary.config) parts.push(String(summary.config).split('/').pop());
+  $('about').textContent = parts.join(' · ');
+}
+
+const metrics = Object.keys(summary.metrics || {});
+const higher = metric => (summary.metrics[metric] || {}).higher_is_better;
+const score = (name, metric) => ((summary.scores || {})[name] || {})[metric] || {};
+// The run's scores are in per cent where the metric is; an episode's are fractions.
+const inPercent = metric => Boolean(((summary.metrics || {})[metric] || {}).percent);
+const figure = (metric, value) => known(value) ? inPercent(metric) ? value.toFixed(1) : Number(value.toPrecision(3)).toString() : '–';
+const episodeFigure = (metric, value) => figure(metric, known(value) && inPercent(metric) ? 100 * value : value);
+const unit = metric => inPercent(metric) ? ' in %' : '';
+const arrow = metric => higher(metric) == null ? '' : higher(metric) ? ' (higher is better)' : ' (lower is better)';
+
+function bestOf(metric) {
+  const values = names.map(name => score(name, metric).value).filter(known);
+  if (values.length < 2 || higher(metric) == null) return null;
+  return higher(metric) ? Math.max(...values) : Math.min(...values);
+}
+
+function table(sortKey = null, descending = false) {
+  const timed = Object.keys(summary.seconds || {}).length > 0;
+  const keys = [null, ...metrics, ...(timed ? ['seconds'] : [])];
+  const valueOf = (name, key) => key === 'seconds' ? summary.seconds[name] : score(name, key).value;
+  const order = [...names];
+  if (sortKey !== null) {
+    const rank = name => known(valueOf(name, sortKey)) ? valueOf(name, sortKey) * (descending ? -1 : 1) : Infinity;
+    order.sort((a, b) => rank(a) - rank(b));
   }
-  function vector(tag, attributes = {}, ...children) {
-    return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
-  }
-  function fill(node, attributes, children) {
-    for (const [key, value] of Object.entries(attributes)) {
-      if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
-      else if (key === 'style') Object.assign(node.style, value);
-      else if (value === true) node.setAttribute(key, '');
-      else if (value !== false && value != null) node.setAttribute(key, value);
-    }
-    node.append(...children.filter(child => child != null));
-    return node;
-  }
-  function bytes(hex) {
-    return Uint8Array.from(hex.match(/../g), pair => parseInt(pair, 16));
-  }
-  const known = value => typeof value === 'number';
-  const percent = value => known(value) ? `${(100 * value).toFixed(1)} %` : '–';
-  const seconds = value => !known(value) ? '–' : value >= 1 ? `${value.toFixed(1)} s` : `${Math.round(1000 * value)} ms`;
-
-  // One colour and dash per explainer, the same everywhere.
-
-  const names = Object.keys(summary.scores || summary.seconds || {});
-  const palette = ['#d55e00', '#2f86c8', '#0d9a75', '#c9679b', '#dd9a00', '#7d6bd0', '#4fb0de', '#94951a', '#dc4472', '#888c92'];
-  const colourOf = name => palette[Math.max(0, names.indexOf(name)) % palette.length];
-  const dashOf = name => ['', '6 3', '2 3'][Math.floor(Math.max(0, names.indexOf(name)) / palette.length) % 3];
-
-  // The comparison of explainers
-
-  function about() {
-    const parts = [];
-    const run = summary.episodes || {};
-    if (known(run.num_ways)) parts.push(`${run.num_ways}-way ${run.num_shots}-shot`);
-    if (run.dataset_name) parts.push(run.dataset_name + (known(run.fold) ? `, fold ${run.fold}` : ''));
-    if (known(summary.num_episodes)) parts.push(`${summary.num_episodes} episodes`);
-    if (known(summary.mean_iou)) parts.push(`mean IoU of an episode ${percent(summary.mean_iou)}`);
-    if (summary.region) parts.push(`explained region: ${summary.region.replace('_', ' ')}`);
-    if (summary.config) parts.push(String(summary.config).split('/').pop());
-    $('about').textContent = parts.join(' · ');
-  }
-
-  const metrics = Object.keys(summary.metrics || {});
-  const higher = metric => (summary.metrics[metric] || {}).higher_is_better;
-  const score = (name, metric) => ((summary.scores || {})[name] || {})[metric] || {};
-  // The run's scores are in per cent where the metric is; an episode's are fractions.
-  const inPercent = metric => Boolean(((summary.metrics || {})[metric] || {}).percent);
-  const figure = (metric, value) => known(value) ? inPercent(metric) ? value.toFixed(1) : Number(value.toPrecision(3)).toString() : '–';
-  const episodeFigure = (metric, value) => figure(metric, known(value) && inPercent(metric) ? 100 * value : value);
-  const unit = metric => inPercent(metric) ? ' in %' : '';
-  const arrow = metric => higher(metric) == null ? '' : higher(metric) ? ' (higher is better)' : ' (lower is better)';
-
-  function bestOf(metric) {
-    const values = names.map(name => score(name, metric).value).filter(known);
-    if (values.length < 2 || higher(metric) == null) return null;
-    return higher(metric) ? Math.max(...values) : Math.min(...values);
-  }
-
-  function table(sortKey = null, descending = false) {
-    const timed = Object.keys(summary.seconds || {}).length > 0;
-    const keys = [null, ...metrics, ...(timed ? ['seconds'] : [])];
-    const valueOf = (name, key) => key === 'seconds' ? summary.seconds[name] : score(name, key).value;
-    const order = [...names];
-    if (sortKey !== null) {
-      const rank = name => known(valueOf(name, sortKey)) ? valueOf(name, sortKey) * (descending ? -1 : 1) : Infinity;
-      order.sort((a, b) => rank(a) - rank(b));
-    }
-    const head = keys.map(key => {
-      const sorted = key === sortKey && key !== null;
-      const next = () => {
-        const best = key !== 'seconds' && higher(key) !== false;
-        table(key, sorted ? !descending : best);
-        $('table').querySelector(`[data-key="${CSS.escape(String(key))}"]`).focus();
-      };
-      const direction = key === 'seconds' || higher(key) == null ? '' : higher(key) ? ' ↑' : ' ↓';
-      const title = key === null ? 'explainer' : key + direction;
-      const hint = 'sort' + (metrics.includes(key) ? arrow(key) : '');
-      return element('th', { scope: 'col', 'aria-sort': sorted ? (descending ? 'descending' : 'ascending') : null },
-        key === null ? title : element('button', { type: 'button', onclick: next, 'data-key': key, title: hint }, title));
-    });
-    const rows = order.map(name => element('tr', {}, element('td', {}, name), ...keys.slice(1).map(key => {
-      const value = valueOf(name, key);
-      if (key === 'seconds') return element('td', {}, known(value) ? value.toPrecision(3) : '–');
-      const { interval, num_nan: missing } = score(name, key);
-      const range = interval && known(interval[0]) ? element('small', {}, `${figure(key, interval[0])} to ${figure(key, interval[1])}`) : null;
-      const note = missing ? element('small', { title: `no value in ${missing} episodes` }, `(${missing} none)`) : null;
-      return element('td', { class: known(value) && value === bestOf(key) ? 'best' : null }, figure(key, value), range, note);
-    })));
-    $('table').replaceChildren(element('table', {}, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows)));
-  }
-
-  function barRow(name, value, interval, low, high, colour, text) {
-    const place = x => 100 * (Math.min(Math.max(x, low), high) - low) / (high - low || 1);
-    const zero = place(Math.max(low, 0));
-    const track = element('div', { class: 'track' });
-    if (known(value)) {
-      const from = Math.min(zero, place(value));
-      track.append(element('div', { class: 'bar', style: { left: `${from}%`, width: `${Math.abs(place(value) - zero)}%`, background: colour } }));
-    }
-    if (interval && known(interval[0])) {
-      track.append(element('div', { class: 'whisker', style: { left: `${place(interval[0])}%`, width: `${place(interval[1]) - place(interval[0])}%` } }));
-    }
-    return element('div', { class: 'row' }, element('span', { title: name }, name), track, element('span', {}, text));
-  }
-
-  function barChart(metric) {
-    const rows = names.map(name => ({ name, ...score(name, metric) })).filter(row => known(row.value));
-    if (!rows.length) return null;
-    rows.sort((a, b) => (higher(metric) === false ? 1 : -1) * (a.value - b.value));
-    const ends = rows.flatMap(row => [row.value, ...(row.interval || []).filter(known)]);
-    const low = Math.min(0, ...ends), high = Math.max(1e-9, ...ends);
-    return element('section', { class: 'card' }, element('h4', {}, metric + unit(metric) + arrow(metric)),
-      ...rows.map(row => barRow(row.name, row.value, row.interval, low, high, colourOf(row.name), figure(metric, row.value))));
-  }
-
-  function lineChart(title, curves) {
-    const lines = Object.entries(curves).filter(([, values]) => values && values.filter(known).length > 2);
-    if (!lines.length) return null;
-    const values = lines.flatMap(([, points]) => points.filter(known));
-    const low = Math.min(0, ...values), high = Math.max(...values, low + 1e-6);
-    const steps = Math.max(...lines.map(([, points]) => points.length)) - 1;
-    const [left, right, top, bottom] = [34, 312, 8, 150];
-    const x = i => left + (right - left) * i / steps, y = v => bottom - (bottom - top) * (v - low) / (high - low);
-    const chart = vector('svg', { class: 'lines', viewBox: '0 0 320 172', role: 'img', 'aria-label': `${title}: ${lines.map(([name]) => name).join(', ')}` });
-    for (const share of [0, 0.5, 1]) {
-      const level = low + share * (high - low);
-      chart.append(vector('line', { class: 'grid', x1: left, x2: right, y1: y(level), y2: y(level) }),
-        vector('text', { x: left - 4, y: y(level) + 3, 'text-anchor': 'end' }, level.toFixed(2)));
-    }
-    chart.append(vector('text', { x: left, y: 167 }, 'first'), vector('text', { x: right, y: 167, 'text-anchor': 'end' }, 'last'),
-      vector('text', { x: (left + right) / 2, y: 167, 'text-anchor': 'middle' }, `${steps + 1} states`));
-    for (const [name, points] of lines) {
-      const path = points.map((v, i) => known(v) ? `${x(i).toFixed(1)},${y(v).toFixed(1)}` : null).filter(Boolean).join(' ');
-      chart.append(vector('polyline', { points: path, stroke: colourOf(name), 'stroke-dasharray': dashOf(name) }, vector('title', {}, name)));
-    }
-    return element('section', { class: 'card' }, element('h4', {}, title), chart);
-  }
-
-  function legend(list) {
-    return element('ul', { class: 'legend' }, ...list.map(name => element('li', {},
-      vector('svg', { viewBox: '0 0 22 8', 'aria-hidden': 'true' }, vector('line', { x1: 0, x2: 22, y1: 4, y2: 4, stroke: colourOf(name), 'stroke-width': 3, 'stroke-dasharray': dashOf(name) })), name)));
-  }
-
-  function lineCharts(byMetric, heading) {
-    const charts = Object.entries(byMetric).map(([metric, curves]) => lineChart(metric + (summary.metrics ? arrow(metric) : ''), curves)).filter(Boolean);
-    if (!charts.length) return null;
-    const drawn = [...new Set(Object.values(byMetric).flatMap(Object.keys))];
-    return element('div', { class: 'curves' }, element('h4', {}, heading), element('div', { class: 'charts' }, ...charts), legend(drawn));
-  }
-
-  // Shares of layers as columns; layers of one size, that is one scale of the backbone, have one shade.
-  function layerChart(title, values, sizes) {
-    const nameOf = i => sizes && sizes[i] ? `layer ${i + 1} (${sizes[i].join(' × ')})` : `layer ${i + 1}`;
-    const scales = [...new Set((sizes || []).map(String))];
-    const high = Math.max(...values.filter(known), 1e-9);
-    const bars = values.map((value, i) => element('div', { title: `${nameOf(i)}: ${percent(value)}`, style: {
-      height: `${100 * Math.max(0, value || 0) / high}%`, opacity: 1 - 0.3 * (Math.max(0, scales.indexOf(String(sizes && sizes[i]))) % 3) } }));
-    const best = values.indexOf(Math.max(...values.filter(known)));
-    const sums = scales.map(scale => [scale.replace(',', ' × '), values.reduce((sum, v, i) => sum + (String(sizes[i]) === scale ? v || 0 : 0), 0)]);
-    return element('div', {}, element('p', { class: 'note' }, title),
-      element('div', { class: 'columns-bars', role: 'img', 'aria-label': `${title}: ${values.map((v, i) => `${nameOf(i)} ${percent(v)}`).join(', ')}` }, ...bars),
-      element('p', { class: 'note' }, best < 0 ? '' : `most: ${nameOf(best)}, ${percent(values[best])}`),
-      sums.length > 1 ? element('p', { class: 'note' }, `by scale: ${sums.map(([scale, sum]) => `${scale}: ${percent(sum)}`).join(', ')}`) : null);
-  }
-
-  function comparison() {
-    about();
-    if (!names.length) return;
-    $('comparison').hidden = false;
-    table();
-    if (metrics.length) $('remarks').textContent = (metrics.some(inPercent) ? 'Scores in per cent' + (metrics.every(inPercent) ? '' : ', save ' + metrics.filter(key => !inPercent(key)).join(', ')) + '. ' : '') +
-      'Small print and lines across bars: 95 % bootstrap interval over episodes.';
-    $('bars').append(...metrics.map(barChart).filter(Boolean));
-    for (const [parts, list] of merged(Object.entries(summary.contributions || {}))) {
-      if (!parts.layers) continue;
-      $('bars').append(element('section', { class: 'card' }, element('h4', {}, `What carried the predictions: ${list.join(', ')}`),
-        layerChart('share of each compared layer, mean over classes and episodes', parts.layers, parts.layer_sizes)));
-    }
-    const curves = lineCharts(summary.curves || {}, 'Mean curves');
-    if (curves) $('mean-curves').append(curves);
-  }
-
-  // Group explainers that have the same value: the variants of one method share their layers.
-  function merged(entries) {
-    const groups = new Map();
-    for (const [name, value] of entries) {
-      const key = JSON.stringify(value);
-      groups.set(key, [value, [...(groups.get(key) || [null, []])[1], name]]);
-    }
-    return groups.values();
-  }
-
-  // The list of episodes
-
-  function list() {
-    const wanted = $('filter').value.trim().toLowerCase();
-    const iou = episode => known(episode.iou) ? episode.iou : -1;
-    const orders = {
-      index: (a, b) => a.index - b.index, worst: (a, b) => iou(a) - iou(b), best: (a, b) => iou(b) - iou(a),
-      class: (a, b) => a.classes.join().localeCompare(b.classes.join()) || a.index - b.index };
-    shown = episodes.filter(episode => episode.classes.some(name => name.toLowerCase().includes(wanted)))
-      .sort(orders[$('order').value]);
-    const total = summary.num_episodes;
-    $('count').textContent = `${shown.length} of ${episodes.length}` + (total > episodes.length ? ` on this page, ${total} in the run` : '');
-    $('list').replaceChildren(...shown.map(episode => element('li', {}, element('button', {
-      type: 'button', 'data-index': episode.index, onclick: () => select(episode), 'aria-current': episode === current ? 'true' : null },
-      element('span', { class: 'number' }, `#${episode.index}`), element('span', {}, episode.classes.join(', ')),
-      element('span', { class: 'iou' }, episode.empty ? 'none' : known(episode.iou) ? (100 * episode.iou).toFixed(0) : '')))));
-    if (current && shown.includes(current)) showEpisode();
-    else if (shown.length) select(shown[0], false);
-  }
-
-  function select(episode, remember = true) {
-    current = episode;
-    for (const button of $('list').querySelectorAll('button')) {
-      const chosen = Number(button.dataset.index) === episode.index;
-      if (chosen) button.setAttribute('aria-current', 'true');
-      else button.removeAttribute('aria-current');
-      if (chosen && remember) button.scrollIntoView({ block: 'nearest' });
-    }
-    if (remember) history.replaceState(null, '', `#${episode.index}`);
-    showEpisode();
-  }
-
-  function step(by) {
-    const next = shown[shown.indexOf(current) + by];
-    if (next) select(next);
-  }
-
-  // Pictures
-
-  const brief = path => path.replace(/[^ :]*\//, '');
-  function picture(item, name, layers, caption, before = []) {
-    const [width, height] = item.size;
-    const drawing = vector('svg', { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, ...layers);
-    const base = item.src ? element('img', { src: item.src, alt: name }) : element('div', { class: 'missing' }, 'picture not found');
-    return element('figure', {}, element('div', { class: 'stack', style: { aspectRatio: `${item.width} / ${item.height}` } }, base, ...before, drawing),
-      element('figcaption', { title: caption }, brief(caption)));
-  }
-  const tint = (path, way) => path ? vector('path', { d: path, class: 'class-edge', fill: colours.classes[way % 20], stroke: colours.classes[way % 20] }) : null;
-  const edges = path => path ? [vector('path', { d: path, class: 'rim' }), vector('path', { d: path, class: 'edge' })] : [];
-
-  const decoded = new Map();
-  function decode(src) {
-    if (!decoded.has(src)) {
-      decoded.set(src, new Promise((resolve, reject) => {
-        const image = new Image();
-        image.onload = () => {
-          const canvas = element('canvas', { width: image.naturalWidth, height: image.naturalHeight });
-          const context = canvas.getContext('2d', { willReadFrequently: true });
-          context.drawImage(image, 0, 0);
-          resolve(context.getImageData(0, 0, canvas.width, canvas.height));
-        };
-        image.onerror = reject;
-        image.src = src;
-      }));
-    }
-    return decoded.get(src);
-  }
-
-  // Smallest grey value of the wanted share of pixels, over all shots of a class.
-  async function threshold(shots, name, share) {
-    if (share >= 1) return 0;
-    const counts = new Array(256).fill(0);
-    let wanted = 0;
-    for (const shot of shots) {
-      const { data } = await decode(shot.maps[name]);
-      for (let i = 0; i < data.length; i += 4) counts[data[i]]++;
-      wanted += share * data.length / 4;
-    }
-    let value = 255;
-    for (let sum = counts[255]; sum < wanted && value > 0; sum += counts[value]) value--;
-    return value;
-  }
-
-  async function paint(canvas, shots, shot, name, signed) {
-    const [{ data, width, height }, low] = [await decode(shot.maps[name]), await threshold(shots, name, state.top)];
-    const lut = signed ? luts.signed : luts.sequential;
-    canvas.width = width;
-    canvas.height = height;
-    const result = new ImageData(width, height);
-    for (let i = 0; i < data.length; i += 4) {
-      const value = data[i];
-      for (let c = 0; c < 3; c++) result.data[i + c] = lut[4 * value + c];
-      result.data[i + 3] = value >= low ? lut[4 * value + 3] : 0;
-    }
-    canvas.getContext('2d').putImageData(result, 0, 0);
-  }
-
-  function heat(data, way, shot, name, caption) {
-    const item = data.supports[way][shot];
-    const canvas = element('canvas', { class: 'heat', style: { opacity: state.opacity }, 'aria-hidden': 'true' });
-    paint(canvas, data.supports[way], item, name, data.signed.includes(name));
-    const figure = picture(item, `support ${shot + 1} of ${data.classes[way]}, attribution by ${name}`, state.outlines ? edges(item.mask) : [], caption, [canvas]);
-    figure.classList.toggle('grey', state.grey);
-    return figure;
-  }
-  function support(data, way, shot) {
-    const item = data.supports[way][shot];
-    const count = data.supports[way].length > 1 ? `${shot + 1}: ` : '';
-    return picture(item, `support ${shot + 1} of ${data.classes[way]} with its mask`, [tint(item.mask, way)], count + item.name);
-  }
-
-  // One episode
-
-  function choice(text, value, chosen, onchange) {
-    return element('label', { class: 'chip' }, element('input', { type: 'radio', name: 'layer', value, checked: chosen, onchange }), element('span', {}, text));
-  }
-  function toggle(text, key, redraw) {
-    return element('label', {}, element('input', { type: 'checkbox', checked: state[key], onchange: event => { state[key] = event.target.checked; redraw(); } }), text);
-  }
-  function scale(kind, low, high) {
-    const canvas = element('canvas', { width: 256, height: 1, 'aria-hidden': 'true' });
-    const image = new ImageData(256, 1);
-    image.data.set(luts[kind]);
-    canvas.getContext('2d').putImageData(image, 0, 0);
-    return element('span', { class: 'scale' }, low, canvas, high);
-  }
-
-  function controls(data, redraw) {
-    const set = value => () => { state.layer = value; redraw(); };
-    const opacity = element('input', { type: 'range', min: 0, max: 100, value: 100 * state.opacity, oninput: event => {
-      state.opacity = event.target.value / 100;
-      for (const canvas of document.querySelectorAll('canvas.heat')) canvas.style.opacity = state.opacity;
-    } });
-    const shares = [[1, 'all pixels'], [0.5, 'top 50 %'], [0.2, 'top 20 %'], [0.1, 'top 10 %'], [0.05, 'top 5 %'], [0.01, 'top 1 %']];
-    const top = element('select', { onchange: event => { state.top = Number(event.target.value); redraw(); } },
-      ...shares.map(([value, text]) => element('option', { value, selected: value === state.top }, text)));
-    return element('div', { class: 'card controls' },
-      element('fieldset', {}, element('legend', {}, 'Attribution'), choice('side by side', '', state.layer === '', set('')),
-        ...data.explainers.map(name => choice(name, name, state.layer === name, set(name)))),
-      element('label', {}, 'opacity', opacity), element('label', {}, 'show', top),
-      toggle('mask outline', 'outlines', redraw), toggle('grey picture', 'grey', redraw),
-      data.explainers.some(name => !data.signed.includes(name)) ? scale('sequential', 'least', 'most, over the shots of a class') : null,
-      data.signed.length ? scale('signed', 'against', 'for') : null);
-  }
-
-  function queryFigure(data) {
-    const { query } = data;
-    const layers = [];
-    if (state.truth) layers.push(...(query.truth || []).map(tint), query.ignored && query.ignored[0] ? vector('path', { d: query.ignored[0], class: 'ignored' }) : null);
-    if (state.prediction) layers.push(...query.prediction.map(tint));
-    if (state.region) layers.push(...(query.region || []).flatMap(edges));
-    return picture(query, `query ${query.name}`, layers.filter(Boolean), query.name);
-  }
-
-  function queryCard(data) {
-    const frame = element('div', {}, queryFigure(data));
-    const redraw = () => frame.replaceChildren(queryFigure(data));
-    const list = element('ul', { class: 'legend' }, ...data.classes.map((name, way) => element('li', { class: 'class-title' },
-      element('span', { class: 'swatch', style: { background: colours.classes[way % 20] } }), name)));
-    return element('section', { class: 'card' }, element('h4', {}, 'Query'), element('div', { class: 'query' }, frame, element('div', {},
-      element('div', { class: 'controls' }, toggle('prediction', 'prediction', redraw), data.query.truth ? toggle('truth', 'truth', redraw) : null,
-        data.query.region ? toggle('explained region (white line)', 'region', redraw) : null), list,
-      data.reason ? element('p', {}, data.reason) : null, scores(data))));
-  }
-
-  function scores(data) {
-    const keys = Object.keys(data.scores);
-    if (!data.explainers.length) return null;
-    const head = ['explainer', ...keys, 'time'].map(text => element('th', { scope: 'col' }, text));
-    const rows = data.explainers.map(name => element('tr', {}, element('td', {}, name),
-      ...keys.map(key => element('td', {}, episodeFigure(key, (data.scores[key][name] || {}).value))), element('td', {}, seconds(data.seconds[name]))));
-    return element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'scores of this episode' },
-      element('table', {}, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows)));
-  }
-
-  function classCard(data, way) {
-    const shots = data.supports[way].map((_, shot) => shot);
-    const title = element('h4', { class: 'class-title' }, element('span', { class: 'swatch', style: { background: colours.classes[way % 20] } }),
-      `${shots.length > 1 ? 'Supports' : 'Support'}: ${data.classes[way]}`);
-    const single = data.explainers.includes(state.layer) ? state.layer : null;
-    let body;
-    if (single || !data.explainers.length) {
-      const label = shot => shots.length > 1 ? `${shot + 1}: ${single}` : single;
-      body = element('div', { class: 'pictures one' }, ...shots.flatMap(shot => [support(data, way, shot), single ? heat(data, way, shot, single, label(shot)) : null].filter(Boolean)));
-    } else {
-      const count = data.explainers.length + 1;
-      body = element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': `supports of ${data.classes[way]}` },
-        element('div', { class: 'pictures', style: { gridTemplateColumns: `repeat(${count}, minmax(118px, 220px))` } },
-          ...shots.flatMap(shot => [support(data, way, shot), ...data.explainers.map(name => heat(data, way, shot, name, name))])));
-    }
-    return element('section', { class: 'card' }, title, body);
-  }
-
-  function contributionCards(data) {
-    return [...merged(Object.entries(data.contributions))].map(([parts, list]) => {
-      const charts = (parts.layers || []).map((values, way) =>
-        layerChart(`share of each compared layer, ${data.classes[way]}`, values, parts.layer_sizes));
-      for (const [way, values] of (parts.shots || []).entries()) {
-        if (values.length < 2) continue;
-        const high = Math.max(...values.filter(known), 1e-9);
-        charts.push(element('div', {}, element('p', { class: 'note' }, `share of each support, ${data.classes[way]}`),
-          ...values.map((value, shot) => barRow(`${shot + 1}: ${brief(data.supports[way][shot].name)}`, value, null, 0, high, colours.classes[way % 20], percent(value)))));
-      }
-      const title = element('h4', {}, `What carried the prediction: ${list.join(', ')}`);
-      return charts.length ? element('section', { class: 'card' }, title, element('div', { class: 'parts' }, ...charts)) : null;
-    }).filter(Boolean);
-  }
-
-  function showEpisode() {
-    decoded.clear();
-    const data = JSON.parse(current.source.textContent);
-    const place = shown.indexOf(current);
-    const head = element('div', { class: 'bar-top' },
-      element('h3', { id: 'episode-title' }, `Episode ${data.index}: ${data.classes.join(', ')}` + (known(data.iou) ? `, IoU ${percent(data.iou)}` : '')),
-      element('span', {}, element('button', { type: 'button', disabled: place <= 0, onclick: () => step(-1), title: 'left arrow key' }, '← previous'), ' ',
-        element('button', { type: 'button', disabled: place >= shown.length - 1, onclick: () => step(1), title: 'right arrow key' }, 'next →')));
-    const classes = element('div', { style: { display: 'grid', gap: '.9rem' } });
-    const redraw = () => classes.replaceChildren(...data.classes.map((_, way) => classCard(data, way)));
-    redraw();
-    const curves = Object.fromEntries(Object.entries(data.scores).map(([metric, byName]) =>
-      [metric, Object.fromEntries(Object.entries(byName).map(([name, { curve }]) => [name, curve]))]).filter(([, lines]) => Object.values(lines).some(Boolean)));
-    const drawn = lineCharts(curves, 'Curves of this episode');
-    $('episode').replaceChildren(...[head, queryCard(data), data.explainers.length ? controls(data, redraw) : null, classes,
-      ...contributionCards(data), drawn].filter(Boolean));
-  }
-
-  // Start
-
-  comparison();
-  $('filter').addEventListener('input', list);
-  $('order').addEventListener('change', list);
-  document.addEventListener('keydown', event => {
-    if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    if (event.key === 'ArrowLeft') step(-1);
-    if (event.key === 'ArrowRight') step(1);
+  const head = keys.map(key => {
+    const sorted = key === sortKey && key !== null;
+    const next = () => {
+      const best = key !== 'seconds' && higher(key) !== false;
+      table(key, sorted ? !descending : best);
+      $('table').querySelector(`[data-key="${CSS.escape(String(key))}"]`).focus();
+    };
+    const direction = key === 'seconds' || higher(key) == null ? '' : higher(key) ? ' ↑' : ' ↓';
+    const title = key === null ? 'explainer' : key + direction;
+    const hint = 'sort' + (metrics.includes(key) ? arrow(key) : '');
+    return element('th', { scope: 'col', 'aria-sort': sorted ? (descending ? 'descending' : 'ascending') : null },
+      key === null ? title : element('button', { type: 'button', onclick: next, 'data-key': key, title: hint }, title));
   });
-  current = episodes.find(episode => `#${episode.index}` === location.hash) || null;
-  list();
-})();
+  const rows = order.map(name => element('tr', {}, element('td', {}, name), ...keys.slice(1).map(key => {
+    const value = valueOf(name, key);
+    if (key === 'seconds') return element('td', {}, known(value) ? value.toPrecision(3) : '–');
+    const { interval, num_nan: missing } = score(name, key);
+    const range = interval && known(interval[0]) ? element('small', {}, `${figure(key, interval[0])} to ${figure(key, interval[1])}`) : null;
+    const note = missing ? element('small', { title: `no value in ${missing} episodes` }, `(${missing} none)`) : null;
+    return element('td', { class: known(value) && value === bestOf(key) ? 'best' : null }, figure(key, value), range, note);
+  })));
+  $('table').replaceChildren(element('table', {}, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows)));
+}
+
+function barChart(metric) {
+  const rows = names.map(name => ({ name, ...score(name, metric) })).filter(row => known(row.value));
+  if (!rows.length) return null;
+  rows.sort((a, b) => (higher(metric) === false ? 1 : -1) * (a.value - b.value));
+  const ends = rows.flatMap(row => [row.value, ...(row.interval || []).filter(known)]);
+  const low = Math.min(0, ...ends), high = Math.max(1e-9, ...ends);
+  return element('section', { class: 'card' }, element('h4', {}, metric + unit(metric) + arrow(metric)),
+    ...rows.map(row => barRow(row.name, row.value, row.interval, low, high, colourOf(row.name), figure(metric, row.value))));
+}
+
+function lineChart(title, curves) {
+  const lines = Object.entries(curves).filter(([, values]) => values && values.filter(known).length > 2);
+  if (!lines.length) return null;
+  const values = lines.flatMap(([, points]) => points.filter(known));
+  const low = Math.min(0, ...values), high = Math.max(...values, low + 1e-6);
+  const steps = Math.max(...lines.map(([, points]) => points.length)) - 1;
+  const [left, right, top, bottom] = [34, 312, 8, 150];
+  const x = i => left + (right - left) * i / steps, y = v => bottom - (bottom - top) * (v - low) / (high - low);
+  const chart = vector('svg', { class: 'lines', viewBox: '0 0 320 172', role: 'img', 'aria-label': `${title}: ${lines.map(([name]) => name).join(', ')}` });
+  for (const share of [0, 0.5, 1]) {
+    const level = low + share * (high - low);
+    chart.append(vector('line', { class: 'grid', x1: left, x2: right, y1: y(level), y2: y(level) }),
+      vector('text', { x: left - 4, y: y(level) + 3, 'text-anchor': 'end' }, level.toFixed(2)));
+  }
+  chart.append(vector('text', { x: left, y: 167 }, 'first'), vector('text', { x: right, y: 167, 'text-anchor': 'end' }, 'last'),
+    vector('text', { x: (left + right) / 2, y: 167, 'text-anchor': 'middle' }, `${steps + 1} states`));
+  for (const [name, points] of lines) {
+    const path = points.map((v, i) => known(v) ? `${x(i).toFixed(1)},${y(v).toFixed(1)}` : null).filter(Boolean).join(' ');
+    chart.append(vector('polyline', { points: path, stroke: colourOf(name), 'stroke-dasharray': dashOf(name) }, vector('title', {}, name)));
+  }
+  return element('section', { class: 'card' }, element('h4', {}, title), chart);
+}
+
+function legend(list) {
+  return element('ul', { class: 'legend' }, ...list.map(name => element('li', {},
+    vector('svg', { viewBox: '0 0 22 8', 'aria-hidden': 'true' }, vector('line', { x1: 0, x2: 22, y1: 4, y2: 4, stroke: colourOf(name), 'stroke-width': 3, 'stroke-dasharray': dashOf(name) })), name)));
+}
+
+function lineCharts(byMetric, heading) {
+  const charts = Object.entries(byMetric).map(([metric, curves]) => lineChart(metric + (summary.metrics ? arrow(metric) : ''), curves)).filter(Boolean);
+  if (!charts.length) return null;
+  const drawn = [...new Set(Object.values(byMetric).flatMap(Object.keys))];
+  return element('div', { class: 'curves' }, element('h4', {}, heading), element('div', { class: 'charts' }, ...charts), legend(drawn));
+}
+
+// Shares of layers as columns; layers of one size, that is one scale of the backbone, have one shade.
+function layerChart(title, values, sizes) {
+  const nameOf = i => sizes && sizes[i] ? `layer ${i + 1} (${sizes[i].join(' × ')})` : `layer ${i + 1}`;
+  const scales = [...new Set((sizes || []).map(String))];
+  const high = Math.max(...values.filter(known), 1e-9);
+  const bars = values.map((value, i) => element('div', { title: `${nameOf(i)}: ${percent(value)}`, style: {
+    height: `${100 * Math.max(0, value || 0) / high}%`, opacity: 1 - 0.3 * (Math.max(0, scales.indexOf(String(sizes && sizes[i]))) % 3) } }));
+  const best = values.indexOf(Math.max(...values.filter(known)));
+  const sums = scales.map(scale => [scale.replace(',', ' × '), values.reduce((sum, v, i) => sum + (String(sizes[i]) === scale ? v || 0 : 0), 0)]);
+  return element('div', {}, element('p', { class: 'note' }, title),
+    element('div', { class: 'columns-bars', role: 'img', 'aria-label': `${title}: ${values.map((v, i) => `${nameOf(i)} ${percent(v)}`).join(', ')}` }, ...bars),
+    element('p', { class: 'note' }, best < 0 ? '' : `most: ${nameOf(best)}, ${percent(values[best])}`),
+    sums.length > 1 ? element('p', { class: 'note' }, `by scale: ${sums.map(([scale, sum]) => `${scale}: ${percent(sum)}`).join(', ')}`) : null);
+}
+
+function comparison() {
+  about();
+  if (!names.length) return;
+  $('comparison').hidden = false;
+  table();
+  if (metrics.length) $('remarks').textContent = (metrics.some(inPercent) ? 'Scores in per cent' + (metrics.every(inPercent) ? '' : ', save ' + metrics.filter(key => !inPercent(key)).join(', ')) + '. ' : '') +
+    'Small print and lines across bars: 95 % bootstrap interval over episodes.';
+  $('bars').append(...metrics.map(barChart).filter(Boolean));
+  for (const [parts, list] of merged(Object.entries(summary.contributions || {}))) {
+    if (!parts.layers) continue;
+    $('bars').append(element('section', { class: 'card' }, element('h4', {}, `What carried the predictions: ${list.join(', ')}`),
+      layerChart('share of each compared layer, mean over classes and episodes', parts.layers, parts.layer_sizes)));
+  }
+  const curves = lineCharts(summary.curves || {}, 'Mean curves');
+  if (curves) $('mean-curves').append(curves);
+}
+
+// Group explainers that have the same value: the variants of one method share their layers.
+function merged(entries) {
+  const groups = new Map();
+  for (const [name, value] of entries) {
+    const key = JSON.stringify(value);
+    groups.set(key, [value, [...(groups.get(key) || [null, []])[1], name]]);
+  }
+  return groups.values();
+}
+
+// Pictures
+
+const tint = (path, way) => shape(path, colours.classes[way % 20]);
+
+// Smallest grey value of the wanted share of pixels, over all shots of a class.
+async function threshold(shots, name, share) {
+  if (share >= 1) return 0;
+  const counts = new Array(256).fill(0);
+  let wanted = 0;
+  for (const shot of shots) {
+    const { data } = await decode(shot.maps[name]);
+    for (let i = 0; i < data.length; i += 4) counts[data[i]]++;
+    wanted += share * data.length / 4;
+  }
+  let value = 255;
+  for (let sum = counts[255]; sum < wanted && value > 0; sum += counts[value]) value--;
+  return value;
+}
+
+async function paint(canvas, shots, shot, name, signed) {
+  const low = await threshold(shots, name, state.top);
+  await paintMap(canvas, shot.maps[name], signed ? luts.signed : luts.sequential, low);
+}
+
+function heat(data, way, shot, name, caption) {
+  const item = data.supports[way][shot];
+  const canvas = heatCanvas();
+  paint(canvas, data.supports[way], item, name, data.signed.includes(name));
+  const figure = picture(item, `support ${shot + 1} of ${data.classes[way]}, attribution by ${name}`, state.outlines ? edges(item.mask) : [], caption, [canvas]);
+  figure.classList.toggle('grey', state.grey);
+  return figure;
+}
+function support(data, way, shot) {
+  const item = data.supports[way][shot];
+  const count = data.supports[way].length > 1 ? `${shot + 1}: ` : '';
+  return picture(item, `support ${shot + 1} of ${data.classes[way]} with its mask`, [tint(item.mask, way)], count + item.name);
+}
+
+// One episode
+function controls(data, redraw) {
+  const set = value => () => { state.layer = value; redraw(); };
+  const shares = [[1, 'all pixels'], [0.5, 'top 50 %'], [0.2, 'top 20 %'], [0.1, 'top 10 %'], [0.05, 'top 5 %'], [0.01, 'top 1 %']];
+  const top = element('select', { onchange: event => { state.top = Number(event.target.value); redraw(); } },
+    ...shares.map(([value, text]) => element('option', { value, selected: value === state.top }, text)));
+  return element('div', { class: 'card controls' },
+    element('fieldset', {}, element('legend', {}, 'Attribution'), choice('layer', 'side by side', '', state.layer === '', set('')),
+      ...data.explainers.map(name => choice('layer', name, name, state.layer === name, set(name)))),
+    opacityControl(), element('label', {}, 'show', top),
+    toggle('mask outline', 'outlines', redraw), toggle('grey picture', 'grey', redraw),
+    data.explainers.some(name => !data.signed.includes(name)) ? scale('sequential', 'least', 'most, over the shots of a class') : null,
+    data.signed.length ? scale('signed', 'against', 'for') : null);
+}
+
+function queryFigure(data) {
+  const { query } = data;
+  const layers = [];
+  if (state.truth) layers.push(...(query.truth || []).map(tint), query.ignored && query.ignored[0] ? vector('path', { d: query.ignored[0], class: 'ignored' }) : null);
+  if (state.prediction) layers.push(...query.prediction.map(tint));
+  if (state.region) layers.push(...(query.region || []).flatMap(edges));
+  return picture(query, `query ${query.name}`, layers.filter(Boolean), query.name);
+}
+
+function queryCard(data) {
+  const frame = element('div', {}, queryFigure(data));
+  const redraw = () => frame.replaceChildren(queryFigure(data));
+  const list = element('ul', { class: 'legend' }, ...data.classes.map((name, way) => element('li', { class: 'class-title' },
+    element('span', { class: 'swatch', style: { background: colours.classes[way % 20] } }), name)));
+  return element('section', { class: 'card' }, element('h4', {}, 'Query'), element('div', { class: 'query' }, frame, element('div', {},
+    element('div', { class: 'controls' }, toggle('prediction', 'prediction', redraw), data.query.truth ? toggle('truth', 'truth', redraw) : null,
+      data.query.region ? toggle('explained region (white line)', 'region', redraw) : null), list,
+    data.reason ? element('p', {}, data.reason) : null, scores(data))));
+}
+
+function scores(data) {
+  const keys = Object.keys(data.scores);
+  if (!data.explainers.length) return null;
+  const head = ['explainer', ...keys, 'time'].map(text => element('th', { scope: 'col' }, text));
+  const rows = data.explainers.map(name => element('tr', {}, element('td', {}, name),
+    ...keys.map(key => element('td', {}, episodeFigure(key, (data.scores[key][name] || {}).value))), element('td', {}, seconds(data.seconds[name]))));
+  return element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'scores of this episode' },
+    element('table', {}, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows)));
+}
+
+function classCard(data, way) {
+  const shots = data.supports[way].map((_, shot) => shot);
+  const title = element('h4', { class: 'class-title' }, element('span', { class: 'swatch', style: { background: colours.classes[way % 20] } }),
+    `${shots.length > 1 ? 'Supports' : 'Support'}: ${data.classes[way]}`);
+  const single = data.explainers.includes(state.layer) ? state.layer : null;
+  let body;
+  if (single || !data.explainers.length) {
+    const label = shot => shots.length > 1 ? `${shot + 1}: ${single}` : single;
+    body = element('div', { class: 'pictures one' }, ...shots.flatMap(shot => [support(data, way, shot), single ? heat(data, way, shot, single, label(shot)) : null].filter(Boolean)));
+  } else {
+    const count = data.explainers.length + 1;
+    body = element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': `supports of ${data.classes[way]}` },
+      element('div', { class: 'pictures', style: { gridTemplateColumns: `repeat(${count}, minmax(118px, 220px))` } },
+        ...shots.flatMap(shot => [support(data, way, shot), ...data.explainers.map(name => heat(data, way, shot, name, name))])));
+  }
+  return element('section', { class: 'card' }, title, body);
+}
+
+function contributionCards(data) {
+  return [...merged(Object.entries(data.contributions))].map(([parts, list]) => {
+    const charts = (parts.layers || []).map((values, way) =>
+      layerChart(`share of each compared layer, ${data.classes[way]}`, values, parts.layer_sizes));
+    for (const [way, values] of (parts.shots || []).entries()) {
+      if (values.length < 2) continue;
+      const high = Math.max(...values.filter(known), 1e-9);
+      charts.push(element('div', {}, element('p', { class: 'note' }, `share of each support, ${data.classes[way]}`),
+        ...values.map((value, shot) => barRow(`${shot + 1}: ${brief(data.supports[way][shot].name)}`, value, null, 0, high, colours.classes[way % 20], percent(value)))));
+    }
+    const title = element('h4', {}, `What carried the prediction: ${list.join(', ')}`);
+    return charts.length ? element('section', { class: 'card' }, title, element('div', { class: 'parts' }, ...charts)) : null;
+  }).filter(Boolean);
+}
+
+function showItem() {
+  decoded.clear();
+  const data = JSON.parse(current.source.textContent);
+  const head = element('div', { class: 'bar-top' },
+    element('h3', { id: 'item-title' }, `Episode ${data.index}: ${data.classes.join(', ')}` + (known(data.iou) ? `, IoU ${percent(data.iou)}` : '')),
+    stepper());
+  const classes = element('div', { style: { display: 'grid', gap: '.9rem' } });
+  const redraw = () => classes.replaceChildren(...data.classes.map((_, way) => classCard(data, way)));
+  redraw();
+  const curves = Object.fromEntries(Object.entries(data.scores).map(([metric, byName]) =>
+    [metric, Object.fromEntries(Object.entries(byName).map(([name, { curve }]) => [name, curve]))]).filter(([, lines]) => Object.values(lines).some(Boolean)));
+  const drawn = lineCharts(curves, 'Curves of this episode');
+  $('item').replaceChildren(...[head, queryCard(data), data.explainers.length ? controls(data, redraw) : null, classes,
+    ...contributionCards(data), drawn].filter(Boolean));
+}
+
+comparison();
+start();
