@@ -10,18 +10,25 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.explanation_records import ExplanationFolder
-from mmfss.engine.explanation_setup import explainer_configs, metric_configs, set_explainer_options
+from mmfss.engine.config_options import ConfigError
+from mmfss.engine.explanation_setup import (
+    explainer_configs,
+    explains_prototypes,
+    metric_configs,
+    set_explainer_options,
+)
+from mmfss.engine.prototype_push import PROVENANCE
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
+    check_writable,
     plain_errors,
     prepare_config,
     set_episodes,
 )
 from mmfss.explainers import REGIONS
 
-LOOP = 'ExplanationLoop'
+LOOP, PROTOTYPE_LOOP = 'ExplanationLoop', 'PrototypeExplanationLoop'
 EXPLAINERS = ['unmasked_affex', 'masked_affex', 'signed_affex', 'random']
 METRICS = ['miou_loss@1%', 'miou_loss@5%']
 EPISODES = 50
@@ -31,7 +38,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Show which support pixels made the segmentations of a model, and measure how good the '
         'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
-        'all of the below. What is done is kept in --out and not done again.')
+        'all of the below; and with those of configs/scaleprotoseg, whose predictions are taken apart into groups, '
+        'prototypes and training patches. What is done is kept in --out and not done again.')
     parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
@@ -46,9 +54,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
     parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
     parser.add_argument('--episodes', type=int,
-                        help=f'number of episodes; default: that of a config that explains, else {EPISODES}')
+                        help='number of episodes, or of images; default: that of a config that explains, else '
+                        f'{EPISODES}')
     parser.add_argument('--seed', type=int, help='seed of the episodes and of explainers that draw random numbers; '
                         'default: that of the config')
+    parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
+                        'default: beside the checkpoint, in a neighbouring folder, or beside load_from of the config')
+    parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain with what a class '
+                        'of a lower IoU in an image is confused; default: 0.5')
     parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='folder of the results; default: explanations in the working directory')
@@ -63,6 +76,9 @@ def set_explanation(cfg: Config, args: argparse.Namespace) -> None:
     """Make the config's test an explanation, as the command line wishes."""
     explains = (cfg.get('test_cfg') or {}).get('type') == LOOP
     loop: dict[str, Any] = dict(cfg.test_cfg) if explains else dict(type=LOOP, explainers=EXPLAINERS)
+    for option in ('sources', 'failures'):
+        if getattr(args, option) is not None:
+            raise ConfigError(f'--{option} is for models with learned prototypes; "{args.config}" is a few-shot model.')
     configured = explainer_configs(loop['explainers'])
     # An explainer of the config that is asked for by name keeps its options.
     configs = explainer_configs({name: configured.get(name) for name in args.explainer or configured})
@@ -82,19 +98,52 @@ def set_explanation(cfg: Config, args: argparse.Namespace) -> None:
     set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=episodes, seed=args.seed)
 
 
+def set_prototype_explanation(cfg: Config, args: argparse.Namespace) -> None:
+    """Make the test of a config of a prototype model an explanation, as the command line wishes."""
+    asked = args.explainer or ['prototypes']
+    if asked != ['prototypes']:
+        raise ConfigError(f'--explainer {" ".join(asked)}: "{args.config}" is a model with learned prototypes, which '
+                          'has no supports to attribute to. What works is --explainer prototypes.')
+    for option in ('metrics', 'shots', 'ways', 'explainer_options'):
+        if getattr(args, option):
+            raise ConfigError(f'--{option.replace("_", "-")} is for few-shot models; "{args.config}" is one with '
+                              'learned prototypes.')
+    explains = (cfg.get('test_cfg') or {}).get('type') == PROTOTYPE_LOOP
+    loop: dict[str, Any] = dict(cfg.test_cfg) if explains else dict(type=PROTOTYPE_LOOP)
+    for key in ('region', 'panels', 'seed', 'sources', 'failures'):
+        if getattr(args, key) is not None:
+            loop[key] = getattr(args, key)
+    if not loop.get('sources'):
+        folder = Path(args.checkpoint).parent
+        loop['sources'] = [str(place) for place in (
+            folder / PROVENANCE, *sorted(folder.parent.glob(f'*/{PROVENANCE}')),
+            Path(cfg.get('load_from') or '.').parent / PROVENANCE)]
+    if args.episodes is not None or not explains:
+        loop['num_images'] = EPISODES if args.episodes is None else args.episodes
+    loop['overwrite'] = args.overwrite
+    loop['out_dir'] = str(args.out or loop.get('out_dir') or Path(cfg.work_dir) / 'explanations')
+    cfg.pop('test_cfg', None)
+    cfg.test_cfg, cfg.test_evaluator = loop, []
+
+
 def main() -> None:
     args = parse_args()
     with plain_errors():
         cfg = prepare_config(args)
-        set_explanation(cfg, args)
-        ExplanationFolder(cfg.test_cfg.out_dir).check_writable()
+        prototypes = explains_prototypes(cfg)
+        if prototypes:
+            set_prototype_explanation(cfg, args)
+        else:
+            set_explanation(cfg, args)
+        check_writable(Path(cfg.test_cfg.out_dir), 'folder', '--out')
         cfg.load_from, cfg.resume = args.checkpoint, False
         add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
         runner = RUNNERS.build(cfg)
         runner.test()
         if runner.rank == 0:
             out = runner.test_loop.folder.root
-            print(f'\n{runner.test_loop.results["markdown"]}\ntable:   {out / "table.md"}, results.json, results.csv\n'
+            files = 'results.json' if prototypes else 'results.json, results.csv'
+            print(f'\n{runner.test_loop.results["markdown"]}\ntable:   {out / "table.md"}, {files}\n'
                   f'browse:  {out / "index.html"}', flush=True)
 
 

@@ -5,12 +5,13 @@ from .explanation_loop import ExplanationLoop
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
+from .prototype_explanation_loop import PrototypeExplanationLoop
 from .prototype_push import PrototypePush
 from .prototype_test_loop import PrototypeTestLoop
 from .self_finetuning import SelfFinetuningTestLoop
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
-    'PrototypePush', 'PrototypeTestLoop', 'SelfFinetuningTestLoop', 'TrainableOptimWrapperConstructor',
-    'setup_distributed', 'setup_local_rank'
+    'PrototypeExplanationLoop', 'PrototypePush', 'PrototypeTestLoop', 'SelfFinetuningTestLoop',
+    'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
 ]

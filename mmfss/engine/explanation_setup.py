@@ -2,23 +2,47 @@
 import copy
 import difflib
 import hashlib
+import inspect
 import json
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import BaseMetric
+from mmseg.models.segmentors import BaseSegmentor
 from torch import nn
 
 from mmfss.evaluation.attribution import AttributionMetric, attribution_metric_config
 from mmfss.explainers import Explainer
+from mmfss.models import FewShotSegmentor, PrototypeHead
 from mmfss.registry import EXPLAINERS
-from .config_options import ConfigError, accepted_arguments
+from .config_options import ConfigError, accepted_arguments, find_class
 
 # Entries of attributions.npz beside the explainers' maps (the last two: pictures, for the page).
 RESERVED_NAMES = ('region', 'prediction', 'target', 'support_masks', 'query', 'supports')
 
 ExplainerConfigs = Union[Sequence[str], Mapping[str, Optional[Mapping[str, Any]]]]
+
+
+def explains_prototypes(cfg: Config) -> bool:
+    """Whether a config's model has learned prototypes, and is not a few-shot one.
+
+    Args:
+        cfg (Config): A config.
+
+    Raises:
+        ConfigError: If it is neither: nothing explains it.
+    """
+    model = cfg.get('model') or {}
+    kind, head = find_class(model.get('type')), find_class((model.get('decode_head') or {}).get('type'))
+    if inspect.isclass(head) and issubclass(head, PrototypeHead):
+        return True
+    if inspect.isclass(kind) and issubclass(kind, BaseSegmentor) and not issubclass(kind, FewShotSegmentor):
+        name = getattr(head, '__name__', 'none')
+        raise ConfigError(f'The model of "{cfg.filename}" cannot be explained: it is a {kind.__name__} (decode_head: '
+                          f'{name}). Explained are few-shot models (FewShotSegmentor) and models with prototypes '
+                          '(decode_head: ScaleProtoHead or ScaleProtoGroupHead).')
+    return False
 
 
 def list_explainers() -> list[str]:
