@@ -1,4 +1,6 @@
 """Published ScaleProtoSeg models with a U-Net: converted, they compute what a literal forward pass computes."""
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from tests.seeded import seeded_image, seeded_state_dict
 from tests.test_utils.test_scaleproto_conversion import Official
 from tests.weightless import Weightless
 
-CONFIGS = Path(__file__).parents[2] / 'configs/scaleprotoseg'
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / 'configs/scaleprotoseg'
+TOOL = ROOT / 'tools/model_converters/scaleprotoseg2mmfss.py'
 C, M, K, S, RATES = 2, 3, 3, 4, (6, 12, 18, 24)
 SEED = 7
 
@@ -138,6 +142,25 @@ def test_same_logits(stage: int, draw, logits, pickled: bool, tmp_path: Path) ->
     expected = logits(weights, image)
     assert expected.shape == (2, C, 32, 48) and expected.std() > 0.1
     torch.testing.assert_close(model.decode_head(model.extract_feat(image)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def call(source: str) -> None:
+        monkeypatch.setattr(sys, 'argv', ['scaleprotoseg2mmfss.py', source, 'converted.pth'])
+        runpy.run_path(str(TOOL), run_name='__main__')
+
+    monkeypatch.chdir(tmp_path)
+    torch.save(Official(official_weights()), 'push_last.pth')
+    call('push_last.pth')
+    assert capsys.readouterr().out == 'converted.pth: model ScaleProtoSeg, stage 1, prototypes 24\n'
+    written = torch.load('converted.pth', weights_only=True)
+    assert written['meta'] == dict(source='push_last.pth', model='ScaleProtoSeg', stage=1, prototypes=24)
+    segmentor(1).load_state_dict(written['state_dict'])
+    torch.save({'weight': torch.zeros(1)}, 'other.pth')
+    for name, message in (('other.pth', '1 unknown entries: weight'), ('none.pth', '"none.pth" does not exist')):
+        with pytest.raises(SystemExit) as error:
+            call(name)
+        assert error.value.code == 1 and message in capsys.readouterr().err
 
 
 def test_full_size_fits_the_config() -> None:
