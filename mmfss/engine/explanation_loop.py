@@ -15,6 +15,7 @@ from mmfss.registry import LOOPS
 from mmfss.structures import Episode
 from mmfss.visualization import draw_attributions
 from .config_options import ConfigError
+from .episode_prototypes import describe_episode, draw_episode_prototypes, reading_explainer
 from .explanation_episode import Arrays, EpisodeStudy, Record
 from .explanation_records import ExplanationFolder
 from .explanation_report import write_report
@@ -41,7 +42,8 @@ class ExplanationLoop(RecordingLoop):
     ``attributions.npz`` holds, with N ways, K shots, supports of (H, W) and a query of (h, w) pixels, one array
     (N, K, H, W) per explainer, under its name; ``region`` (N, h, w), what was explained of each class; ``prediction``
     and ``target`` (h, w), labels 0..N, 255 ignored; ``support_masks`` (N, K, H, W), 0 or 1. All but the attributions
-    are uint8.
+    are uint8. Of drawn episodes, where the explainer ``prototypes`` runs, also what its prototypes said, see
+    :func:`describe_episode`, the parts being in the record's ``prototypes``.
 
     ``record.json`` holds ``index``; ``info`` (names and paths of classes, query and supports); ``empty``, and then the
     ``reason``; ``iou``, the foreground IoU of the episode; ``scores`` as ``{metric: {explainer: {value, curve}}}``;
@@ -109,7 +111,7 @@ class ExplanationLoop(RecordingLoop):
         record, arrays = self.study(self.model, index, episode)
         panels = {}
         if index in self.drawn and not record['empty']:
-            panels['panel.png'] = self._draw(data_batch['inputs'], record, arrays)
+            panels = self._draw_all(data_batch['inputs'], episode, record, arrays)
         self.folder.write(record, arrays, panels)
         sample, = batch['data_samples']
         sample.pred_sem_seg = PixelData(data=torch.from_numpy(arrays['prediction'][None]).long())
@@ -138,6 +140,20 @@ class ExplanationLoop(RecordingLoop):
             run_seconds=seconds,
             versions=versions())
         return write_report(self.folder, description, self.evaluator.metrics, figures)
+
+    def _draw_all(self, inputs: dict[str, Any], episode: Episode, record: Record,
+                  arrays: Arrays) -> dict[str, np.ndarray]:
+        """Panels by file name; what prototypes said is added to record and arrays."""
+        panels = {'panel.png': self._draw(inputs, record, arrays)}
+        explainer = reading_explainer(self.study.explainers.values())
+        if explainer is not None:
+            region = torch.from_numpy(arrays['region']).bool().to(episode.query.device)
+            record['prototypes'], maps = describe_episode(explainer, self.model, episode, region,
+                                                          record['info']['class_names'])
+            arrays.update(maps)
+            supports = [[to_rgb(image) for image in shots] for shots in inputs['support'][0]]
+            panels.update(draw_episode_prototypes(to_rgb(inputs['query'][0]), supports, record, arrays))
+        return panels
 
     @staticmethod
     def _draw(inputs: dict[str, Any], record: Record, arrays: Arrays) -> np.ndarray:

@@ -98,7 +98,7 @@ def _panel(pictures: Mapping[str, np.ndarray], tree: Tree, together: Sequence[Tr
     else:
         groups = [DrawnGroup(_product(group), heats[group['map']], prototypes(
             group['prototypes'], lambda entry, whole=group['contribution']: _share(entry['contribution'], whole)),
-            group['group']) for group in tree['groups']]
+            group['group'], f'group {group["group"] + 1}') for group in tree['groups']]
     against = sum(other['contribution'] for other in tree['others'])
     remark = f'{tree["class_name"]}: mean logit {tree["logit"]:.2f}, of it other classes {against:+.2f}'
     return draw_prototypes(overview, image, groups, pixels, remark)

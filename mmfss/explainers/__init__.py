@@ -14,6 +14,7 @@ from .gradient_shap import GradientShap
 from .guided_ig import GuidedIG
 from .integrated_gradients import IntegratedGradients
 from .lime import Lime
+from .prototypes import PrototypeExplainer
 from .region import REGIONS, EmptyRegionError, Region, select_region
 from .saliency import Saliency
 from .xrai import XRAI
@@ -22,6 +23,6 @@ __all__ = [
     'REGIONS', 'XRAI', 'AffEx', 'BlurIG', 'ClassExplainer', 'ClassScore', 'Contributions', 'DeepLift',
     'EmptyRegionError', 'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation',
     'GaussianNoiseControl', 'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx',
-    'Occlusion', 'PrototypeReadout', 'RandomControl', 'Region', 'ReverseSignedAffEx', 'Saliency', 'SignedAffEx',
-    'SmoothedAffEx', 'select_region'
+    'Occlusion', 'PrototypeExplainer', 'PrototypeReadout', 'RandomControl', 'Region', 'ReverseSignedAffEx',
+    'Saliency', 'SignedAffEx', 'SmoothedAffEx', 'select_region'
 ]

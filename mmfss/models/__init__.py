@@ -12,6 +12,7 @@ from .heads import (
     HSNetHead,
     MatchingHead,
     PrototypeHead,
+    PrototypeReader,
     ScaleProtoGroupHead,
     ScaleProtoHead,
     StridedFCNHead,
@@ -22,6 +23,6 @@ from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 __all__ = [
     'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet', 'EpisodeDataPreProcessor',
     'FeaturePyramid', 'FeatureReader', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead',
-    'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss', 'ScaleProtoGroupHead',
+    'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead',
     'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

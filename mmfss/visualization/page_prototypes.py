@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from .overlay import class_palette
-from .page_episode import MAP_SIDE, encode_map
+from .page_pictures import MAP_SIDE, encode_map
 from .prototype_panel import scale_jointly, shown_maps
 
 

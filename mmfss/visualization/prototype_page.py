@@ -6,8 +6,8 @@ import numpy as np
 
 from mmfss.utils.files import atomic_path
 from .overlay import class_palette
-from .page_episode import data_uri, outline, picture_entry, read_picture, round_numbers, shrink, view_size
 from .page_file import write_head, write_item, write_tail
+from .page_pictures import data_uri, outline, picture_entry, read_picture, round_numbers, shrink, view_size
 from .page_prototypes import choice_uri, colour_of, encode_maps, highest
 
 _SUMMARY_KEYS = ('config', 'checkpoint', 'dataset', 'num_images', 'mean_iou', 'region', 'stage', 'definitions',

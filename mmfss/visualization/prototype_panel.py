@@ -41,11 +41,13 @@ class DrawnGroup:
         heat (np.ndarray, optional): Where it is found, display values in [0, 1], shape (h, w).
         prototypes (list[DrawnPrototype]): Those that are shown.
         number (int): Its number, 0 or more: its colour in :func:`overlay_choice`.
+        name (str): What the corner says.
     """
     caption: str
     heat: Optional[np.ndarray] = None
     prototypes: list[DrawnPrototype] = field(default_factory=list)
     number: int = 0
+    name: str = ''
 
 
 def draw_prototypes(overview: Sequence[tuple[str, np.ndarray]], image: np.ndarray, groups: Sequence[DrawnGroup],
@@ -80,7 +82,7 @@ def draw_prototypes(overview: Sequence[tuple[str, np.ndarray]], image: np.ndarra
         pairs = [[heat_tile(prototype.heat, prototype.caption, f'#{prototype.number}', prototype.colour),
                   _source_tile(prototype, small.shape)] for prototype in group.prototypes]
         if group.heat is not None:
-            tile = heat_tile(group.heat, group.caption, str(group.number + 1), group.number)
+            tile = heat_tile(group.heat, group.caption, group.name, group.number)
             rows.append([tile, *(picture for pair in pairs for picture in pair)])
         else:
             rows += [[picture for pair in pairs[start:start + _PAIRS_IN_A_ROW] for picture in pair]

@@ -68,6 +68,28 @@ class PrototypeReading:
             maps = maps + own * (self.sides[:, index, None, None] / total.clamp(min=torch.finfo(total.dtype).tiny))
         return maps
 
+    def group_parts(self, region: Optional[Tensor] = None) -> Tensor:
+        """What each prototype contributes in each group to what its side says of a region of the query.
+
+        :meth:`prototype_maps`, apart for each group and summed over the region: the sum over the groups is that of
+        these maps, the sum over the groups and prototypes of a side that of :attr:`sides`.
+
+        Args:
+            region (Tensor, optional): Weights of the query cells, shape (B, h, w); by default 1 each.
+
+        Returns:
+            Tensor: Not negative, shape (B, G, S, P).
+        """
+        shares = self.group_shares
+        weights = torch.zeros_like(shares)
+        for index, side in enumerate(SIDES):
+            own = shares * (self.prototypes.group_side == side)[:, None, None]
+            total = (own * self.activations).sum(1, keepdim=True)
+            weights = weights + own * (self.sides[:, index:index + 1] / total.clamp(min=torch.finfo(total.dtype).tiny))
+        if region is not None:
+            weights = weights * region[:, None].to(weights.dtype)
+        return self.prototypes.groups * torch.einsum('bghw,bsphw->bgsp', weights, self.similarities)
+
     def support_maps(self, region: Optional[Tensor] = None) -> Tensor:
         """What every support cell contributes, through all prototypes, to a region of the query.
 

@@ -273,6 +273,16 @@ function contributionCards(data) {
   }).filter(Boolean);
 }
 
+function prototypeCards(data, redraw) {
+  if (!data.prototypes) return [];
+  const sources = Object.fromEntries(Object.entries(data.prototypes.sources).map(([key, source]) => {
+    const { src, width, height } = data.supports[source.way][source.shot];
+    return [key, { ...source, picture: src, width, height }];
+  }));
+  return [prototypeControls(redraw, 'more, on one scale for all maps of the query'),
+    ...data.prototypes.classes.map(tree => prototypeCard(tree, data.query, data.prototypes.maps, sources))];
+}
+
 function showItem() {
   decoded.clear();
   const data = JSON.parse(current.source.textContent);
@@ -282,12 +292,16 @@ function showItem() {
   const classes = element('div', { style: { display: 'grid', gap: '.9rem' } });
   const redraw = () => classes.replaceChildren(...data.classes.map((_, way) => classCard(data, way)));
   redraw();
+  const said = element('div', { class: 'cards' });
+  const redrawSaid = () => said.replaceChildren(...prototypeCards(data, redrawSaid));
+  redrawSaid();
   const curves = Object.fromEntries(Object.entries(data.scores).map(([metric, byName]) =>
     [metric, Object.fromEntries(Object.entries(byName).map(([name, { curve }]) => [name, curve]))]).filter(([, lines]) => Object.values(lines).some(Boolean)));
   const drawn = lineCharts(curves, 'Curves of this episode');
-  $('item').replaceChildren(...[head, queryCard(data), data.explainers.length ? controls(data, redraw) : null, classes,
+  $('item').replaceChildren(...[head, queryCard(data), data.explainers.length ? controls(data, redraw) : null, classes, said,
     ...contributionCards(data), drawn].filter(Boolean));
 }
 
+state.sources = 'picture';
 comparison();
 start();

@@ -32,20 +32,20 @@ function sourceFigure(source, item) {
   return figure;
 }
 
-function prototypeFigure(prototype, tree, item, maps, sources, high) {
+function prototypeFigure(prototype, tree, item, maps, sources, low, high) {
   const source = sources[prototype.source];
   return element('div', { class: 'prototype' },
     element('div', { class: 'pair' },
       mapFigure(item, tree, maps[prototype.map], `where prototype ${prototype.title} is found`, prototype.scale),
       sourceFigure(source, item)),
-    barRow(prototype.title, prototype.value, null, 0, high, prototype.colour, signedNumber(prototype.value)),
+    barRow(prototype.title, prototype.value, null, low, high, prototype.colour, signedNumber(prototype.value)),
     element('p', { class: 'note' }, prototype.detail));
 }
 
-function prototypeGroup(group, tree, item, maps, sources, high) {
+function prototypeGroup(group, tree, item, maps, sources, low, high) {
   const title = element('h5', { class: 'class-title' }, element('span', { class: 'swatch', style: { background: group.colour } }),
     group.title, element('span', { class: 'formula' }, group.formula));
-  const list = element('div', { class: 'prototypes' }, ...group.prototypes.map(entry => prototypeFigure(entry, tree, item, maps, sources, high)));
+  const list = element('div', { class: 'prototypes' }, ...group.prototypes.map(entry => prototypeFigure(entry, tree, item, maps, sources, low, high)));
   const notes = [];
   if (!group.prototypes.length) notes.push('No prototype is left in this group: it says the same everywhere.');
   if (group.more) notes.push(`${group.more} more with smaller parts.`);
@@ -64,11 +64,11 @@ function prototypeCard(tree, item, maps, sources) {
   const low = Math.min(...ends), high = Math.max(...ends);
   const bars = element('div', {}, element('p', { class: 'note' }, tree.total),
     ...tree.terms.map(term => barRow(term.name, term.value, null, low, high, term.colour, signedNumber(term.value))));
-  const most = Math.max(1e-9, ...tree.groups.flatMap(group => group.prototypes.map(prototype => prototype.value)));
+  const values = [0, ...tree.groups.flatMap(group => group.prototypes.map(prototype => prototype.value))];
   return element('section', { class: 'card' },
     element('h4', { class: 'class-title' }, element('span', { class: 'swatch', style: { background: tree.colour } }), tree.title),
     element('div', { class: 'whole-class' }, overview, bars),
-    ...tree.groups.map(group => prototypeGroup(group, tree, item, maps, sources, most)));
+    ...tree.groups.map(group => prototypeGroup(group, tree, item, maps, sources, Math.min(...values), Math.max(...values, 1e-9))));
 }
 
 function prototypeControls(redraw, hint) {

@@ -18,3 +18,10 @@ def test_adjoint(size: tuple, pixels: tuple, antialias: bool) -> None:
         adjoint = resize_adjoint(images, size, antialias)
     assert adjoint.shape == maps.shape and not adjoint.requires_grad
     torch.testing.assert_close((adjoint * maps).sum(), (enlarged * images).sum())
+
+
+def test_aligned_adjoint() -> None:
+    maps, images = torch.randn(2, 3, 5, 7, dtype=torch.float64), torch.randn(2, 3, 12, 9, dtype=torch.float64)
+    enlarged = F.interpolate(maps, (12, 9), mode='bilinear', align_corners=True)
+    adjoint = resize_adjoint(images, (5, 7), align_corners=True)
+    torch.testing.assert_close((adjoint * maps).sum(), (enlarged * images).sum())

@@ -1,0 +1,61 @@
+"""What a head that segments by prototypes says itself about the support pixels they were made of."""
+import torch
+from torch import Tensor
+
+from mmfss.models import FewShotSegmentor, PrototypeReader
+from mmfss.models.layers import resize_adjoint, resize_unaligned
+from mmfss.models.layers.prototype_reading import PrototypeReading
+from mmfss.registry import EXPLAINERS
+from mmfss.structures import Episode
+from .base import Explainer, untouched
+from .scaling import min_max
+
+
+@EXPLAINERS.register_module(name='prototypes')
+class PrototypeExplainer(Explainer):
+    """Support cells by their part in what the prototypes of the object say of the region, see
+    :meth:`PrototypeReading.support_maps`.
+
+    Exact for the odds of the groups: the parts sum to what the object's groups say, summed over the region. Resized to
+    the support's pixels (bilinear); a cell speaks for the annotated pixels in it, so that the map is zero outside the
+    mask. Scaled to 0..1 over a class's shots. For every head that is a :class:`PrototypeReader`.
+    """
+
+    @torch.no_grad()
+    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+        maps = torch.stack([reading.support_maps(weights)[0, 0]
+                            for reading, weights in self._read(model, episode, region)])
+        return min_max(resize_unaligned(maps, episode.support_size) * episode.masks)
+
+    @torch.no_grad()
+    def readings(self, model: FewShotSegmentor, episode: Episode,
+                 region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
+        """Take the prediction of every class apart.
+
+        Args:
+            model (FewShotSegmentor): The model.
+            episode (Episode): N ways.
+            region (Tensor): What is explained of each class, bool, (N, h, w), none of them empty.
+
+        Returns:
+            list[tuple]: Of each class the reading (of one query), and how much each query cell counts in the mean over
+            the region, (1, h', w'), sum 1.
+
+        Raises:
+            ValueError: If the head has no prototypes.
+        """
+        with untouched(model):
+            return [(reading, weights / region[way].sum())
+                    for way, (reading, weights) in enumerate(self._read(model, episode, region))]
+
+    @staticmethod
+    def _read(model: FewShotSegmentor, episode: Episode, region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
+        """Of each class the reading, and how much each query cell counts in the sum over the region."""
+        if not isinstance(model.head, PrototypeReader):
+            raise ValueError(f'a {type(model.head).__name__} has no prototypes to read, as a FewShotScaleProtoHead '
+                             '(configs/scaleproto_fss) has. signed_affex and all others explain every head.')
+        pyramid, encoding = model.encode(episode.query[None], episode.support[None], episode.masks[None])
+        readings = [model.head.read(pyramid, way) for way in encoding.ways]
+        return [(reading, resize_adjoint(pixels[None, None].to(reading.odds), reading.odds.shape[-2:],
+                                         align_corners=model.align_corners)[0])
+                for reading, pixels in zip(readings, region)]
