@@ -45,7 +45,7 @@ class ImageStudy:
         region (str): What is explained of a class: the pixels that the model gives it (``'prediction'``), those that
             have it (``'ground_truth'``), or the whole image, for every class that is predicted or there (``'all'``).
         failures (float): A class of lower IoU in the image is a failure.
-        top (int): Prototypes of a group (in stage 1: of a class) that are shown with their maps.
+        top (int): Prototypes of a group that are shown with their maps; in stage 1, of a class, three times as many.
         sources (PrototypeSources, optional): Where the prototypes come from.
     """
 
@@ -136,11 +136,12 @@ class ImageStudy:
         for group in groups:
             number = int(reading.group_numbers(class_id)[group['group']])
             group['map'] = maps.add(('group', number), reading.log_groups[number])
+        top = self.top if reading.grouped else 3 * self.top
         for siblings in [group['prototypes'] for group in groups] or [tree.get('prototypes', [])]:
             for place, prototype in enumerate(siblings):
                 index = prototype['index']
                 prototype['source'] = self._source(index)
-                if place < self.top:
+                if place < top:
                     prototype['map'] = maps.add(('prototype', index), reading.similarities[index])
         if len(members):
             tree['strongest_prototype'] = choices.add(('prototype', class_id), reading.strongest_prototype(class_id))

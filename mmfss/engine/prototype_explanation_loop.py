@@ -49,7 +49,7 @@ class PrototypeExplanationLoop(RecordingLoop):
             default beside the checkpoint. A model that was never pushed needs none.
         region (str): What is explained of a class: ``'prediction'``, ``'ground_truth'`` or ``'all'``.
         failures (float): A class of lower IoU in an image is a failure, 0 to 1.
-        top (int): Prototypes of a group (stage 1: of a class) that are shown with their maps.
+        top (int): Prototypes of a group that are shown with their maps; in stage 1, of a class, three times as many.
         num_images (int, optional): How many images, drawn by ``seed``; with more of them, the first ones stay. All by
             default.
         out_dir (str, optional): The folder; ``<work_dir>/explanations`` by default.

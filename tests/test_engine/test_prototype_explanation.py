@@ -112,8 +112,8 @@ class TestRun:
         assert used == set(range(len(arrays['maps'])))
 
     def test_panels(self, models: Path, tmp_path: Path) -> None:
-        explain(models, 'groups', tmp_path / 'two')
-        explain(models, 'pushed', tmp_path / 'one')
+        explain(models, 'groups', tmp_path / 'two', top=1)
+        explain(models, 'pushed', tmp_path / 'one', top=1)
         for name in ('one', 'two'):
             folder, = {path.parent for path in (tmp_path / name).glob('images/*/*.png')}
             record = json.loads((folder / 'record.json').read_text())
@@ -122,7 +122,9 @@ class TestRun:
             assert sorted(record['files']) == sorted([*panels, 'maps.npz'])
             for tree in record['classes']:
                 width, height = Image.open(folder / f'panel_{tree["class_id"]:02d}_{tree["class_name"]}.png').size
-                shown = [min(4, len(group['prototypes'])) for group in tree.get('groups', [tree])]
+                shown = [sum('map' in entry for entry in group['prototypes']) for group in tree.get('groups', [tree])]
+                assert shown == [min(1 if 'groups' in tree else 3, len(group['prototypes']))
+                                 for group in tree.get('groups', [tree])]
                 if 'groups' in tree:
                     rows, columns = 1 + len(shown), max(5, 1 + 2 * max(shown))
                 else:
