@@ -20,7 +20,7 @@ class ExplanationFolder:
         ├── run.json                    the settings on which every record depends, and versions
         ├── episodes/<index, 6 digits>
         │   ├── attributions.npz        see :class:`ExplanationLoop`
-        │   ├── panel.png               the first episodes only
+        │   ├── panel*.png              the first episodes only
         │   └── record.json             scores, times; written last: an episode with a record is done
         └── results.json, results.csv, table.md, index.html
 
@@ -28,8 +28,8 @@ class ExplanationFolder:
 
     Args:
         root (str | Path): The folder.
-        items (str): What is explained, in plural: the name of the folder below.
-        arrays (str): Name of the file of arrays.
+        items (str): What is explained, in plural, as the folder below the root is called.
+        arrays (str): Name of an episode's file of arrays.
     """
 
     def __init__(self, root: Union[str, Path], items: str = 'episodes', arrays: str = 'attributions.npz') -> None:

@@ -18,7 +18,7 @@ from mmfss.models import FewShotSegmentor, PrototypeHead
 from mmfss.registry import EXPLAINERS
 from .config_options import ConfigError, accepted_arguments, find_class
 
-# Entries of attributions.npz beside the explainers' maps (the last two: pictures, for the page).
+# Entries of attributions.npz beside the explainers' maps (the last two: pictures, for the page), and those with a "/".
 RESERVED_NAMES = ('region', 'prediction', 'target', 'support_masks', 'query', 'supports')
 
 ExplainerConfigs = Union[Sequence[str], Mapping[str, Optional[Mapping[str, Any]]]]

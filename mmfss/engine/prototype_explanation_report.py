@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 from mmfss.evaluation.prototypes import class_prototypes, filled_groups
 from mmfss.models import PrototypeHead, ScaleProtoGroupHead
 from mmfss.utils.files import atomic_path, dump_json
-from mmfss.visualization.prototype_page import write_prototype_page
+from mmfss.visualization import write_prototype_page
 from .explanation_records import ExplanationFolder
 from .prototype_drawing import first_colour, region_pixels
 from .prototype_provenance import PrototypeSources
