@@ -13,6 +13,8 @@ model = dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
             prefix='backbone.')),
+    # After training on few classes others are ranked well, but get low probabilities.
+    threshold=0.12,
     head=dict(num_heads=2, dropout=0.1, attention_dropout=0.))
 
 train_dataloader = dict(batch_size=4)

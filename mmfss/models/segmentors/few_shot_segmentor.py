@@ -1,5 +1,6 @@
 """A backbone and a matching head, put together."""
 from dataclasses import dataclass
+from math import log
 from typing import Any, Optional, Sequence, Union
 
 import torch
@@ -42,9 +43,15 @@ class FewShotSegmentor(BaseSegmentor):
         features (dict, optional): The feature reader. By default it is chosen by the backbone's class.
         frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics
             stay too). Defaults to True.
+        threshold (float): Probability, in (0, 1), above which a pixel shows the class, of each shot where heads
+            predict by shots. Not in training. Less than 0.5 helps where training saw few classes: others are ranked
+            well, but with lower probabilities. The background's logits are shifted by log(t / (1 - t)).
         data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
         train_cfg, test_cfg (dict, optional): Accepted for MMSegmentation's sake, not used.
         init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If the threshold is out of range.
     """
 
     align_corners = True
@@ -55,6 +62,7 @@ class FewShotSegmentor(BaseSegmentor):
                  head: dict,
                  features: Optional[dict] = None,
                  frozen_backbone: bool = True,
+                 threshold: float = 0.5,
                  data_preprocessor: Optional[dict] = None,
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
@@ -64,6 +72,9 @@ class FewShotSegmentor(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         self.feature_reader = build_feature_reader(features, self.backbone)
         self.head = MODELS.build({'in_channels': self.feature_reader.channels(self.backbone), **head})
+        if not 0 < threshold < 1:
+            raise ValueError(f'model.threshold is a probability between 0 and 1, got {threshold}.')
+        self.threshold = threshold
         self.frozen_backbone = frozen_backbone
         if frozen_backbone:
             self.backbone.requires_grad_(False)
@@ -200,10 +211,16 @@ class FewShotSegmentor(BaseSegmentor):
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        logits = compose_ways([self.head.combine_shots(way, size) for way in ways])
+        logits = compose_ways([self.head.combine_shots(self._thresholded(way), size) for way in ways])
         if logits.shape[-2:] == tuple(size):
             return logits
         return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)
+
+    def _thresholded(self, logits: Tensor) -> Tensor:
+        """Logits (..., 2, h, w), of which in evaluation the foreground is larger where it is probable enough."""
+        if self.training or self.threshold == 0.5:
+            return logits
+        return logits + logits.new_tensor([log(self.threshold / (1 - self.threshold)), 0.])[:, None, None]
 
     @staticmethod
     def _ways(support: SupportImages, masks: SupportImages) -> tuple[list[Tensor], list[Tensor]]:

@@ -147,6 +147,38 @@ class TestLogits:
             model.logits(query, model.encode_support(support[:2], masks[:2]))
 
 
+class TestThreshold:
+
+    @pytest.mark.parametrize('head', ['DCAMAHead', 'HSNetHead'])
+    @torch.no_grad()
+    def test_foreground_is_what_is_probable_enough(self, head: str) -> None:
+        torch.manual_seed(0)
+        backbone = dict(type='mmpretrain.ResNet', depth=18, base_channels=16, stem_channels=16)
+        config = dict(type='FewShotSegmentor', backbone=backbone, head=dict(type=head))
+        plain, episode = MODELS.build(config), draw()
+        probable = plain.eval().logits(*episode).softmax(1)[:, 1]
+        threshold = float(probable.quantile(0.25))
+        low = MODELS.build(dict(config, threshold=threshold))
+        low.load_state_dict(plain.state_dict())
+        logits = low.eval().logits(*episode)
+        clear = (probable - threshold).abs() > 1e-5
+        assert torch.equal((logits[:, 1] > logits[:, 0])[clear], (probable > threshold)[clear])
+        assert 0.7 < (logits[:, 1] > logits[:, 0]).float().mean() < 0.8
+
+    def test_not_in_training(self) -> None:
+        query, support, _ = draw(2)
+        losses = []
+        for threshold in (0.5, 0.1):
+            model = build(threshold=threshold).train()
+            losses.append(model.loss(dict(query=query, support=support), samples(2))['loss_ce'])
+        assert torch.equal(*losses)
+
+    @pytest.mark.parametrize('threshold', [0., 1., -0.5])
+    def test_range(self, threshold: float) -> None:
+        with pytest.raises(ValueError, match='model.threshold is a probability between 0 and 1'):
+            build(threshold=threshold)
+
+
 class TestModes:
     """The modes that a Runner uses."""
 
