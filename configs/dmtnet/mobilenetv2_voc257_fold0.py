@@ -12,7 +12,7 @@ model = dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
             prefix='backbone.')),
-    threshold=0.12)
+    threshold=0.3)
 
 train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_iters=3000, val_interval=3000)
