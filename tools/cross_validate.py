@@ -117,8 +117,8 @@ def model_name(config: Path) -> str:
 
 
 def features_key(cfg: Config) -> str:
-    """What the results of ``CONTROLS`` depend on: all but the head and the training."""
-    model = {key: value for key, value in cfg.model.items() if key != 'head'}
+    """What the results of ``CONTROLS`` depend on: features and episodes."""
+    model = [cfg.model.get(key) for key in ('backbone', 'features', 'data_preprocessor')]
     return json.dumps([model, cfg.test_dataloader, cfg.get('test_evaluator')], sort_keys=True, default=str)
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from mmfss.explainers import REGIONS
 from mmfss.registry import LOOPS
 from mmfss.structures import Episode
-from mmfss.visualization import draw_attributions
+from mmfss.visualization import draw_attributions, to_rgb
 from .config_options import ConfigError
 from .episode_prototypes import describe_episode, draw_episode_prototypes, reading_explainer
 from .explanation_episode import Arrays, EpisodeStudy, Record
@@ -26,7 +26,7 @@ from .explanation_setup import (
     check_metrics,
     explainer_configs,
 )
-from .recording_loop import RecordingLoop, to_rgb
+from .recording_loop import RecordingLoop
 from .runner_setup import versions
 
 

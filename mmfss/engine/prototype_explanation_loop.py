@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from mmfss.explainers import REGIONS
 from mmfss.models import PrototypeHead
 from mmfss.registry import LOOPS
+from mmfss.visualization import to_rgb
 from .config_options import ConfigError
 from .explanation_records import ExplanationFolder
 from .prototype_drawing import draw_image
@@ -20,7 +21,7 @@ from .prototype_explanation import ImageStudy
 from .prototype_explanation_report import write_prototype_report
 from .prototype_provenance import PrototypeSources
 from .prototype_push import PROVENANCE, prototype_head
-from .recording_loop import RecordingLoop, to_rgb
+from .recording_loop import RecordingLoop
 from .runner_setup import versions
 
 

@@ -4,14 +4,13 @@ import time
 from abc import abstractmethod
 from typing import Any, Optional, Sequence, Union
 
-import numpy as np
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from mmengine.utils import ProgressBar
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from .config_options import ConfigError
@@ -170,8 +169,3 @@ class _Progress:
         elif time.monotonic() - self.last >= self.interval:
             self.last = time.monotonic()
             self.runner.logger.info(f'{self.done} of {self.total} {self.what} explained.')
-
-
-def to_rgb(image: Tensor) -> np.ndarray:
-    """(3, H, W) BGR tensor, 0 to 255, to (H, W, 3) uint8 RGB."""
-    return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)

@@ -3,12 +3,12 @@ from .attribution_panel import draw_attributions
 from .episode_panel import draw_episode
 from .explanation_page import write_explanation_page
 from .heatmap import draw_outline, heat_colours, overlay_heat, scale_heat
-from .overlay import caption_image, class_palette, overlay_mask, tile_images
+from .overlay import caption_image, class_palette, overlay_mask, tile_images, to_rgb
 from .prototype_page import write_prototype_page
 from .prototype_panel import draw_prototypes
 
 __all__ = [
     'caption_image', 'class_palette', 'draw_attributions', 'draw_episode', 'draw_outline', 'draw_prototypes',
-    'heat_colours', 'overlay_heat', 'overlay_mask', 'scale_heat', 'tile_images', 'write_explanation_page',
+    'heat_colours', 'overlay_heat', 'overlay_mask', 'scale_heat', 'tile_images', 'to_rgb', 'write_explanation_page',
     'write_prototype_page'
 ]

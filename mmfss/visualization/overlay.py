@@ -5,6 +5,7 @@ from typing import Sequence, Union
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, strongest on photographs first.
 _COLOURS = ((213, 94, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167), (0, 158, 115), (0, 114, 178), (230, 159, 0))
@@ -12,6 +13,11 @@ _IGNORED_COLOUR = (200, 200, 200)
 _CAPTION_SIZE = 14
 _CAPTION_HEIGHT = 22
 _STRIP_HEIGHT = 26
+
+
+def to_rgb(image: Tensor) -> np.ndarray:
+    """An image as data sets give it, BGR (3, H, W), 0 to 255, as (H, W, 3) uint8 RGB."""
+    return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)
 
 
 def class_palette(num_classes: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from mmfss.evaluation.functional import episode_counts
 from mmfss.registry import HOOKS
 from mmfss.structures import EpisodeDataSample
 from mmfss.utils.files import atomic_path
-from mmfss.visualization import draw_episode
+from mmfss.visualization import draw_episode, to_rgb
 
 
 @HOOKS.register_module()
@@ -83,14 +83,9 @@ class EpisodeVisualizationHook(Hook):
         pred, target = sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu()
         intersection, union = episode_counts(pred, target, len(sample.class_ids))['foreground']
         return draw_episode(
-            _to_rgb(query),
-            pred.numpy(), [[_to_rgb(image) for image in images] for images in support],
+            to_rgb(query),
+            pred.numpy(), [[to_rgb(image) for image in images] for images in support],
             sample.support_sem_seg.cpu().numpy(),
             sample.class_names,
             target=target.numpy(),
             query_caption=f'prediction: IoU {100 * intersection / max(union, 1):.1f}')
-
-
-def _to_rgb(image: Tensor) -> np.ndarray:
-    """(3, H, W) BGR tensor, 0 to 255, to (H, W, 3) uint8 RGB."""
-    return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)

@@ -220,7 +220,8 @@ class FewShotSegmentor(BaseSegmentor):
         """Logits (..., 2, h, w), of which in evaluation the foreground is larger where it is probable enough."""
         if self.training or self.threshold == 0.5:
             return logits
-        return logits + logits.new_tensor([log(self.threshold / (1 - self.threshold)), 0.])[:, None, None]
+        background, foreground = logits.unbind(-3)
+        return torch.stack((background + log(self.threshold / (1 - self.threshold)), foreground), dim=-3)
 
     @staticmethod
     def _ways(support: SupportImages, masks: SupportImages) -> tuple[list[Tensor], list[Tensor]]:
