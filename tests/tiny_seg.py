@@ -79,9 +79,10 @@ def build_tiny_segmentor(seed: int = 0, **changes: Any) -> ScaleProtoSegmentor:
 
 def push(out_dir: Path) -> None:
     """Push with as many processes as there are."""
-    from mmfss.engine import PrototypePush
+    from mmfss.engine import PrototypePush, leave_distributed
     torch.distributed.init_process_group('gloo')
     PrototypePush(dict(type='TinySegDataset'), save_interval=2).run(build_tiny_segmentor(), out_dir)
+    leave_distributed()
 
 
 if __name__ == '__main__':

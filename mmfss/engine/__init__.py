@@ -1,6 +1,6 @@
 """Training, explaining: loops, optimizer wrappers, hooks."""
 from mmfss.utils import checkpoint as _checkpoint  # noqa: F401  (its loaders take the place of MMEngine's)
-from .distributed import setup_distributed, setup_local_rank
+from .distributed import leave_distributed, setup_distributed, setup_local_rank
 from .explanation_loop import ExplanationLoop
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
@@ -13,5 +13,5 @@ from .self_finetuning import SelfFinetuningTestLoop
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
     'PrototypeExplanationLoop', 'PrototypePush', 'PrototypeTestLoop', 'SelfFinetuningTestLoop',
-    'TrainableOptimWrapperConstructor', 'setup_distributed', 'setup_local_rank'
+    'TrainableOptimWrapperConstructor', 'leave_distributed', 'setup_distributed', 'setup_local_rank'
 ]

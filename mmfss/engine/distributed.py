@@ -27,6 +27,17 @@ def setup_distributed(cfg: Config, launcher: str) -> None:
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
+def leave_distributed() -> None:
+    """Leave the process group, if there is one, when the work is done.
+
+    A process that just ends takes the threads of the group down with the interpreter; now and then one of them is in the
+    middle of a Python call then, and the process aborts although all its work is done. After an error the group is
+    better left alone: other processes may be waited for in vain.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def setup_local_rank(local_rank: int) -> None:
     """Set the environment variable ``LOCAL_RANK`` for launchers that pass it as an argument.
 

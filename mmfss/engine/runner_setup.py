@@ -20,7 +20,7 @@ from prettytable import PrettyTable
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
 from mmfss.version import __version__
 from .config_options import ConfigError, accepted_arguments, find_class, load_config
-from .distributed import setup_distributed, setup_local_rank
+from .distributed import leave_distributed, setup_distributed, setup_local_rank
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,10 +177,12 @@ def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
 
     Errors in files, folders, data, configs and checkpoints end with status 1, an interruption with 130. Any other error
-    is a defect and keeps its traceback; the environment variable ``MMFSS_DEBUG=1`` keeps every traceback.
+    is a defect and keeps its traceback; the environment variable ``MMFSS_DEBUG=1`` keeps every traceback. Work that
+    succeeds leaves the process group.
     """
     try:
         yield
+        leave_distributed()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         raise SystemExit(130) from None

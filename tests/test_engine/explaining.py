@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmfss.engine import setup_distributed
+from mmfss.engine import leave_distributed, setup_distributed
 from mmfss.registry import HOOKS
 from tests.tiny_data import PIPELINE, write_class_folders
 from tests.tiny_model import TINY_MODEL, build_tiny_model
@@ -99,3 +99,4 @@ if __name__ == '__main__':
     cfg = run_config(config, out, custom_hooks=[dict(type='KillHook', after=kill_after)] if kill_after else [])
     setup_distributed(cfg, 'pytorch' if 'LOCAL_RANK' in os.environ else 'none')
     explain(cfg)
+    leave_distributed()

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmfss.engine import setup_distributed
+from mmfss.engine import leave_distributed, setup_distributed
 from mmfss.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmfss.utils.files import dump_json
 
@@ -172,6 +172,7 @@ def train_in_processes(work_dir: Path) -> None:
     if runner.rank == 0:
         weights = {name.removeprefix('module.'): value for name, value in runner.model.state_dict().items()}
         dump_json(dict(weights=weights, world_size=runner.world_size), work_dir / 'result.json')
+    leave_distributed()
 
 
 # Neither depends on which process draws a random number.
