@@ -40,6 +40,8 @@ class UniformEpisodeSampler(EpisodeSampler):
         self.order = order
         if num_episodes is None:
             self.num_episodes = self.lists.num_images if order == 'class' else len(self.lists)
+        # A list may name an image several times; that makes it likelier, not more images.
+        self._distinct = {class_id: len(np.unique(self.lists.pool(class_id))) for class_id in self.class_ids}
 
     @property
     def min_images(self) -> int:
@@ -79,7 +81,8 @@ class UniformEpisodeSampler(EpisodeSampler):
         """K distinct images of a class, away from ``used`` where the class has enough images."""
         pool = self.lists.pool(class_id)
         excluded = set(used)
-        if len(pool) < 4 * (len(used) + self.num_shots) and len(set(pool.tolist()) - used) < self.num_shots:
+        scarce = self._distinct[class_id] < len(used) + self.num_shots
+        if scarce and len(set(pool.tolist()) - used) < self.num_shots:
             excluded = {query}
         drawn: List[int] = []
         # Drawing again on a hit is cheap: most images are free, and at least K are.

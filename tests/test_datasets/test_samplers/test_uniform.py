@@ -70,6 +70,21 @@ def test_shared_images_are_supports_once_where_possible():
         assert all(len(set(group) - {episode.query}) == 3 for group in episode.supports)
 
 
+def test_images_that_a_list_repeats(monkeypatch):
+    class Limited(np.random.RandomState):
+        draws = 0
+
+        def randint(self, *args, **kwargs):
+            self.draws += 1
+            assert self.draws < 100_000, 'it draws for ever'
+            return super().randint(*args, **kwargs)
+
+    monkeypatch.setattr('mmfss.datasets.samplers.uniform.counter_rng', lambda *key: Limited(key))
+    repeated = ClassLists.from_dict({0: ['a'] * 60 + ['b', 'c'], 1: ['a'] * 40 + ['b'] * 40 + ['c'] * 40})
+    for episode in UniformEpisodeSampler(repeated, range(2), num_ways=2, num_shots=2, num_episodes=30):
+        assert all(len(set(group) - {episode.query}) == 2 for group in episode.supports)
+
+
 def test_small_class():
     lists = ClassLists.from_dict({0: ['a', 'b', 'c'], 1: ['a', 'b'], 2: []}, source='my list')
     with pytest.raises(
