@@ -1,7 +1,7 @@
 """Reading images and masks with Pillow, within a size limit and with errors that name the file."""
 import io
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import mmcv
 import numpy as np
@@ -27,9 +27,14 @@ def read_image(path: Union[str, Path], color_type: str = 'color_ignore_orientati
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be decoded or is larger than ``MAX_PIXELS``.
+        ValueError: If the file cannot be decoded, is larger than ``MAX_PIXELS`` or has grey levels of more than 8
+            bits, which Pillow would cut off at 255: nearly all of the picture would be white.
     """
-    content = _checked_bytes(path)
+    content = checked_bytes(path)
+    with Image.open(io.BytesIO(content)) as image:
+        if image.mode.startswith(('I', 'F')):
+            raise ValueError(f'The image {path} has grey levels of more than 8 bits (mode {image.mode}). Convert it to '
+                             '8 bits, black and white being where they suit the data.')
     try:
         return mmcv.imfrombytes(content, flag=color_type, channel_order='bgr', backend='pillow')
     except _DECODE_ERRORS as error:
@@ -41,7 +46,8 @@ def read_label_map(path: Union[str, Path], allow_color: bool = False) -> np.ndar
 
     Args:
         path (str | Path): The mask file.
-        allow_color (bool): Take the grey level of a colour picture, for masks drawn in white by a paint program.
+        allow_color (bool): Take the grey level of a colour picture, for masks drawn in white by a paint program; what
+            is transparent is 0.
 
     Returns:
         np.ndarray: (H, W) uint8, the stored values; 0 and 1 for a 1-bit file.
@@ -50,9 +56,10 @@ def read_label_map(path: Union[str, Path], allow_color: bool = False) -> np.ndar
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded, has several channels, or values above 255.
     """
-    with Image.open(io.BytesIO(_checked_bytes(path))) as image:
+    with Image.open(io.BytesIO(checked_bytes(path))) as image:
         if allow_color and image.mode in ('RGB', 'RGBA', 'LA'):
-            return read_grey(path)
+            grey = _decode(image, path, 'L')
+            return np.where(_decode(image, path, 'A') == 0, 0, grey) if 'A' in image.mode else grey
         if image.mode not in ('L', 'P', '1', 'I', 'I;16'):
             raise ValueError(f'The mask {path} is a picture of mode {image.mode}; a mask has one channel that holds '
                              'class numbers (8-bit grey or palette).')
@@ -75,22 +82,27 @@ def read_grey(path: Union[str, Path]) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded.
     """
-    with Image.open(io.BytesIO(_checked_bytes(path))) as image:
-        try:
-            return np.array(image.convert('L'))
-        except _DECODE_ERRORS as error:
-            raise ValueError(f'The mask {path} is corrupt or incomplete: {error}') from error
+    with Image.open(io.BytesIO(checked_bytes(path))) as image:
+        return _decode(image, path, 'L')
 
 
-def _decode(image: Image.Image, path: Union[str, Path]) -> np.ndarray:
+def _decode(image: Image.Image, path: Union[str, Path], mode: Optional[str] = None) -> np.ndarray:
+    """The pixels, converted to a mode, or of the alpha channel for mode ``'A'``."""
     try:
-        return np.array(image)
+        if mode == 'A':
+            image = image.getchannel(mode)
+        return np.array(image if mode in (None, 'A') else image.convert(mode))
     except _DECODE_ERRORS as error:
         raise ValueError(f'The mask {path} is corrupt or incomplete: {error}') from error
 
 
-def _checked_bytes(path: Union[str, Path]) -> bytes:
-    """Read a file and make sure its header is that of an image of reasonable size."""
+def checked_bytes(path: Union[str, Path]) -> bytes:
+    """Read a file and make sure its header is that of an image of reasonable size.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If Pillow cannot read it, or it is larger than ``MAX_PIXELS``; the file is named.
+    """
     content = Path(path).read_bytes()
     try:
         with Image.open(io.BytesIO(content)) as image:

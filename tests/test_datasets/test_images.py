@@ -73,3 +73,18 @@ def test_sixteen_bit_mask(tmp_path):
     Image.fromarray(np.full((3, 4), 300, np.uint16)).save(tmp_path / 'n.png')
     with pytest.raises(ValueError, match='n.png holds values outside'):
         read_label_map(tmp_path / 'n.png')
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.int32, np.float32])
+def test_deep_grey_levels_are_not_cut_off(tmp_path, dtype):
+    Image.fromarray(np.full((3, 4), 300, dtype)).save(tmp_path / 'deep.tif')
+    with pytest.raises(ValueError, match='deep.tif has grey levels of more than 8 bits .* Convert it to 8 bits'):
+        read_image(tmp_path / 'deep.tif')
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_transparent_pixels_of_a_drawn_mask_are_background(tmp_path, mode):
+    channels = np.full((3, 4, len(mode)), 255, np.uint8)
+    channels[0, :, -1], channels[1, :, -1] = 0, 90
+    Image.fromarray(channels, mode).save(tmp_path / 'm.png')
+    assert read_label_map(tmp_path / 'm.png', allow_color=True).tolist() == [[0] * 4] + [[255] * 4] * 2
