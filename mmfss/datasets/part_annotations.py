@@ -1,11 +1,14 @@
 """Annotations of object parts in the formats they are published in."""
+import io
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
 import yaml
 from numpy import ndarray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from .images import checked_bytes
 
 _VEHICLE = ('frontside', 'leftside', 'rightside', 'backside', 'roofside', 'leftmirror', 'rightmirror', 'fliplate',
             'bliplate', 'door_', 'wheel_', 'headlight_', 'window_')
@@ -98,9 +101,9 @@ def read_panoptic_parts(path: str | Path, spec: Optional[ndarray] = None) -> Par
     """
     path = _existing(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(checked_bytes(path))) as image:
             ids = np.array(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'The part annotation "{path}" cannot be read as an image: {error}') from error
     if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() > 9_999_999:
         raise ValueError(f'The part annotation "{path}" is not a map of ids up to 9999999 (class, instance, part): '

@@ -33,6 +33,12 @@ def test_panoptic_parts(tmp_path: Path) -> None:
     assert found.parts.tolist() == [[0, 0, 0], [3, 5, 0]]
 
 
+def test_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmfss.datasets.images.MAX_PIXELS', 5)
+    with pytest.raises(ValueError, match='a.tif" cannot be read as an image: .* 3 x 2 pixels, more than the limit'):
+        read_panoptic_parts(write_tif(tmp_path / 'a.tif', [[7, 24, 24], [7, 7, 7]]))
+
+
 def test_counted_parts_are_merged(tmp_path: Path) -> None:
     (tmp_path / 'spec.yaml').write_text(SPEC)
     spec = read_part_spec(tmp_path / 'spec.yaml')

@@ -7,11 +7,13 @@ Example:
     python tools/dataset_converters/isbi_em.py DOWNLOADS data/isbi_em
 """
 import argparse
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageSequence
 
+from mmfss.datasets.images import checked_bytes
 from mmfss.utils.files import atomic_path
 
 NUM_VAL, SEED = 10, 42
@@ -26,7 +28,7 @@ def read_volume(path: Path) -> list[np.ndarray]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'"{path}" does not exist.')
-    with Image.open(path) as volume:
+    with Image.open(io.BytesIO(checked_bytes(path))) as volume:
         slices = [np.array(page) for page in ImageSequence.Iterator(volume)]
     if any(page.ndim != 2 or page.dtype != np.uint8 for page in slices):
         raise ValueError(f'"{path}" is not a volume of grey slices of 8 bits.')
