@@ -106,7 +106,13 @@ class CocoInstanceIndex(ClassIndex):
     def _encode(self, annotation: dict, row: int) -> Optional[dict]:
         """Run-length code of an object: from polygons, from plain counts, or as stored. None for an empty polygon."""
         height, width = self._sizes[row].tolist()
-        shape = annotation['segmentation']
+        shape, number = annotation.get('segmentation'), annotation.get('id')
+        if not isinstance(shape, list) and not (isinstance(shape, dict) and {'size', 'counts'} <= set(shape)):
+            raise ValueError(f'{self.ann_file}: annotation {number} has no "segmentation", polygons or run lengths. '
+                             'Boxes alone make no masks.')
+        if isinstance(shape, dict) and list(shape['size']) != [height, width]:
+            raise ValueError(f'{self.ann_file}: annotation {number} is a mask of size {shape["size"]} (H, W), its '
+                             f'image has {[height, width]}.')
         if isinstance(shape, list):
             polygons = [polygon for polygon in shape if len(polygon) >= 6]
             codes = coco_mask.frPyObjects(polygons, height, width) if polygons else [None]
