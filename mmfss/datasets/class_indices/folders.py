@@ -117,7 +117,8 @@ class FSS1000Index(ClassFolderIndex):
     def images_of(self, class_id: int) -> List[str]:
         """Names of the images of a class, sorted as strings: 1, 10, 2, 3, ..."""
         folder = self.require_dir(self.classes[class_id])
-        return [f'{self.classes[class_id]}/{file}' for file in sorted(os.listdir(folder)) if file.endswith('.jpg')]
+        return [f'{self.classes[class_id]}/{file}' for file in sorted(os.listdir(folder))
+                if file.endswith('.jpg') and not file.startswith('.')]
 
     def _load_own_mask(self, path: str) -> np.ndarray:
         return (read_grey(path) >= self.THRESHOLD).astype(np.uint8)

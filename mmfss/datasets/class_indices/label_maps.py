@@ -47,6 +47,11 @@ class LabelMapIndex(ClassIndex):
                              f'1..{len(self.classes)} (the classes) and {IGNORE} (ignored).')
         return {int(value) - 1: int(counts[value]) for value in np.flatnonzero(counts[:IGNORE]) if value}
 
+    def _mask_stems(self) -> List[str]:
+        """Stems of all masks, sorted; hidden files are none."""
+        return sorted(os.path.splitext(file)[0] for file in os.listdir(self.mask_dir)
+                      if file.endswith('.png') and not file.startswith('.'))
+
 
 @DATASETS.register_module()
 class PascalVOCIndex(LabelMapIndex):
@@ -96,7 +101,7 @@ class PascalVOCIndex(LabelMapIndex):
             FileNotFoundError: If the image set file does not exist.
         """
         if self.image_set is None:
-            return sorted(os.path.splitext(file)[0] for file in os.listdir(self.mask_dir) if file.endswith('.png'))
+            return self._mask_stems()
         path = os.path.join(self.data_root, self.image_set)
         if not os.path.isfile(path):
             raise FileNotFoundError(f'The image set "{path}" does not exist; it names the images that split lists are '
@@ -145,5 +150,4 @@ class CocoMaskIndex(LabelMapIndex):
 
     def image_names(self) -> List[str]:
         """See :meth:`ClassIndex.image_names`."""
-        stems = (os.path.splitext(file)[0] for file in sorted(os.listdir(self.mask_dir)) if file.endswith('.png'))
-        return [f'{self.prefix}/{stem}{self.img_suffix}' for stem in stems]
+        return [f'{self.prefix}/{stem}{self.img_suffix}' for stem in self._mask_stems()]

@@ -106,6 +106,15 @@ class TestCoco:
         with pytest.raises(ValueError, match='annotation 3 names an image'):
             self.build(tmp_path, [self.box(0, 0, 0, 2, 2, image_id=8, id=3)])
 
+    @pytest.mark.parametrize('shape, message', [
+        (None, 'annotation 3 has no "segmentation"'),
+        ({'size': SIZE}, 'annotation 3 has no "segmentation"'),
+        ({'size': SIZE[::-1], 'counts': '0'}, r'annotation 3 is a mask of size .30, 24. .* image has .24, 30.'),
+    ])
+    def test_unusable_masks(self, tmp_path, shape, message):
+        with pytest.raises(ValueError, match=f'ann.json: {message}'):
+            self.build(tmp_path, [dict(self.box(0, 0, 0, 2, 2, id=3), segmentation=shape)])
+
     def test_missing_file_and_bad_crowd(self, tmp_path):
         (tmp_path / 'img').mkdir()
         with pytest.raises(FileNotFoundError, match='none.json'):
@@ -122,6 +131,15 @@ class TestFolders:
         assert index.load_class_mask('ant/1.jpg', 1).sum() == 101  # 128 counts, 127 does not
         assert not index.load_class_mask('ant/1.jpg', 2).any()
         assert set(np.unique(index.load_label_map('ant/1.jpg', (2, 1)))) == {0, 2}
+
+    def test_hidden_files(self, tmp_path):
+        # A Mac leaves ._1.jpg beside 1.jpg in what it packs.
+        fss, voc, coco = write_fss(tmp_path / 'fss'), write_voc(tmp_path / 'voc', 1), write_coco(tmp_path / 'coco', 1)
+        for path in (fss / 'ant' / '._1.jpg', fss / 'ant' / '._1.png', voc / 'SegmentationClassAug' / '._a.png',
+                     coco / 'annotations' / 'val2014' / '._a.png'):
+            path.write_bytes(b'Mac OS X')
+        assert len(FSS1000Index(str(fss)).images_of(1)) == 10
+        assert len(PascalVOCIndex(str(voc)).image_names()) == 20 and len(CocoMaskIndex(str(coco)).image_names()) == 80
 
     def test_own_folder(self, tmp_path):
         for class_name in ('dog', 'cat'):
