@@ -6,6 +6,7 @@ from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS, TRANSFORMS
+from .class_indices import IGNORE
 from .episodic_dataset import EpisodicDataset, seeded_random
 from .samplers.base import counter_rng
 
@@ -27,7 +28,7 @@ class BaseClassDataset(Dataset):
         seed (int): Seed of order and transforms.
 
     Raises:
-        ValueError: If the data set is not a training split.
+        ValueError: If the data set is not a training split, or has more classes than labels of 8 bits.
     """
 
     def __init__(self,
@@ -38,6 +39,9 @@ class BaseClassDataset(Dataset):
         if self.dataset.split != 'train':
             raise ValueError(
                 f"BaseClassDataset shows training classes; give it split='train', not {self.dataset.split!r}.")
+        if len(self.dataset.class_ids) >= IGNORE:
+            raise ValueError(f'{len(self.dataset.class_ids)} training classes do not fit into labels of 8 bits: at '
+                             f'most {IGNORE - 1} do. Choose some with class_ids.')
         self.pipeline = Compose([TRANSFORMS.build(step) for step in pipeline])
         self.seed = seed
         self._order: Optional[np.ndarray] = None

@@ -44,3 +44,9 @@ def test_needs_a_training_split(dataset: BaseClassDataset) -> None:
     dataset.dataset.split = 'test'
     with pytest.raises(ValueError, match="split='train'"):
         BaseClassDataset(dataset.dataset, PIPELINE)
+
+
+def test_more_classes_than_labels(dataset: BaseClassDataset) -> None:
+    dataset.dataset.class_ids = tuple(range(255))
+    with pytest.raises(ValueError, match='255 training classes do not fit into labels of 8 bits: at most 254'):
+        BaseClassDataset(dataset.dataset, PIPELINE)

@@ -273,6 +273,10 @@ class TestEpisodeFile:
         (tmp_path / 'empty.csv').write_text('image_ids,classes\n')
         with pytest.raises(ValueError, match='lists no episode'):
             make(tmp_path / 'empty.csv')
+        for name, content in (('long.csv', b'image_ids,classes\n' + b'1' * 200_000), ('latin.csv', b'\xe4')):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ValueError, match=f'{name}" is not a CSV file that can be read'):
+                make(tmp_path / name)
         (tmp_path / 'other.csv').write_text('images,label\n')
         with pytest.raises(ValueError, match='must have the columns image_ids, classes; it has images, label'):
             make(tmp_path / 'other.csv')

@@ -2,7 +2,7 @@
 import ast
 import csv
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mmfss.registry import TASK_UTILS
 from .base import Episode, EpisodeSampler
@@ -83,19 +83,29 @@ class FixedEpisodeSampler(EpisodeSampler):
             raise FileNotFoundError(f'The episode file "{self.path}" does not exist.')
         known = {str(name) for name in self.lists.names}
         episodes = []
-        with open(self.path, encoding='utf-8', newline='') as file:
-            reader = csv.DictReader(file)
-            if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                raise ValueError(f'The episode file "{self.path}" must have the columns {", ".join(COLUMNS)}; it has '
-                                 f'{", ".join(reader.fieldnames or ()) or "none"}.')
-            for row in reader:
-                try:
-                    episodes += [self._episode(*pair, known, class_ids) for pair in _episodes_of(row)]
-                except ValueError as error:
-                    raise ValueError(f'The episode file "{self.path}", line {reader.line_num}: {error}') from error
+        for line, row in self._rows():
+            try:
+                episodes += [self._episode(*pair, known, class_ids) for pair in _episodes_of(row)]
+            except ValueError as error:
+                raise ValueError(f'The episode file "{self.path}", line {line}: {error}') from error
         if not episodes:
             raise ValueError(f'The episode file "{self.path}" lists no episode.')
         return episodes
+
+    def _rows(self) -> Iterator[Tuple[int, Mapping[str, Optional[str]]]]:
+        """(number of the last line, row) of each row."""
+        with open(self.path, encoding='utf-8', newline='') as file:
+            reader = csv.DictReader(file)
+            try:
+                columns = reader.fieldnames or ()
+                if set(COLUMNS) <= set(columns):
+                    yield from ((reader.line_num, row) for row in reader)
+                    return
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise ValueError(f'The episode file "{self.path}" is not a CSV file that can be read: '
+                                 f'{error}') from error
+        raise ValueError(f'The episode file "{self.path}" must have the columns {", ".join(COLUMNS)}; it has '
+                         f'{", ".join(columns) or "none"}.')
 
     def _episode(self, images: Sequence[Any], classes: Sequence[Any], known: set,
                  class_ids: Mapping[int, int]) -> Episode:
