@@ -50,8 +50,9 @@ def dump_json(obj: Any, path: PathLike) -> None:
         path (str | Path): The file to create or replace.
     """
     with atomic_path(path) as temporary:
+        # Half of a surrogate pair, as which Python reads a byte of a file name that is no UTF-8, can only be escaped.
         temporary.write_text(json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + '\n',
-                             encoding='utf-8')
+                             encoding='utf-8', errors='backslashreplace')
 
 
 def _plain(obj: Any) -> Any:

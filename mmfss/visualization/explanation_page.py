@@ -6,7 +6,7 @@ import numpy as np
 
 from mmfss.utils.files import atomic_path
 from .page_episode import episode_entry
-from .page_file import write_head, write_item, write_tail
+from .page_file import open_page, write_head, write_item, write_tail
 
 _SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_explained', 'mean_iou', 'region', 'device',
                  'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
@@ -45,7 +45,7 @@ def write_explanation_page(out_dir: Union[str, Path],
     out_dir = Path(out_dir)
     page = out_dir / 'index.html'
     curves = MeanCurves()
-    with atomic_path(page) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+    with atomic_path(page) as temporary, open_page(temporary) as file:
         write_head(file, title, 'overview_episodes.html', 'Episodes')
         for number, record in enumerate(records):
             curves.add(record)

@@ -15,6 +15,11 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 _SHARED_SCRIPTS = ('common.js', 'prototype_cards.js')
 
 
+def open_page(path: Path) -> TextIO:
+    """Open a page for writing; in data, a file name that is no text (bytes that are no UTF-8) is escaped."""
+    return open(path, 'w', encoding='utf-8', errors='backslashreplace')
+
+
 def write_head(file: TextIO, title: str, overview: str, items: str) -> None:
     """Write all that comes before the data.
 
@@ -40,7 +45,7 @@ def write_item(file: TextIO, entry: Mapping[str, Any]) -> None:
         file (TextIO): The page.
         entry (dict): ``index``, ``classes``, ``iou`` and ``empty`` are for the list.
     """
-    brief = {key: entry[key] for key in ('index', 'classes', 'iou', 'empty')}
+    brief = _without_nan({key: entry[key] for key in ('index', 'classes', 'iou', 'empty')})
     file.write(f'<script type="application/json" class="item" data-brief="{html.escape(json.dumps(brief))}">'
                f'{script_json(entry)}</script>\n')
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmfss.utils.files import atomic_path
 from .overlay import class_palette
-from .page_file import write_head, write_item, write_tail
+from .page_file import open_page, write_head, write_item, write_tail
 from .page_pictures import data_uri, outline, picture_entry, read_picture, round_numbers, shrink, view_size
 from .page_prototypes import choice_uri, colour_of, encode_maps, highest
 
@@ -50,7 +50,7 @@ def write_prototype_page(out_dir: Union[str, Path],
     """
     out_dir = Path(out_dir)
     page, classes, shown = out_dir / 'index.html', results['classes'], set()
-    with atomic_path(page) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+    with atomic_path(page) as temporary, open_page(temporary) as file:
         write_head(file, title, 'overview_images.html', 'Images')
         for number, record in enumerate(records):
             if max_images is None or number < max_images:

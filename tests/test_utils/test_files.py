@@ -59,3 +59,9 @@ def test_dump_json_takes_numpy_tensors_and_nan(tmp_path: Path) -> None:
         'path': 'a/b',
         '3': [True, None],
     }
+
+
+def test_names_of_files_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b'caf\xe9.jpg')
+    dump_json([name, 'café'], tmp_path / 'a.json')
+    assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == [name, 'café']
