@@ -70,7 +70,7 @@ def overlay_mask(image: np.ndarray,
 
 
 def caption_image(image: np.ndarray, text: str) -> np.ndarray:
-    """Put a line of text on a white strip above the image; text that is too wide is cut.
+    """Put a line of text on a white strip above the image; line breaks become spaces, text that is too wide is cut.
 
     Args:
         image (np.ndarray): Shape (H, W, 3), uint8 RGB.
@@ -79,7 +79,7 @@ def caption_image(image: np.ndarray, text: str) -> np.ndarray:
     Returns:
         np.ndarray: Shape (H + strip, W, 3), uint8 RGB.
     """
-    font = caption_font()
+    font, text = caption_font(), ' '.join(text.split())
     width = image.shape[1] - 8
     if font.getlength(text) > width:
         while text and font.getlength(text + '...') > width:

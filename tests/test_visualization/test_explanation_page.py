@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -142,6 +143,21 @@ class TestPage:
         checked = subprocess.run(['node', '--check', str(script)], capture_output=True, text=True)
         assert checked.returncode == 0, checked.stderr
 
+    @pytest.mark.skipif(shutil.which('node') is None, reason='Node.js is not installed')
+    def test_filter_by_class(self) -> None:
+        line, = re.findall(r'^const matches = .*$', join_scripts(['common.js']), re.MULTILINE)
+        items = [dict(classes=[]), dict(classes=['Dog', 'cat'])]
+        code = f'{line}\nconsole.log(JSON.stringify(["", "dog"].map(w => {json.dumps(items)}.map(i => matches(i, w)))))'
+        shown = subprocess.run(['node', '-e', code], capture_output=True, text=True, check=True).stdout
+        assert json.loads(shown) == [[True, True], [False, True]]
+
+    def test_an_episode_without_a_figure(self, tmp_path: Path) -> None:
+        record = dict(write_episode(tmp_path, side=32, explainers=('a', )), iou=float('nan'))
+        page = Page(write_explanation_page(tmp_path, RESULTS, [record]))
+        brief, = (attributes['data-brief'] for attributes, _ in page.scripts if attributes.get('class') == 'item')
+        # As a browser reads it: NaN is no JSON.
+        assert json.loads(brief, parse_constant=pytest.fail) == dict(index=0, classes=['dog'], iou=None, empty=False)
+
     def test_text_cannot_become_markup(self, tmp_path: Path) -> None:
         record = write_episode(tmp_path, name=NASTY.replace('/', '\\'), explainers=('a',))
         record['info']['class_names'] = [NASTY]
@@ -152,6 +168,12 @@ class TestPage:
         assert page.episodes[0]['classes'] == [NASTY] and page.data('summary-data')['config'] == NASTY
         brief = next(attributes for attributes, _ in page.scripts if attributes.get('class') == 'item')['data-brief']
         assert json.loads(brief)['classes'] == [NASTY] and not page.open
+
+    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+        name = os.fsdecode(b'caf\xe9')
+        record = write_episode(tmp_path, side=32, explainers=('a', ))
+        record['info']['class_names'] = [name]
+        assert Page(write_explanation_page(tmp_path, RESULTS, [record])).episodes[0]['classes'] == [name]
 
     def test_small(self, tmp_path: Path) -> None:
         record = write_episode(tmp_path)

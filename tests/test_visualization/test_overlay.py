@@ -54,6 +54,9 @@ class TestOverlay:
 
 class TestPanel:
 
+    def test_caption_is_one_line(self) -> None:
+        assert (caption_image(grey(10, 60), 'a\nb ') == caption_image(grey(10, 60), 'a b')).all()
+
     def test_caption_is_cut_to_the_width(self) -> None:
         image = caption_image(grey(10, 60), 'a caption much wider than sixty pixels')
         assert image.shape[1] == 60 and image.shape[0] > 10

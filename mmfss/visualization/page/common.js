@@ -55,14 +55,16 @@ function barRow(name, value, interval, low, high, colour, text) {
 let shown = [];
 let current = null;
 
+// An item may show no class: nothing but background.
+const matches = (item, wanted) => !wanted || item.classes.some(name => name.toLowerCase().includes(wanted));
+
 function list() {
   const wanted = $('filter').value.trim().toLowerCase();
   const iou = item => known(item.iou) ? item.iou : -1;
   const orders = {
     index: (a, b) => a.index - b.index, worst: (a, b) => iou(a) - iou(b), best: (a, b) => iou(b) - iou(a),
     class: (a, b) => a.classes.join().localeCompare(b.classes.join()) || a.index - b.index };
-  shown = items.filter(item => item.classes.some(name => name.toLowerCase().includes(wanted)))
-    .sort(orders[$('order').value]);
+  shown = items.filter(item => matches(item, wanted)).sort(orders[$('order').value]);
   const total = summary.num_episodes ?? summary.num_images;
   $('count').textContent = `${shown.length} of ${items.length}` + (total > items.length ? ` on this page, ${total} in the run` : '');
   $('list').replaceChildren(...shown.map(item => element('li', {}, element('button', {
