@@ -30,8 +30,8 @@ def setup_distributed(cfg: Config, launcher: str) -> None:
 def leave_distributed() -> None:
     """Leave the process group, if there is one, when the work is done.
 
-    A process that just ends takes the threads of the group down with the interpreter; now and then one of them is in the
-    middle of a Python call then, and the process aborts although all its work is done. After an error the group is
+    A process that just ends takes the threads of the group down with the interpreter; now and then one of them is in
+    the middle of a Python call then, and the process aborts although all its work is done. After an error the group is
     better left alone: other processes may be waited for in vain.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():

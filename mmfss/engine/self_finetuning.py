@@ -84,7 +84,7 @@ class SelfFinetuner:
         """
         with torch.enable_grad():
             encoding = self.model.encode_features(supports, masks[:, None, None])
-            logits = self.model.match(supports, encoding, masks.shape[-2:])
+            logits = self.model.match(supports, encoding, masks.shape[-2:], for_loss=True)
             loss = F.cross_entropy(logits.float(), masks.long())
             self.optimizer.zero_grad()
             loss.backward()

@@ -87,6 +87,19 @@ class TestSelfFinetuner:
         assert [module.training for module in model.modules()] == modes
         assert all(p.grad is None for p in model.parameters())
 
+    def test_the_loss_is_of_logits_whatever_is_predicted(self) -> None:
+        masks = torch.zeros(1, 128, 128)
+        masks[:, 20:90, 30:100] = 1
+        losses = []
+        for options in ({}, dict(one_shot_probabilities=True)):
+            model = tiny(**options)
+            model.threshold = 0.2 if options else 0.5
+            tuner = SelfFinetuner(model, lr=1e-2)
+            with tuner.active():
+                torch.manual_seed(0)
+                losses.append(tuner.step(model.extract_feat(torch.randn(1, 3, 128, 128)), masks))
+        assert torch.equal(*losses)
+
     def test_weights_come_back_after_an_error(self) -> None:
         model = tiny()
         scale = model.head.learner.mix[0][7].weight

@@ -67,7 +67,7 @@ class CorrelationHead(MatchingHead):
     def forward(self, query: FeaturePyramid, encoding: Any) -> Tensor:
         return self.logits_of_sides(query, encoding, 1)[:, :, 0]
 
-    def combine_shots(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+    def combine_shots(self, logits: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         batch, shots = logits.shape[:2]
         logits = resize_aligned(logits.flatten(0, 1), size).unflatten(0, (batch, shots))
         return logits[:, 0] if shots == 1 else self.shot_rule(logits)

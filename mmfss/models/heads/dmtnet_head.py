@@ -203,11 +203,10 @@ class DMTNetHead(CorrelationHead):
         logits = resize_aligned(logits.flatten(0, 1), target.shape[-2:])
         return self.loss(logits, opposite.repeat_interleave(len(logits) // len(target), dim=0))['loss_ce']
 
-    def combine_shots(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        combined = super().combine_shots(logits, size)
-        if self.one_shot_probabilities and logits.shape[1] == 1 and not self.training:
-            return combined.softmax(1)
-        return combined
+    def combine_shots(self, logits: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
+        combined = super().combine_shots(logits, size, for_loss)
+        as_probabilities = self.one_shot_probabilities and logits.shape[1] == 1 and not for_loss
+        return combined.softmax(1) if as_probabilities else combined
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: list[SupportLayer],
                       region: Tensor) -> Tensor:

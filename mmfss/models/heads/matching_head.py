@@ -112,7 +112,7 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         """
         return self(query, encoding), {}
 
-    def combine_shots(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+    def combine_shots(self, logits: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         """From the result of :meth:`decode` to one prediction, (B, 2, h, w) at the head's own size or at ``size``.
 
         A head that segments with each shot alone overrides it.
@@ -120,6 +120,7 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         Args:
             logits (Tensor): Result of :meth:`decode`.
             size (Sequence[int]): Size (H, W) of the query.
+            for_loss (bool): Whether a loss will be computed of them, which needs logits.
         """
         return logits
 

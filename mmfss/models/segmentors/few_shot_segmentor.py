@@ -44,8 +44,8 @@ class FewShotSegmentor(BaseSegmentor):
         frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics
             stay too). Defaults to True.
         threshold (float): Probability, in (0, 1), above which a pixel shows the class, of each shot where heads
-            predict by shots. Not in training. Less than 0.5 helps where training saw few classes: others are ranked
-            well, but with lower probabilities. The background's logits are shifted by log(t / (1 - t)).
+            predict by shots. Less than 0.5 helps where training saw few classes: others are ranked well, but with lower
+            probabilities. The background's logits of predictions are shifted by log(t / (1 - t)), those of losses not.
         data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
         train_cfg, test_cfg (dict, optional): Accepted for MMSegmentation's sake, not used.
         init_cfg (dict, optional): Initialisation config.
@@ -188,37 +188,46 @@ class FewShotSegmentor(BaseSegmentor):
             query_pyramid, support_pyramid = self.extract_feat(query), self.extract_feat(torch.cat(shots))
         return query_pyramid, self.encode_features(support_pyramid, masks)
 
-    def match(self, pyramid: FeaturePyramid, encoding: SupportEncoding, size: Sequence[int]) -> Tensor:
+    def match(self,
+              pyramid: FeaturePyramid,
+              encoding: SupportEncoding,
+              size: Sequence[int],
+              for_loss: bool = False) -> Tensor:
         """Segment queries whose features are known already.
 
         Args:
             pyramid (FeaturePyramid): Features of B queries.
             encoding (SupportEncoding): Of B support sets, or of one that serves all queries.
             size (Sequence[int]): Size (H, W) of the result.
+            for_loss (bool): See :meth:`compose`.
 
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        return self.compose([self.head(pyramid, way) for way in encoding.ways], size)
+        return self.compose([self.head(pyramid, way) for way in encoding.ways], size, for_loss)
 
-    def compose(self, ways: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    def compose(self, ways: Sequence[Tensor], size: Sequence[int], for_loss: bool = False) -> Tensor:
         """Combine the head's logits of every way into those of the model.
 
         Args:
             ways (Sequence[Tensor]): For each of N ways what :meth:`MatchingHead.decode` returns.
             size (Sequence[int]): Size (H, W) of the result.
+            for_loss (bool): Leave out what concerns predictions only, whatever the mode: ``threshold``, and options of
+                the head.
 
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        logits = compose_ways([self.head.combine_shots(self._thresholded(way), size) for way in ways])
+        if not for_loss:
+            ways = [self._thresholded(way) for way in ways]
+        logits = compose_ways([self.head.combine_shots(way, size, for_loss) for way in ways])
         if logits.shape[-2:] == tuple(size):
             return logits
         return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)
 
     def _thresholded(self, logits: Tensor) -> Tensor:
-        """Logits (..., 2, h, w), of which in evaluation the foreground is larger where it is probable enough."""
-        if self.training or self.threshold == 0.5:
+        """Logits (..., 2, h, w), of which the foreground is larger where it is probable enough."""
+        if self.threshold == 0.5:
             return logits
         background, foreground = logits.unbind(-3)
         return torch.stack((background + log(self.threshold / (1 - self.threshold)), foreground), dim=-3)
@@ -247,7 +256,7 @@ class FewShotSegmentor(BaseSegmentor):
             self.head.forward_train(pyramid, way, (target == number).long().masked_fill(target == 255, 255))
             for number, way in enumerate(encoding.ways, start=1)
         ]
-        logits = self.compose([logits for logits, _ in ways], target.shape[-2:])
+        logits = self.compose([logits for logits, _ in ways], target.shape[-2:], for_loss=True)
         own = {name: torch.stack([losses[name] for _, losses in ways]).mean() for name in ways[0][1]}
         return {**self.head.loss(logits, target), **own}
 

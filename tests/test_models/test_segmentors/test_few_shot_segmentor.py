@@ -9,6 +9,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmfss.models import FewShotSegmentor
+from mmfss.models.heads.dcama_head import CrossAttention
 from mmfss.models.layers import compose_ways
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
@@ -165,13 +166,24 @@ class TestThreshold:
         assert torch.equal((logits[:, 1] > logits[:, 0])[clear], (probable > threshold)[clear])
         assert 0.7 < (logits[:, 1] > logits[:, 0]).float().mean() < 0.8
 
-    def test_not_in_training(self) -> None:
+    @pytest.mark.parametrize('training', [True, False])
+    def test_not_in_the_loss(self, training: bool) -> None:
         query, support, _ = draw(2)
         losses = []
         for threshold in (0.5, 0.1):
-            model = build(threshold=threshold).train()
+            model = build(threshold=threshold).train(training)
+            torch.manual_seed(0)
             losses.append(model.loss(dict(query=query, support=support), samples(2))['loss_ce'])
         assert torch.equal(*losses)
+
+    @torch.no_grad()
+    def test_in_predictions_whatever_the_mode(self) -> None:
+        model = build(threshold=0.1).eval()
+        for module in model.modules():
+            if isinstance(module, CrossAttention):
+                module.dropout.p = module.attention_dropout = 0
+        expected = model.logits(*draw())
+        assert_close(model.train().logits(*draw()), expected)
 
     @pytest.mark.parametrize('threshold', [0., 1., -0.5])
     def test_range(self, threshold: float) -> None:
