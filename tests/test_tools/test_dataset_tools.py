@@ -132,3 +132,17 @@ def test_dataset_configs_draw_episodes(name, tmp_path):
         assert item['inputs']['query'].shape == (3, 384, 384)
         assert item['inputs']['support'].shape == (1, 1, 3, 384, 384)
     assert config.val_evaluator.type == config.test_evaluator.type == 'EpisodicIoU'
+
+
+@pytest.mark.parametrize('tool', ['pascal5i_lists', 'coco20i_lists', 'fss1000_lists', 'coco_masks', 'isbi_em'])
+def test_missing_data_is_told_in_a_line(run_tool, tmp_path, capsys, tool):
+    with pytest.raises(SystemExit, match='1'):
+        run_tool(f'dataset_converters/{tool}.py', tmp_path / 'none', *[tmp_path / 'out'] * (tool != 'coco_masks'))
+    assert 'none' in capsys.readouterr().err
+
+
+def test_shapes_are_not_made_over_something_else(run_tool, tmp_path, capsys):
+    (tmp_path / 'mine.txt').write_text('mine')
+    with pytest.raises(SystemExit, match='1'):
+        run_tool('dataset_converters/make_shapes.py', tmp_path)
+    assert 'is not a shapes data set' in capsys.readouterr().err

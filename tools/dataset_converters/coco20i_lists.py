@@ -12,10 +12,11 @@ from typing import Dict, List
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import CocoInstanceIndex, CocoMaskIndex, make_folds
 from mmfss.datasets.benchmarks import MIN_PIXELS, coco_lists
+from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.split_lists import write_coco_list
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', help='the COCO 2014 folder')
@@ -23,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--masks', choices=('json', 'png'), default='json', help='instances files or class-number PNGs')
     parser.add_argument('--format', choices=('json', 'pkl'), default='json', help='form of the lists')
     parser.add_argument('--min-pixels', type=int, default=MIN_PIXELS, help=f'smallest object (default {MIN_PIXELS})')
-    return parser.parse_args()
+    return parser
 
 
 def write_part(lists: Dict[int, List[str]], part: str, out_dir: Path, form: str) -> None:
@@ -36,9 +37,8 @@ def write_part(lists: Dict[int, List[str]], part: str, out_dir: Path, form: str)
         write_coco_list(kept, out_dir / part / f'fold{fold}.pkl')
 
 
-def main() -> None:
+def convert(args: argparse.Namespace) -> None:
     """Run the tool."""
-    args = parse_args()
     for part, folder in (('trn', 'train2014'), ('val', 'val2014')):
         if args.masks == 'json':
             index = CocoInstanceIndex(args.data_root, f'annotations/instances_{folder}.json', folder)
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_dataset_converter(make_parser(), convert)

@@ -11,10 +11,11 @@ from PIL import Image
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import CocoInstanceIndex
+from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.utils.files import atomic_path
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', type=Path, help='the COCO folder')
@@ -22,12 +23,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--img-dir', default='val2014', help='folder of the images below the root')
     parser.add_argument('--mask-dir', help='folder of the PNGs below the root (default annotations/<img-dir>)')
     parser.add_argument('--crowd', choices=CocoInstanceIndex.CROWD, default='foreground', help='what crowd regions are')
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
+def convert(args: argparse.Namespace) -> None:
     """Run the tool."""
-    args = parse_args()
     index = CocoInstanceIndex(str(args.data_root), args.ann_file, args.img_dir, args.crowd)
     mask_dir = args.data_root / (args.mask_dir or f'annotations/{args.img_dir}')
     for name in track_iter_progress(index.image_names()):
@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_dataset_converter(make_parser(), convert)

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import FSS1000Dataset, FSS1000Index
+from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.folder_datasets import cut_categories
 from mmfss.datasets.split_lists import write_fss_list
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', help='the folder of the categories')
     parser.add_argument('out_dir', type=Path, help='folder of the lists, e.g. data/splits/fss')
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
+def convert(args: argparse.Namespace) -> None:
     """Run the tool."""
-    args = parse_args()
     for split, names in cut_categories(FSS1000Index(args.data_root).classes).items():
         path = args.out_dir / f'{FSS1000Dataset.PARTS[split]}.txt'
         write_fss_list(names, path)
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_dataset_converter(make_parser(), convert)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
+import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.images import checked_bytes
 from mmfss.utils.files import atomic_path
 
@@ -35,8 +37,17 @@ def read_volume(path: Path) -> list[np.ndarray]:
     return slices
 
 
-def convert(source: Path, target: Path) -> dict[str, int]:
-    """Write images and labels; returns the number of slices of each part."""
+def make_parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', type=Path, help='folder of the two TIFF files')
+    parser.add_argument('dst', type=Path, help='folder to write')
+    return parser
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Run the tool."""
+    source, target = args.src, args.dst
     images, labels = (read_volume(source / f'train-{kind}.tif') for kind in ('volume', 'labels'))
     if len(images) != len(labels) or len(images) <= NUM_VAL:
         raise ValueError(f'"{source}" has {len(images)} images and {len(labels)} labels; there must be as many of one '
@@ -51,21 +62,8 @@ def convert(source: Path, target: Path) -> dict[str, int]:
             with atomic_path(target / kind / part / f'{number:02d}.png') as path:
                 Image.fromarray(content).save(path)
         counts[part] += 1
-    return counts
-
-
-def main() -> None:
-    """Run the tool."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', type=Path, help='folder of the two TIFF files')
-    parser.add_argument('dst', type=Path, help='folder to write')
-    args = parser.parse_args()
-    try:
-        counts = convert(args.src, args.dst)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f'error: {error}\n')
-    print(f'{args.dst}: ' + ', '.join(f'{count} slices to {part}' for part, count in counts.items()))
+    print(f'{target}: ' + ', '.join(f'{count} slices to {part}' for part, count in counts.items()))
 
 
 if __name__ == '__main__':
-    main()
+    run_dataset_converter(make_parser(), convert)

@@ -10,13 +10,14 @@ import numpy as np
 from PIL import Image
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.shapes_files import MARKER, PARTS, ShapesSpec, ensure_shapes, scenes
 from mmfss.utils.files import atomic_path
 
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 8
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     """Command line."""
     default = ShapesSpec()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -26,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--side', type=int, default=default.side, help='side of the images in pixels')
     parser.add_argument('--seed', type=int, default=default.seed, help='seed of everything that is chance')
     parser.add_argument('--preview', type=Path, help='also write a page of the first val images to this file')
-    return parser.parse_args()
+    return parser
 
 
 def write_preview(path: Path, spec: ShapesSpec) -> None:
@@ -37,9 +38,8 @@ def write_preview(path: Path, spec: ShapesSpec) -> None:
         Image.fromarray(rows.transpose(0, 2, 1, 3, 4).reshape(PREVIEW_ROWS * spec.side, -1, 3)).save(temporary)
 
 
-def main() -> None:
+def convert(args: argparse.Namespace) -> None:
     """Run the tool."""
-    args = parse_args()
     spec = ShapesSpec(args.num_train, args.num_val, args.side, args.seed)
     root = ensure_shapes(args.data_root, spec)
     if args.preview is not None:
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_dataset_converter(make_parser(), convert)

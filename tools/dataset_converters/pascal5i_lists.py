@@ -10,10 +10,11 @@ from pathlib import Path
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import Pascal5iDataset, PascalVOCIndex, make_folds
 from mmfss.datasets.benchmarks import MIN_PIXELS, pascal_lists
+from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.split_lists import write_pascal_list
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', help='the VOC2012 folder')
@@ -22,12 +23,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train-set', default=Pascal5iDataset.IMAGE_SETS['train'], help='image set for training')
     parser.add_argument('--val-set', default=Pascal5iDataset.IMAGE_SETS['val'], help='image set for validation')
     parser.add_argument('--min-pixels', type=int, default=MIN_PIXELS, help=f'smallest object (default {MIN_PIXELS})')
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
+def convert(args: argparse.Namespace) -> None:
     """Run the tool."""
-    args = parse_args()
     for part, image_set in (('trn', args.train_set), ('val', args.val_set)):
         index = PascalVOCIndex(args.data_root, mask_dir=args.mask_dir, image_set=image_set)
         lists = pascal_lists(index, range(4), args.min_pixels)
@@ -39,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_dataset_converter(make_parser(), convert)
