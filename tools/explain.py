@@ -17,7 +17,7 @@ from mmfss.engine.explanation_setup import (
     metric_configs,
     set_explainer_options,
 )
-from mmfss.engine.prototype_push import PROVENANCE
+from mmfss.engine.prototype_explanation_loop import source_places
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
@@ -59,7 +59,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, help='seed of the episodes and of explainers that draw random numbers; '
                         'default: that of the config')
     parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
-                        'default: beside the checkpoint, in a neighbouring folder, or beside load_from of the config')
+                        'default: the one of this model, beside the checkpoint or in the folders of the other phases '
+                        'and configs of its training')
     parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain with what a class '
                         'of a lower IoU in an image is confused; default: 0.5')
     parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
@@ -114,10 +115,7 @@ def set_prototype_explanation(cfg: Config, args: argparse.Namespace) -> None:
         if getattr(args, key) is not None:
             loop[key] = getattr(args, key)
     if not loop.get('sources'):
-        folder = Path(args.checkpoint).parent
-        loop['sources'] = [str(place) for place in (
-            folder / PROVENANCE, *sorted(folder.parent.glob(f'*/{PROVENANCE}')),
-            Path(cfg.get('load_from') or '.').parent / PROVENANCE)]
+        loop['sources'] = source_places(args.checkpoint, cfg.get('load_from'))
     if args.episodes is not None or not explains:
         loop['num_images'] = EPISODES if args.episodes is None else args.episodes
     loop['overwrite'] = args.overwrite

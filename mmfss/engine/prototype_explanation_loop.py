@@ -47,7 +47,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         dataloader (DataLoader | dict): Test images. See :class:`RecordingLoop`.
         evaluator (Evaluator | dict | list): Not used.
         sources (str | Sequence[str], optional): The ``prototypes.json`` of the push, or places to look for it; by
-            default beside the checkpoint. A model that was never pushed needs none.
+            default those of :func:`source_places`. A model that was never pushed needs none.
         region (str): What is explained of a class: ``'prediction'``, ``'ground_truth'`` or ``'all'``.
         failures (float): A class of lower IoU in an image is a failure, 0 to 1.
         top (int): Prototypes of a group that are shown with their maps; in stage 1, of a class, three times as many.
@@ -87,7 +87,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         settings = dict(explainers=dict(prototypes=dict(type='prototypes', top=top)), region=region, failures=failures,
                         seed=seed)
         super().__init__(runner, dataloader, evaluator, folder, settings, panels, overwrite)
-        sources = sources or os.path.join(os.path.dirname(runner.cfg.get('load_from') or ''), PROVENANCE)
+        sources = sources or source_places(runner.cfg.get('load_from'))
         self.places = [sources] if isinstance(sources, str) else list(sources)
         self.num_images = num_images
 
@@ -146,28 +146,51 @@ class PrototypeExplanationLoop(RecordingLoop):
                                       self.sources)
 
 
+def source_places(*checkpoints: Optional[str]) -> list[str]:
+    """Where the ``prototypes.json`` of a model may lie.
+
+    A push writes it to the folder of its phase, ``<work dir>/<config>/<phase>``. So it is looked for beside a
+    checkpoint, in the folders of the other phases, and in those of the other configs of the same working directory.
+
+    Args:
+        *checkpoints (str, optional): The model's checkpoint, and others that it may have been trained from.
+
+    Returns:
+        list[str]: The file beside each checkpoint, whether it is there or not; then others that are there, the nearest
+        first.
+    """
+    folders = [Path(checkpoint).absolute().parent for checkpoint in checkpoints if checkpoint]
+    places = [folder / PROVENANCE for folder in folders]
+    for folder in folders:
+        for parent, pattern in ((folder.parent, '*'), (folder.parent.parent, '*/*')):
+            places += sorted(parent.glob(f'{pattern}/{PROVENANCE}'))
+    return list(dict.fromkeys(map(str, places)))
+
+
 def find_sources(head: PrototypeHead, places: Sequence[str]) -> Optional[PrototypeSources]:
     """The sources of a model's prototypes.
 
     Args:
         head (PrototypeHead): The head, with its weights.
-        places (Sequence[str]): Files to try: the first one that is there counts.
+        places (Sequence[str]): Files to try: the first one that is there and is of this model counts.
 
     Returns:
         PrototypeSources, optional: None for prototypes that were never pushed.
 
     Raises:
-        ConfigError: If there is no such file, or it is of another model.
+        ConfigError: If there is no such file, or only those of other models.
     """
     if bool((head.proto_source < 0).all()):
         return None
-    found = next((place for place in places if os.path.isfile(place)), None)
-    if found is None:
-        raise ConfigError(f'The sources of the prototypes are not there (looked for: {", ".join(map(str, places))}). '
-                          'Name the prototypes.json that the push has written with --sources (test_cfg.sources).')
-    try:
-        sources = PrototypeSources(found)
-        sources.check(head)
-    except ValueError as error:
-        raise ConfigError(f'{error} Name the file of this model with --sources (test_cfg.sources).') from error
-    return sources
+    refused = []
+    for place in filter(os.path.isfile, places):
+        try:
+            sources = PrototypeSources(place)
+            sources.check(head)
+            return sources
+        except ValueError as error:
+            refused.append(str(error))
+    found = ' '.join(refused) or ('The sources of the prototypes are not there (looked for: '
+                                  f'{", ".join(map(str, places))}).')
+    raise ConfigError(f'{found} Name the prototypes.json that the push of this model has written with --sources '
+                      '(test_cfg.sources).')

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmfss.engine.config_options import ConfigError
 from mmfss.engine.prototype_explanation import ImageStudy, confusion, logit_sizes, region_weights, resized
+from mmfss.engine.prototype_explanation_loop import source_places
 from mmfss.engine.prototype_provenance import PrototypeSources
 from mmfss.registry import DATASETS
 from tests.test_engine.prototype_run import GROUPS, explain, write_models
@@ -229,6 +230,28 @@ class TestErrors:
         (tmp_path / 'other.json').write_text(json.dumps(record))
         with pytest.raises(ConfigError, match='not those of the model.*--sources'):
             explain(models, 'groups', tmp_path / 'out', sources=str(tmp_path / 'other.json'))
+
+    def test_of_several_sources_those_of_the_model_count(self, models: Path, tmp_path: Path) -> None:
+        record = json.loads((models / 'prototypes.json').read_text())
+        record['prototypes'][0]['cell'] = [0, 31]
+        other, own = tmp_path / 'other.json', models / 'prototypes.json'
+        other.write_text(json.dumps(record))
+        places = [str(tmp_path / 'nowhere.json'), str(other), str(own)]
+        results = explain(models, 'groups', tmp_path / 'out', sources=places).test_loop.results
+        assert results['sources'] == str(own)
+        with pytest.raises(ConfigError, match='other.json" .*not those of the model.*--sources'):
+            explain(models, 'groups', tmp_path / 'out', sources=places[:2])
+
+    def test_where_sources_are_looked_for(self, tmp_path: Path) -> None:
+        beside = tmp_path / 'work' / 'stage2' / 'joint' / 'prototypes.json'
+        there = [tmp_path / path / 'prototypes.json' for path in (
+            'work/stage2/push', 'work/stage1/joint', 'elsewhere/stage1/joint')]
+        for path in there:
+            path.parent.mkdir(parents=True)
+            path.touch()
+        checkpoint, started_from = beside.with_name('iter_1.pth'), there[2].parents[1] / 'last_layer' / 'iter_1.pth'
+        expected = [beside, started_from.with_name('prototypes.json'), *there]
+        assert source_places(str(checkpoint), None, str(started_from)) == list(map(str, expected))
 
     def test_a_model_that_was_never_pushed_has_no_sources(self, models: Path, tmp_path: Path) -> None:
         torch.save(dict(state_dict=build_tiny_segmentor().state_dict()), tmp_path / 'pushed.pth')

@@ -1,6 +1,7 @@
 """tools/explain.py on models with learned prototypes, run in this process."""
 import json
 import runpy
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -24,13 +25,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
 
-    def call_tool(*args: Any, changes: dict[str, Any] | None = None) -> str:
+    def call_tool(*args: Any, changes: dict[str, Any] | None = None, checkpoint: Path = models / 'groups.pth') -> str:
         cfg = Config.fromfile(models / 'groups.py')
         cfg.merge_from_dict(changes or {})
         cfg.experiment_name = str(uuid.uuid4())
         cfg.dump(tmp_path / 'groups.py')
-        monkeypatch.setattr(sys, 'argv', ['explain.py', *map(str, (tmp_path / 'groups.py', models / 'groups.pth',
-                                                                   *args))])
+        monkeypatch.setattr(sys, 'argv', ['explain.py', *map(str, (tmp_path / 'groups.py', checkpoint, *args))])
         monkeypatch.chdir(tmp_path)
         runpy.run_path(str(TOOL), run_name='__main__')
         return capsys.readouterr().out
@@ -69,6 +69,19 @@ def test_run(call, tmp_path: Path) -> None:
 def test_a_config_of_its_own(call, tmp_path: Path) -> None:
     call(changes={'test_cfg': dict(type='PrototypeExplanationLoop', num_images=1, top=2, out_dir='here')})
     assert len(list((tmp_path / 'here').glob('images/*/record.json'))) == 1
+
+
+def test_sources_of_a_training_in_another_folder(call, models: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / 'elsewhere' / 'stage2' / 'joint' / 'iter_1.pth'
+    sources = tmp_path / 'elsewhere' / 'stage1' / 'joint' / 'prototypes.json'
+    for path, original in ((checkpoint, 'groups.pth'), (sources, 'prototypes.json')):
+        path.parent.mkdir(parents=True)
+        shutil.copy(models / original, path)
+    call('--episodes', 1, '--panels', 0, '--out', tmp_path / 'out', checkpoint=checkpoint)
+    assert json.loads((tmp_path / 'out' / 'results.json').read_text())['sources'] == str(sources)
+    named = models / 'prototypes.json'
+    call('--episodes', 1, '--panels', 0, '--out', tmp_path / 'out', '--sources', named, checkpoint=checkpoint)
+    assert json.loads((tmp_path / 'out' / 'results.json').read_text())['sources'] == str(named)
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
