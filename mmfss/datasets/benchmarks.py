@@ -128,7 +128,9 @@ class Pascal5iDataset(EpisodicDataset):
         parts = [f'{"trn" if self.split == "train" else "val"}/fold{fold}' for fold in folds]
         files = [os.path.join(self.split_dir, f'{part}.txt') for part in parts]
         pairs = [pair for path in files for pair in read_pascal_list(path)]
-        official = all(is_official('pascal', part, text_digest(path)) for part, path in zip(parts, files))
+        groups = make_folds(len(VOC_CLASSES), 4)
+        official = set(self.class_ids) == {class_id for fold in folds for class_id in groups[fold]} and all(
+            is_official('pascal', part, text_digest(path)) for part, path in zip(parts, files))
         return ClassLists.from_pairs(pairs, list_source('PASCAL-5i', files, official), official).select(self.class_ids)
 
 

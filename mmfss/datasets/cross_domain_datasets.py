@@ -58,7 +58,7 @@ class CrossDomainDataset(EpisodicDataset):
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
         lists = super()._load_lists(list_files, min_pixels)
         counts = tuple(len(lists.pool(class_id)) for class_id in range(len(self.index.classes)))
-        lists.official = counts == self.NUM_IMAGES
+        lists.official = list_files is None and counts == self.NUM_IMAGES
         return lists
 
     def _build_sampler(self, sampler: Optional[Dict], *args: Any) -> Any:

@@ -86,6 +86,8 @@ class FSS1000Dataset(EpisodicDataset):
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
         self._require_folders()
         lists = super()._load_lists(list_files, min_pixels)
+        if list_files is not None:
+            return lists
         if self.split_dir is None:
             lists.source = 'built from the sorted category folders (52 / 24 / 24 %)'
             return lists

@@ -21,6 +21,7 @@ from mmfss.datasets import (
     PublishedProtocolSampler,
     split_lists,
 )
+from mmfss.datasets.split_lists import write_coco_list
 from mmfss.registry import DATASETS
 from tests.test_datasets.layouts import (
     PIPELINE,
@@ -177,9 +178,13 @@ class TestLayouts:
         assert meta['lists'].startswith('all images below') and meta['lists_official'] is False
         assert meta['dataset_name'] == dict(deepglobe='DeepGlobe', isic='ISIC', lung='Chest X-ray')[name]
 
-    def test_complete_data_is_recognised(self, roots, monkeypatch):
+    def test_complete_data_is_recognised(self, roots, tmp_path, monkeypatch):
         monkeypatch.setattr(ISICDataset, 'NUM_IMAGES', (11, 12, 13))
         assert build('isic', roots['isic']).metainfo['lists_official'] is True
+        lists = build('isic', roots['isic']).lists
+        write_coco_list({c: lists.images_of(c)[::-1] for c in range(3)}, tmp_path / 'own.json')
+        own = build('isic', roots['isic'], list_files=str(tmp_path / 'own.json'))
+        assert own.metainfo['lists_official'] is False and own.lists.images_of(0) == lists.images_of(0)[::-1]
 
     def test_min_pixels(self, tmp_path):
         root = write_lung(tmp_path)
@@ -408,8 +413,12 @@ class TestBadData:
             monkeypatch.setitem(split_lists.OFFICIAL_LISTS, ('fss', part), split_lists.text_digest(str(path)))
         for file in missing:
             (root / file).unlink()
-        meta = self.fss(root, split_dir=str(tmp_path)).metainfo
+        dataset = self.fss(root, split_dir=str(tmp_path))
+        meta = dataset.metainfo
         assert meta['lists_official'] is not bool(missing)
+        write_coco_list({c: dataset.lists.images_of(c)[:9] for c in range(9, 12)}, tmp_path / 'own.json')
+        own = self.fss(root, split_dir=str(tmp_path), list_files=str(tmp_path / 'own.json')).metainfo
+        assert own['lists'] == str(tmp_path / 'own.json') and own['lists_official'] is False
         assert ('but 1 of its categories do not have 10 images, first "c11"' in meta['lists']) == bool(missing)
 
     def test_unknown_image(self, roots):

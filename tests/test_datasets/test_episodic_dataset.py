@@ -207,6 +207,8 @@ class TestPascal5i:
         train = self.build(voc_root, voc_splits, fold=2, split='train').metainfo
         assert train['lists'] == 'official PASCAL-5i (DCAMA/HSNet)' and train['lists_official'] is True
         assert self.build(voc_root, voc_splits, fold=1, split='train').metainfo['lists_official'] is False
+        fewer = self.build(voc_root, voc_splits, fold=2, split='train', class_ids=range(9)).metainfo
+        assert fewer['lists'].startswith('unrecognised lists') and fewer['lists_official'] is False
 
     def test_built_lists(self, voc_root, tmp_path, caplog):
         train = self.build(voc_root, str(tmp_path / 'none'), fold=1, split='train', min_pixels=60)
