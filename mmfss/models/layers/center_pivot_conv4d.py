@@ -1,4 +1,5 @@
 """Convolution of a correlation between two images."""
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -43,8 +44,13 @@ class CenterPivotConv4d(nn.Module):
         return out.unflatten(0, (batch, rows, cols)).permute(0, 3, 4, 5, 1, 2)
 
     def _over_support(self, x: Tensor) -> Tensor:
-        batch, _, rows, cols, _, _ = x.shape
-        out = self.support_conv(x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2))
+        batch, _, rows, cols, *support_size = x.shape
+        conv = self.support_conv
+        # A stride longer than the side does what one of its length does, but oneDNN, on a CPU, gives it wrong gradients
+        # of the weights in bfloat16, even NaN.
+        stride = [min(self.support_stride, side) for side in support_size]
+        maps = x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+        out = F.conv2d(maps, conv.weight, conv.bias, stride, conv.padding)
         return out.unflatten(0, (batch, rows, cols)).permute(0, 3, 1, 2, 4, 5)
 
 

@@ -59,6 +59,17 @@ class TestCenterPivotConv4d:
         layout = query_major(shape[0], shape[1], shape[2:4], shape[4:], x).copy_(x)
         assert_close(conv(layout), units[f'cp4d_{letter}'], 1e-5)
 
+    @pytest.mark.parametrize(('side', 'stride'), [(1, 2), (1, 4), (2, 4), (3, 4)])
+    def test_gradients_in_bfloat16_where_the_stride_is_longer_than_the_side(self, side: int, stride: int) -> None:
+        x, gradients = drawn('x', (4, 64, 8, 8, side, side)), []
+        for enabled in (False, True):
+            conv = seeded_conv(64, 128, 5, stride)
+            with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+                conv(x).float().square().mean().backward()
+            gradients.append(conv.support_conv.weight.grad)
+        exact, rough = gradients
+        assert (rough - exact).norm() < 0.02 * exact.norm()
+
     @torch.no_grad()
     def test_one_instance_takes_any_size(self) -> None:
         conv = seeded_conv(2, 3, 5, 4)
