@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.config_options import ConfigError
@@ -16,6 +16,7 @@ from mmfss.engine.runner_setup import (
     print_table,
     versions,
 )
+from mmfss.utils.checkpoint import find_last_checkpoint
 from mmfss.utils.files import dump_json
 
 
@@ -48,7 +49,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.resume is not None:
         cfg.resume = True
-        cfg.load_from = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+        cfg.load_from = find_last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
         if cfg.load_from is not None:
             add_hook(cfg, dict(type='CheckpointGuardHook', source=cfg.load_from))
         else:

@@ -13,9 +13,9 @@ from typing import Any, Iterator, NamedTuple, Optional, Sequence
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
-from mmengine.runner import find_latest_checkpoint
 
-from mmfss.utils.files import dump_json
+from mmfss.utils.checkpoint import find_last_checkpoint
+from mmfss.utils.files import dump_json, moved_into
 from .config_options import ConfigError
 from .runner_setup import add_hook
 
@@ -44,6 +44,7 @@ class Phase(NamedTuple):
         if not path.is_file():
             return None
         outcome = json.loads(path.read_text(encoding='utf-8'))
+        outcome['result'] = str(moved_into(self.work_dir, outcome['result']))
         return outcome if Path(outcome['result']).is_file() else None
 
 
@@ -101,7 +102,7 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
     if is_main_process():
         (phase.work_dir / DONE).unlink(missing_ok=True)
     phase.work_dir.mkdir(parents=True, exist_ok=True)
-    last = find_latest_checkpoint(str(phase.work_dir)) if resume else None
+    last = find_last_checkpoint(phase.work_dir) if resume else None
     cfg.resume, cfg.load_from = last is not None, last or load_from or cfg.get('load_from')
     if cfg.resume:
         add_hook(cfg, dict(type='CheckpointGuardHook', source=last))

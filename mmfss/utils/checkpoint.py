@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
+from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, get_torchvision_models
 from torch import Tensor, nn
+
+from .files import moved_into
 
 UNSAFE_LOAD = 'MMFSS_UNSAFE_LOAD'
 
@@ -181,6 +183,19 @@ def register_checkpoint_loaders() -> None:
     CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), loader=load_from_http, force=True)
     schemes = ('modelzoo://', 'torchvision://')
     CheckpointLoader.register_scheme(prefixes=schemes, loader=load_from_torchvision, force=True)
+
+
+def find_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
+    """Find what training in a working directory can be resumed from, also if the directory was moved or copied.
+
+    Args:
+        work_dir (str | Path): The directory.
+
+    Returns:
+        str, optional: The last checkpoint; None if there is none.
+    """
+    noted = find_latest_checkpoint(str(work_dir))
+    return None if noted is None else str(moved_into(work_dir, noted))
 
 
 def get_state_dict(checkpoint: Mapping[str, Any]) -> Dict[str, Tensor]:

@@ -41,6 +41,20 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def moved_into(folder: PathLike, path: PathLike) -> Path:
+    """Find a file whose path was noted when its folder lay elsewhere.
+
+    Args:
+        folder (str | Path): Where the folder is now.
+        path (str | Path): The path that was noted.
+
+    Returns:
+        Path: The file of that name in the folder if there is one, else the path as noted.
+    """
+    here = Path(folder) / Path(path).name
+    return here if here.is_file() else Path(path)
+
+
 def dump_json(obj: Any, path: PathLike) -> None:
     """Write ``obj`` as indented, strictly valid JSON, atomically.
 

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmfss.engine.config_options import ConfigError
 from mmfss.engine.phases import phases_of, train_phases
 from mmfss.registry import HOOKS
+from mmfss.utils.files import dump_json
 from tests.tiny_seg import TINY_HEAD, TINY_SEGMENTOR
 
 ROOT = Path(__file__).parents[2]
@@ -186,3 +187,11 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser()
     parser.add_argument('folder', type=Path)
     print(run_until_alive(parser.parse_args().folder))
+
+
+def test_a_phase_that_ended_before_its_folder_was_moved(tmp_path: Path) -> None:
+    phase = next(phases_of(stage1(), tmp_path))
+    dump_json(dict(name='warmup', result='/elsewhere/warmup/iter_4.pth'), phase.work_dir / 'phase.json')
+    assert phase.outcome is None
+    (phase.work_dir / 'iter_4.pth').touch()
+    assert phase.outcome['result'] == str(phase.work_dir / 'iter_4.pth')

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmfss.utils.checkpoint import load_from_local
+from mmfss.utils.checkpoint import find_last_checkpoint, load_from_local
 from tests.test_engine.toy import DETERMINISTIC, record, run, toy_config
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,20 @@ def test_other_number_of_processes_is_said(tmp_path: Path) -> None:
     resumed = run(toy_config(tmp_path, 'two', max_iters=6, resume=True))
     log = Path(resumed.log_dir, f'{resumed.timestamp}.log').read_text()
     assert 'had 2 processes, this one has 1' in log
+
+
+def test_a_copied_folder_is_resumed_and_the_former_one_left_alone(tmp_path: Path) -> None:
+    former, copied = tmp_path / 'former', tmp_path / 'copied'
+    run(toy_config(former, 'former', max_iters=5))
+    shutil.copytree(former, copied)
+    source = find_last_checkpoint(copied)
+    assert source == str(copied / 'iter_5.pth')
+    resumed = run(toy_config(copied, 'copied', resume=True, load_from=source))
+    assert {path.name for path in former.glob('*.pth')} == {'best_mIoU_iter_5.pth', 'iter_5.pth'}
+    info = resumed.message_hub.runtime_info
+    assert info['best_ckpt'] == str(copied / 'best_mIoU_iter_20.pth')
+    assert {Path(info[name]).parent for name in ('last_ckpt', 'best_ckpt')} == {copied}
+    assert len(list(copied.glob('*.pth'))) == 2
 
 
 def test_save_best_names_the_metrics_there_are(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from mmfss.engine.loops import VALIDATED_ITER
 from mmfss.registry import HOOKS
-from mmfss.utils.files import atomic_path
+from mmfss.utils.files import atomic_path, moved_into
 from mmfss.utils.random_state import RandomState, get_random_state, set_random_state
 
 RANDOM_STATE = 'random_state'
@@ -23,6 +23,7 @@ class ExactCheckpointHook(CheckpointHook):
       training does not depend on whether or how often it runs.
     * A file is complete or absent: it is written under a temporary name, then renamed, and ``last_checkpoint`` is
       replaced after that. Older checkpoints are removed last. A run killed at any moment can be resumed.
+    * A working directory can be moved or copied, and resumed there: files of the former one are left alone.
 
     Use it with :class:`EpisodeTrainLoop`. Files are local ones.
 
@@ -48,18 +49,30 @@ class ExactCheckpointHook(CheckpointHook):
         self._loaded_states = checkpoint.get(RANDOM_STATE)
 
     def before_train(self, runner: Runner) -> None:
-        """Remove what a killed run left half written.
+        """Find the checkpoints of a resumed run; remove what a killed run left half written.
 
         Args:
             runner (Runner): The runner.
         """
         super().before_train(runner)
+        self._find_noted_files(runner)
         if is_main_process() and Path(self.out_dir).is_dir():
             pattern = '.{}.????????.pth'
             stems = [self.filename_tmpl.format('*').removesuffix('.pth'), 'best_*']
             for stem in stems:
                 for leftover in Path(self.out_dir).glob(pattern.format(stem)):
                     leftover.unlink(missing_ok=True)
+
+    def _find_noted_files(self, runner: Runner) -> None:
+        """Correct the paths that a resumed run has noted, if its folder was moved or copied since."""
+        info = runner.message_hub.runtime_info
+        for name, path in list(info.items()):
+            if path is not None and (name == 'last_ckpt' or name.startswith('best_ckpt')):
+                runner.message_hub.update_info(name, str(moved_into(self.out_dir, path)))
+        if self.save_best and len(self.key_indicators) == 1:
+            self.best_ckpt_path = info.get('best_ckpt')
+        elif self.save_best:
+            self.best_ckpt_path_dict = {key: info.get(f'best_ckpt_{key}') for key in self.key_indicators}
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Restore the random state of a resumed run, after all other preparations (the hook's priority is lowest).
@@ -161,7 +174,7 @@ class ExactCheckpointHook(CheckpointHook):
             current = {runner.message_hub.runtime_info.get(name) for name in runner.message_hub.runtime_info
                        if name.startswith('best_ckpt')}
             for path in outdated:
-                if path is not None and path not in current:
+                if path is not None and path not in current and Path(path).parent == Path(self.out_dir):
                     Path(path).unlink(missing_ok=True)
 
     def _save_best(self, runner: Runner, key: str, score: float, suffix: str) -> None:
