@@ -1,8 +1,10 @@
 """What an episode is, and the contract of the samplers that draw it."""
+import logging
 from abc import ABCMeta, abstractmethod
 from typing import Iterable, Iterator, NamedTuple, Sequence, Tuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from ..class_lists import ClassLists
 
@@ -33,7 +35,8 @@ class EpisodeSampler(metaclass=ABCMeta):
         num_shots (int): K, supports of each class.
         num_episodes (int): Number of episodes.
         seed (int): Seed, 0 or more.
-        small_classes (str): What to do with a class with too few images: ``'error'``, or ``'skip'`` to leave it out.
+        small_classes (str): What to do with a class with too few images: ``'error'``, or ``'skip'`` to leave it out,
+            with a warning that names it.
 
     Raises:
         ValueError: If an argument is out of range, a class has too few images, or fewer than N classes are left.
@@ -59,6 +62,13 @@ class EpisodeSampler(metaclass=ABCMeta):
         self.num_ways, self.num_shots = int(num_ways), int(num_shots)
         self.num_episodes, self.seed = int(num_episodes), int(seed)
         self.class_ids = self._usable(lists, sorted(class_ids), small_classes)
+        left_out = sorted(set(class_ids) - set(self.class_ids))
+        if left_out:
+            print_log(
+                f'No episodes of {", ".join(map(self._name, left_out))}: fewer than {self.min_images} images in the '
+                f'list "{lists.source}". They do not count in any figure.',
+                logger='current',
+                level=logging.WARNING)
         self.lists = lists.select(self.class_ids)
 
     @property

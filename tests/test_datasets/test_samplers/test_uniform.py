@@ -85,7 +85,7 @@ def test_images_that_a_list_repeats(monkeypatch):
         assert all(len(set(group) - {episode.query}) == 2 for group in episode.supports)
 
 
-def test_small_class():
+def test_small_class(monkeypatch):
     lists = ClassLists.from_dict({0: ['a', 'b', 'c'], 1: ['a', 'b'], 2: []}, source='my list')
     with pytest.raises(
         ValueError,
@@ -93,8 +93,12 @@ def test_small_class():
         '.* 2-shot episodes need at least 3',
     ):
         UniformEpisodeSampler(lists, range(3), ('ant', 'bee', 'cat'), num_shots=2)
-    sampler = UniformEpisodeSampler(lists, range(3), num_shots=2, small_classes='skip', num_episodes=20)
+    messages = []
+    monkeypatch.setattr('mmfss.datasets.samplers.base.print_log', lambda message, **_: messages.append(message))
+    sampler = UniformEpisodeSampler(
+        lists, range(3), ('ant', 'bee', 'cat'), num_shots=2, small_classes='skip', num_episodes=20)
     assert {episode.class_ids for episode in sampler} == {(0,)}
+    assert messages[0].startswith('No episodes of "bee" (id 1), "cat" (id 2): fewer than 3 images in the list "my')
     with pytest.raises(ValueError, match=r'num_ways=2, but only 1 class\(es\)'):
         UniformEpisodeSampler(lists, range(3), num_ways=2, num_shots=2, small_classes='skip')
 
