@@ -1,6 +1,7 @@
 """Resizing images and masks as the published evaluations do."""
 from typing import Any, Dict
 
+import mmcv
 import numpy as np
 import torch
 from mmcv.transforms import Resize
@@ -23,6 +24,17 @@ class ResizeEpisodeImage(Resize):
 
     def __init__(self, scale: Any = None, backend: str = 'pillow', **kwargs: Any) -> None:
         super().__init__(scale=tuple(scale) if isinstance(scale, list) else scale, backend=backend, **kwargs)
+
+    def _resize_img(self, results: Dict) -> None:
+        image = results.get('img')
+        if image is None or image.strides[-1] >= 0:
+            super()._resize_img(results)
+            return
+        # A BGR view of RGB pixels: Pillow takes them as they lie. Copying them all into the view's order first costs
+        # a tenth to a third of the time that loading takes.
+        results['img'] = image[..., ::-1]
+        super()._resize_img(results)
+        results['img'] = mmcv.rgb2bgr(results['img'])
 
     def _resize_seg(self, results: Dict) -> None:
         for key in results.get('seg_fields', []):

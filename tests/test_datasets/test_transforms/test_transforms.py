@@ -52,6 +52,15 @@ class TestResize:
         np.testing.assert_array_equal(results['gt_seg_map'], official.numpy())
         assert results['gt_seg_map'].dtype == np.uint8 and results['img_shape'] == (384, 384)
 
+    @pytest.mark.parametrize('args', [dict(scale=(40, 30)), dict(scale=(40, 30), keep_ratio=True)])
+    def test_a_reversed_view_of_rgb_pixels(self, args):
+        image = np.random.RandomState(0).randint(0, 256, (60, 90, 3), dtype=np.uint8)[..., ::-1]
+        resized = ResizeEpisodeImage(**args)(dict(img=image))
+        expected = ResizeEpisodeImage(**args)(dict(img=image.copy()))
+        assert resized['img'].flags.c_contiguous  # what OpenCV's transforms need
+        np.testing.assert_array_equal(resized.pop('img'), expected.pop('img'))
+        assert resized == expected
+
     def test_opencv_nearest_would_be_wrong_for_fss(self):
         labels = np.random.RandomState(0).randint(0, 256, (224, 224), dtype=np.uint8)
         opencv = Resize(scale=(384, 384))(dict(img=np.zeros((224, 224, 3), np.uint8), gt_seg_map=labels))['gt_seg_map']
