@@ -94,19 +94,23 @@ def draw_outline(image: np.ndarray,
         image (np.ndarray): Shape (H, W, 3), uint8 RGB.
         mask (np.ndarray): Boolean or 0/1, of any size; stretched over the image.
         colour (tuple[int, int, int]): RGB.
-        width (float): Width of the line in pixels; the rim adds one on either side.
+        width (float): Width of the line in pixels of a picture of up to 512; the rim adds one on either side. In a
+            larger picture, which is shown reduced, both are wider in proportion.
 
     Returns:
         np.ndarray: A new image, shape (H, W, 3), uint8 RGB.
     """
     height, side = image.shape[:2]
-    # Drawn four times as large, for lines of broken width and smooth edges.
-    large = cv2.resize(np.asarray(mask, dtype=np.float32), (4 * side, 4 * height), interpolation=cv2.INTER_LINEAR) > 0.5
+    scale = max(1., max(height, side) / 512)
+    # Drawn up to four times as large, for lines of broken width and smooth edges.
+    factor = max(1, round(4 / scale))
+    size = factor * side, factor * height
+    large = cv2.resize(np.asarray(mask, dtype=np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
     lines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     drawn = image.astype(np.float32)
     for thickness, shade in ((width + 2, (20, 20, 20)), (width, colour)):
         canvas = np.zeros(large.shape, dtype=np.float32)
-        cv2.drawContours(canvas, lines, -1, 1., round(4 * thickness))
+        cv2.drawContours(canvas, lines, -1, 1., round(factor * scale * thickness))
         opacity = cv2.resize(canvas, (side, height), interpolation=cv2.INTER_AREA)[..., None]
         drawn = (1 - opacity) * drawn + opacity * np.float32(shade)
     return drawn.round().astype(np.uint8)

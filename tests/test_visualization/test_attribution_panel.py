@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mmfss.visualization import draw_attributions, draw_outline, heat_colours, overlay_heat, scale_heat
+from mmfss.visualization.attribution_panel import fit
 
 
 def grey(height: int, width: int, value: int = 100) -> np.ndarray:
@@ -49,6 +50,11 @@ class TestHeat:
         assert (result[:, 0] == heat_colours()[0, :3]).all() and (result[:, -1] == heat_colours()[255, :3]).all()
         assert (overlay_heat(image, heat, alpha=0) == 100).all()
         assert np.abs(overlay_heat(image, np.full((2, 2), 0.5), signed=True, alpha=1).astype(int) - 100).max() < 12
+
+    def test_outline_of_a_large_picture_is_seen_when_it_is_reduced(self) -> None:
+        mask = np.zeros((128, 256), dtype=bool)
+        mask[40:90, 60:160] = True
+        assert fit(draw_outline(grey(1024, 2048), mask), 208).max() > 160
 
     def test_outline_follows_the_mask(self) -> None:
         image, mask = grey(40, 60), np.zeros((20, 30), dtype=bool)
