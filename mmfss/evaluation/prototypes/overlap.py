@@ -30,6 +30,6 @@ def pairwise_overlap(masks: ndarray) -> tuple[int, int]:
         masks (ndarray): Shape (K, H, W), bool.
     """
     pairs = list(combinations(range(len(masks)), 2))
-    intersection = sum(int((masks[i] & masks[j]).sum()) for i, j in pairs)
-    areas = masks.sum((1, 2))
-    return intersection, sum(int(areas[i] + areas[j]) for i, j in pairs) - intersection
+    intersection = sum(int(np.count_nonzero(masks[i] & masks[j])) for i, j in pairs)
+    # Each mask is in the union with each other one.
+    return intersection, (len(masks) - 1) * int(np.count_nonzero(masks)) - intersection
