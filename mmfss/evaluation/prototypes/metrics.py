@@ -206,8 +206,9 @@ class OverlapMetric(PrototypeMetric):
 
     @property
     def definition(self) -> str:
-        return (f"sum of intersections over sum of unions of all pairs of a class's {self.name}s in all images that "
-                f'show it, activated above the {self.quantile:g}-quantile of the image.')
+        images = 'all' if self.chosen is None else f'those of {len(self.chosen)} random'
+        return (f"sum of intersections over sum of unions of all pairs of a class's {self.name}s in {images} images "
+                f'that show it, activated above the {self.quantile:g}-quantile of the image.')
 
     def maps(self, sample: PrototypeSample) -> tuple[Optional[ndarray], Optional[ndarray]]:
         """Maps and the class of each."""

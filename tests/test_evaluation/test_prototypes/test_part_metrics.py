@@ -129,6 +129,8 @@ class TestOverlap:
         metric = PrototypeOverlap(num_images=2, num_total=N)
         metric.process(None, samples)
         assert sum(bool(record['counts']) for record in metric.results) == 2
+        assert 'in those of 2 random images' in metric.definition
+        assert 'in all images' in PrototypeOverlap(num_images=N, num_total=N).definition
         with pytest.raises(ValueError, match='num_images needs num_total'):
             PrototypeOverlap(num_images=2)
 
