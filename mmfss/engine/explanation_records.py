@@ -76,27 +76,35 @@ class ExplanationFolder:
         dump_json(dict(settings=settings, **remarks), self.run_file)
 
     def is_done(self, index: int, panel: bool = False) -> bool:
-        """Whether an episode has its record and, if asked for, its panels."""
+        """Whether an episode has a whole record, the files that it names and, if asked for, panels."""
         folder = self.episode_dir(index)
-        if not (folder / 'record.json').is_file():
+        try:
+            record = self.read(index)
+        except (FileNotFoundError, ValueError):
             return False
-        if not panel:
-            return True
-        record = self.read(index)
-        drawn = [name for name in record['files'] if name.startswith('panel')]
-        return record['empty'] or bool(drawn) and all((folder / name).is_file() for name in drawn)
+        if not all((folder / name).is_file() for name in record['files']):
+            return False
+        return not panel or record['empty'] or any(name.startswith('panel') for name in record['files'])
 
     def read(self, index: int) -> dict[str, Any]:
         """The record of an episode.
 
         Raises:
             FileNotFoundError: If there is none, e.g. because another process wrote it to a folder of its own machine.
+            ValueError: If it is damaged.
         """
         path = self.episode_dir(index) / 'record.json'
         if not path.is_file():
             raise FileNotFoundError(f'Episode {index} has no record ("{path}"): all processes must see the same '
                                     'folder.')
-        return json.loads(path.read_text(encoding='utf-8'))
+        try:
+            record = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise ValueError(f'The record "{path}" is damaged ({error}). Remove it; the same command makes it again.'
+                             ) from error
+        if not isinstance(record, dict) or 'files' not in record:
+            raise ValueError(f'The record "{path}" is damaged. Remove it; the same command makes it again.')
+        return record
 
     def write(self, record: dict[str, Any], arrays: Mapping[str, np.ndarray],
               panels: Optional[Mapping[str, np.ndarray]] = None) -> None:
@@ -120,8 +128,9 @@ class ExplanationFolder:
     def _compare(self, settings: Mapping[str, Any]) -> None:
         try:
             known = json.loads(self.run_file.read_text(encoding='utf-8'))['settings']
-        except (json.JSONDecodeError, KeyError) as error:
-            raise ConfigError(f'"{self.run_file}" does not describe an explanation run.') from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f'"{self.run_file}" does not describe an explanation run. Choose another '
+                              'folder with --out (test_cfg.out_dir), or start again with --overwrite.') from error
         changes = differences(known, json.loads(json.dumps(settings)))
         if changes:
             raise ConfigError(f'"{self.root}" holds a run with other settings: {"; ".join(changes)}. Choose another '

@@ -80,6 +80,8 @@ class PrototypeExplanationLoop(RecordingLoop):
             raise ConfigError(f'test_cfg.region must be one of {", ".join(REGIONS)}, got {region!r}.')
         if not 0 <= failures <= 1:
             raise ConfigError(f'--failures (test_cfg.failures) is an IoU from 0 to 1, got {failures}.')
+        if seed < 0:
+            raise ConfigError(f'--seed (test_cfg.seed) must be 0 or more, got {seed}.')
         if top < 1 or (num_images is not None and num_images < 1):
             raise ConfigError(f'top and num_images must be 1 or more, got {top} and {num_images}.')
         folder = ExplanationFolder(out_dir or Path(runner.work_dir) / 'explanations', 'images', 'maps.npz')

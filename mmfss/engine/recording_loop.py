@@ -37,12 +37,15 @@ class RecordingLoop(TestLoop):
         overwrite (bool): Start again, also over a run with other settings.
 
     Raises:
+        ConfigError: If the number of panels is negative.
         OSError: If the folder cannot be written to.
     """
 
     def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict[str, Any]],
                  evaluator: Union[Evaluator, dict[str, Any], list], folder: ExplanationFolder, settings: dict[str, Any],
                  panels: int, overwrite: bool) -> None:
+        if panels < 0:
+            raise ConfigError(f'--panels (test_cfg.panels) must be 0 or more, got {panels}.')
         super().__init__(runner, dataloader, evaluator)
         self.folder, self.settings = folder, settings
         self.panels, self.overwrite = panels, overwrite

@@ -40,7 +40,9 @@ class SupportStudy:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        for name in ('queries', 'test_queries', 'draws'):
+        if self.seed < 0:
+            raise ConfigError(f'seed must be 0 or more, got {self.seed}.')
+        for name in ('queries', 'test_queries', 'draws', 'batch_size'):
             if getattr(self, name) < 1:
                 raise ConfigError(f'{name} must be 1 or more, got {getattr(self, name)}.')
         if not self.shots or not all(1 <= count < self.pool for count in self.shots):

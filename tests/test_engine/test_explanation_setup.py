@@ -90,6 +90,23 @@ class TestFolder:
         folder.begin(dict(a=2), overwrite=True)
         assert not folder.is_done(3) and (folder.root / 'notes.txt').is_file()
 
+    @pytest.mark.parametrize('content', ['', '{"a":', '[]', '{}'])
+    def test_damaged_records_are_not_done(self, tmp_path: Path, content: str) -> None:
+        folder = ExplanationFolder(tmp_path)
+        folder.write(dict(index=0, empty=False), dict(region=np.zeros(1)))
+        (folder.episode_dir(0) / 'attributions.npz').unlink()
+        assert not folder.is_done(0)
+        (folder.episode_dir(0) / 'record.json').write_text(content)
+        assert not folder.is_done(0)
+        with pytest.raises(ValueError, match='000000/record.json" is damaged.*Remove it'):
+            folder.read(0)
+
+    @pytest.mark.parametrize('content', ['{}', '[]', '{"set'])
+    def test_a_run_file_of_something_else(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / 'run.json').write_text(content)
+        with pytest.raises(ConfigError, match='does not describe an explanation run. Choose another folder with --out'):
+            ExplanationFolder(tmp_path).begin(dict(a=1))
+
     def test_foreign_folders(self, tmp_path: Path) -> None:
         folder = ExplanationFolder(tmp_path)
         (tmp_path / 'run.json').write_text('{}')

@@ -218,6 +218,8 @@ class TestErrors:
     @pytest.mark.parametrize(('changes', 'message'), [
         (dict(region='corner'), 'region must be one of prediction, ground_truth, all'),
         (dict(failures=50.), '--failures .* is an IoU from 0 to 1, got 50.0'),
+        (dict(seed=-1), '--seed .* must be 0 or more, got -1'),
+        (dict(panels=-1), '--panels .* must be 0 or more, got -1'),
         (dict(num_images=0), 'num_images must be 1 or more'),
         (dict(sources='nowhere.json'), 'looked for: nowhere.json.*--sources')])
     def test_arguments(self, models: Path, tmp_path: Path, changes: dict, message: str) -> None:
