@@ -5,18 +5,17 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmfss.apis import FewShotInferencer, init_model
 from mmfss.apis.support_set import Shots
-from mmfss.engine.runner_setup import plain_errors
+from mmfss.engine.config_options import OptionsAction
+from mmfss.engine.runner_setup import check_writable, plain_errors
 from mmfss.utils.files import dump_json
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Segment pictures by the example of annotated ones.')
     parser.add_argument('query', type=Path, help='picture, or folder of pictures')
-    parser.add_argument('config', type=Path, help='config file of the model')
+    parser.add_argument('config', help='config file of the model, or its name in the model zoo')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
                         help='an example: a picture and its mask of equal size (0 background, else object); repeatable')
@@ -28,7 +27,7 @@ def parse_args() -> argparse.Namespace:
                         help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
     parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
                         help='change keys of the config')
     args = parser.parse_args()
     if bool(args.support) == bool(args.class_support):
@@ -47,19 +46,17 @@ def collect_support(args: argparse.Namespace) -> dict[str, Shots]:
 def main() -> None:
     args = parse_args()
     with plain_errors():
+        check_writable(args.out_dir, 'folder', '--out-dir')
         model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
-        try:
-            inferencer = FewShotInferencer(
-                model, ignore_value=args.ignore_value, batch_size=args.batch_size, explain=args.explain)
-            inferencer.set_support(collect_support(args))
-            summary = []
-            for result in inferencer.iterate(args.query, args.out_dir):
-                share = f'{100 * result["foreground_fraction"]:.1f} % foreground'
-                files = ', '.join(result[key] for key in ('overlay_path', 'explanation_path') if key in result)
-                print(f'{result["query"]}: {share}, {files}', flush=True)
-                summary.append({key: value for key, value in result.items() if key not in ('mask', 'attributions')})
-        except ValueError as error:
-            raise SystemExit(f'error: {error}') from error
+        inferencer = FewShotInferencer(
+            model, ignore_value=args.ignore_value, batch_size=args.batch_size, explain=args.explain)
+        inferencer.set_support(collect_support(args))
+        summary = []
+        for result in inferencer.iterate(args.query, args.out_dir):
+            share = f'{100 * result["foreground_fraction"]:.1f} % foreground'
+            files = ', '.join(result[key] for key in ('overlay_path', 'explanation_path') if key in result)
+            print(f'{result["query"]}: {share}, {files}', flush=True)
+            summary.append({key: value for key, value in result.items() if key not in ('mask', 'attributions')})
         dump_json(summary, args.out_dir / 'results.json')
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError, load_config
+from mmfss.engine.config_options import ConfigError, OptionsAction, load_config
 from mmfss.engine.cross_validation import (
     CONTROLS,
     METHODS,
@@ -64,7 +64,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
                         help='folder of the results; default: work_dirs/cross_validation')
     parser.add_argument('--overwrite', action='store_true', help='test again what is done')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
                         help='change keys of every config')
     parser.add_argument('--unsafe-load', action='store_true',
                         help='also load checkpoints that hold arbitrary pickled objects; such a file can run any code')
@@ -106,6 +106,8 @@ def collect(args: argparse.Namespace) -> list[Fold]:
         methods = METHODS if args.controls else (MODEL, )
         if tested_first.setdefault(features_key(cfg), model) != model:
             methods = [method for method in methods if method not in CONTROLS]
+        for shots in args.shots:  # What is asked for is refused before the training, not after it.
+            set_episodes(copy.deepcopy(cfg), shots, args.ways, args.episodes, args.seed)
         folds.append(Fold(config, cfg, model, name, methods))
     return folds
 

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError
+from mmfss.engine.config_options import ConfigError, OptionsAction
 from mmfss.engine.explanation_setup import (
     explainer_configs,
     explains_prototypes,
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
                         help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
-    parser.add_argument('--explainer-options', nargs='+', action=DictAction, default={}, metavar='NAME.OPTION=VALUE',
+    parser.add_argument('--explainer-options', nargs='+', action=OptionsAction, default={}, metavar='NAME.OPTION=VALUE',
                         help='options of explainers, e.g. signed_affex.mask_blur_kernel_size=1')
     parser.add_argument('--metrics', nargs='+', metavar='NAME',
                         help='attribution metrics, e.g. iauc dauc miou_loss@1%% infidelity; default: those of the '

@@ -14,8 +14,15 @@ from mmengine.registry import DefaultScope
 from push_prototypes import push_options
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.engine.config_options import ConfigError
 from mmfss.engine.prototype_pruning import prune_prototypes
-from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config, print_table
+from mmfss.engine.runner_setup import (
+    add_common_arguments,
+    check_output_file,
+    plain_errors,
+    prepare_config,
+    print_table,
+)
 from mmfss.registry import DATASETS, MODELS, register_all_modules
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.files import atomic_path, dump_json
@@ -26,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, help='config of stage 1')
     parser.add_argument('checkpoint', help='pushed model')
-    parser.add_argument('dst', type=Path, help='file to write; a record goes beside it')
+    parser.add_argument('dst', type=Path, help='file to write, not *.json; a record goes beside it')
     parser.add_argument('--num-nearest', type=int, default=6, help='nearest images that are looked at')
     parser.add_argument('--min-hits', type=int, default=3, help='how many of them must show the class')
     add_common_arguments(parser)
@@ -38,6 +45,9 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         cfg = prepare_config(args)
+        check_output_file(args.dst, 'DST')
+        if args.dst.suffix == '.json':
+            raise ConfigError(f'DST is the model, but "{args.dst}" is where the report goes: name another file, *.pth.')
         register_all_modules()
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmfss')):
             dataset = DATASETS.build(push_options(cfg)['dataset'])

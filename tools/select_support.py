@@ -7,13 +7,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.apis import init_model
 from mmfss.datasets import EpisodicDataset
 from mmfss.datasets.folds import resolve_classes
-from mmfss.engine.config_options import ConfigError
+from mmfss.engine.config_options import ConfigError, OptionsAction
 from mmfss.engine.explanation_setup import build_explainers, explainer_configs, set_explainer_options
 from mmfss.engine.runner_setup import check_writable, plain_errors, set_episodes, versions
 from mmfss.engine.support_study import ATTRIBUTION, SupportStudy, to_markdown
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help='names or ids of classes; default: all of the test')
     parser.add_argument('--explainer', default='masked_affex', help='for the attribution; default: masked_affex')
-    parser.add_argument('--explainer-options', nargs='+', action=DictAction, default={}, metavar='NAME.OPTION=VALUE',
+    parser.add_argument('--explainer-options', nargs='+', action=OptionsAction, default={}, metavar='NAME.OPTION=VALUE',
                         help='options of the explainer, e.g. masked_affex.mask_blur_kernel_size=1')
     parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K', help='supports to choose; default: 1')
     parser.add_argument('--pool', type=int, default=12, help='candidates of a class; default: 12')
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/select_support'),
                         help='folder of the results; default: work_dirs/select_support')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
                         help='change keys of the config')
     return parser.parse_args()
 

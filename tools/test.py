@@ -5,15 +5,19 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Dict
 
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.datasets import EpisodicDataset
+from mmfss.engine.config_options import ConfigError
 from mmfss.engine.cross_validation import protocol_deviations
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
+    check_output_file,
+    check_writable,
     plain_errors,
     prepare_config,
     print_table,
@@ -36,6 +40,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
     return parser.parse_args()
+
+
+def check_drawable(cfg: Config) -> None:
+    """Raise a ConfigError if the model is not tested on episodes, which is what --show-dir draws."""
+    model = cfg.get('model') or {}
+    if 'decode_head' in model:
+        raise ConfigError(f'--show-dir draws episodes; the model of "{cfg.filename}" is a {model.get("type")}, which '
+                          'has none. tools/explain.py draws what models with prototypes segment.')
 
 
 def test(runner: Runner) -> Dict[str, Any]:
@@ -74,10 +86,14 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         cfg = prepare_config(args)
+        if args.out is not None:
+            check_output_file(args.out, '--out')
         set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
         cfg.load_from, cfg.resume = args.checkpoint, False
         add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
         if args.show_dir is not None:
+            check_drawable(cfg)
+            check_writable(args.show_dir, 'folder', '--show-dir')
             add_hook(cfg, dict(type='EpisodeVisualizationHook', out_dir=str(args.show_dir)))
         runner = RUNNERS.build(cfg)
         results = test(runner)

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.engine.config_options import ConfigError
-from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config
+from mmfss.engine.runner_setup import add_common_arguments, check_output_file, plain_errors, prepare_config
 from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.models import ScaleProtoGroupHead
 from mmfss.registry import MODELS, register_all_modules
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, help='config of stage 2')
     parser.add_argument('checkpoint', help='checkpoint of stage 2')
-    parser.add_argument('dst', type=Path, help='file to write; the report goes beside it')
+    parser.add_argument('dst', type=Path, help='file to write, not *.json; the report goes beside it')
     parser.add_argument('--threshold', type=float, default=0.05, help='smallest weight that stays; default: 0.05')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -35,6 +35,9 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         cfg = prepare_config(args)
+        check_output_file(args.dst, 'DST')
+        if args.dst.suffix == '.json':
+            raise ConfigError(f'DST is the model, but "{args.dst}" is where the report goes: name another file, *.pth.')
         register_all_modules()
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmfss')):
             model = MODELS.build(cfg.model)

@@ -14,10 +14,13 @@ from mmfss.engine.runner_setup import (
     plain_errors,
     prepare_config,
     print_table,
+    set_seed,
     versions,
 )
 from mmfss.utils.checkpoint import find_last_checkpoint
 from mmfss.utils.files import dump_json
+
+SUMMARY = 'train_summary.json'
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +38,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Put the command line's wishes into the config."""
+    """Put the command line's wishes into the config.
+
+    Raises:
+        ConfigError: If the config is not for this tool, or lacks what a wish is about.
+    """
+    if cfg.get('phases'):
+        raise ConfigError(f'"{args.config}" is trained in phases ({", ".join(cfg.phases)}): use '
+                          'tools/train_scaleproto.py.')
+    for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if cfg.get(key) is None:
+            raise ConfigError(f'The config "{args.config}" cannot be trained: it has no {key}.')
     if args.amp:
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
         cfg.optim_wrapper.pop('loss_scale', None)
@@ -43,10 +56,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigError(f'--auto-scale-lr: "{cfg.filename}" has no auto_scale_lr.base_batch_size.')
         cfg.auto_scale_lr.enable = True
-    if args.seed is not None:
-        if args.seed < 0:
-            raise ConfigError(f'--seed must be 0 or more, got {args.seed}.')
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    set_seed(cfg, args.seed)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = find_last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
@@ -63,7 +73,7 @@ def report(runner: Runner) -> None:
     summary = dict(
         iterations=runner.iter, best_score=info.get('best_score'), best_checkpoint=info.get('best_ckpt'),
         last_checkpoint=info.get('last_ckpt'))
-    path = Path(runner.work_dir) / 'train_summary.json'
+    path = Path(runner.work_dir) / SUMMARY
     if runner.rank == 0:
         dump_json(dict(summary, config=runner.cfg.filename, seed=runner.seed, versions=versions()), path)
     print_table('training', [*summary.items(), ('summary', path)])
@@ -75,6 +85,9 @@ def main() -> None:
         cfg = prepare_config(args)
         apply_arguments(cfg, args)
         runner = RUNNERS.build(cfg)
+        if runner.rank == 0:
+            # It says that training has ended; of a run that this one replaces, it would be wrong.
+            (Path(runner.work_dir) / SUMMARY).unlink(missing_ok=True)
         runner.train()
         report(runner)
 

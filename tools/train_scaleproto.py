@@ -19,6 +19,7 @@ from mmfss.engine.runner_setup import (
     plain_errors,
     prepare_config,
     print_table,
+    set_seed,
     versions,
 )
 from mmfss.utils.files import dump_json
@@ -45,8 +46,7 @@ def collect(args: argparse.Namespace) -> list[Phase]:
         work_dir = common / path.stem if common else default_work_dir(path)
         args.config, args.work_dir = path, work_dir
         cfg = prepare_config(args)
-        if args.seed is not None:
-            cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+        set_seed(cfg, args.seed)
         for phase in phases_of(cfg, work_dir):
             if args.amp:
                 phase.cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
@@ -64,6 +64,8 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         phases = collect(args)
+        if args.load_from and '://' not in args.load_from and not Path(args.load_from).is_file():
+            raise FileNotFoundError(f'The checkpoint "{args.load_from}" (--load-from) does not exist.')
         outcomes = train_phases(phases, args.load_from, args.resume)
         path = args.work_dir / 'train_summary.json'
         dump_json(dict(phases=outcomes, versions=versions()), path)

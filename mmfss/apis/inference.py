@@ -30,11 +30,14 @@ def init_model(config: Union[str, Path, Config],
         FewShotSegmentor: The model in eval mode, with the config in its attribute ``cfg``.
 
     Raises:
-        KeyError: If there is no model of that name.
+        UnknownModelError: If there is no model of that name, a KeyError.
         ConfigError: If the config or a changed key is wrong.
+        ValueError: If there is no such device.
         FileNotFoundError: If there is no such checkpoint.
         CheckpointError: If it is not a checkpoint, or one of another model.
     """
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    _check_device(device)
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
         check_options(cfg, cfg_options or {})
@@ -43,6 +46,14 @@ def init_model(config: Union[str, Path, Config],
         cfg = load_config(config if Path(config).suffix == '.py' else get_config_path(str(config)), cfg_options)
     if checkpoint is None:
         warnings.warn('init_model was given no checkpoint: the model is untrained.', stacklevel=2)
-    model = build_model(cfg, checkpoint, device or ('cuda' if torch.cuda.is_available() else 'cpu'), init_weights=True)
+    model = build_model(cfg, checkpoint, device, init_weights=True)
     model.cfg = cfg
     return model
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'The device "{device}" cannot be used: {str(error).splitlines()[0]} Here are: cpu'
+                         f'{"".join(f", cuda:{number}" for number in range(torch.cuda.device_count()))}.') from error

@@ -15,10 +15,18 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import mmfss
+from mmfss.engine.config_options import ConfigError
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
 
 INDEX = 'model-index.yml'
+
+
+class UnknownModelError(ConfigError, KeyError):
+    """There is no model of that name."""
+
+    # That of a KeyError has quotes around it.
+    __str__ = Exception.__str__
 
 
 def get_package_root() -> Path:
@@ -90,7 +98,7 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
         str: The full name.
 
     Raises:
-        KeyError: If there is no such model; the error gives names that come close.
+        UnknownModelError: If there is no such model, a KeyError; the error gives names that come close.
     """
     names = list_models(root=root)
     # The fold stands before what deviates from the default: swinb_coco20i_fold0_5shot.
@@ -99,7 +107,7 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
         return name if name in names else without_fold[0]
     close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
     hint = f'Did you mean {", ".join(close)}?' if close else f'There are: {", ".join(names)}.'
-    raise KeyError(f'There is no model "{name}". {hint}')
+    raise UnknownModelError(f'There is no model "{name}". {hint}')
 
 
 def get_config_path(name: str, root: Optional[Path] = None) -> Path:

@@ -1,10 +1,11 @@
 """Reading configs and their changes from the command line, with errors for what MMEngine would take silently."""
+import argparse
 import difflib
 import inspect
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
@@ -29,6 +30,20 @@ class ConfigError(ValueError):
     """A config file, or a change to one, that cannot be used."""
 
 
+class OptionsAction(DictAction):
+    """MMEngine's ``KEY=VALUE ...``; what is not of that form is an error of the command line, not a traceback."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: Optional[str] = None) -> None:
+        for value in values:
+            if not value.partition('=')[0] or '=' not in value:
+                parser.error(f'{option_string} {value}: write KEY=VALUE.')
+            try:
+                super().__call__(parser, namespace, [value], option_string)
+            except (AssertionError, ValueError, IndexError) as error:
+                parser.error(f'{option_string} {value}: the value cannot be read. Lists are written "[a,b]". ({error})')
+
+
 def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None) -> Config:
     """Read a config file and apply changes to it.
 
@@ -43,13 +58,15 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
         ConfigError: If there is no such file, it cannot be read, or a key does not exist.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'The config "{path}" is a folder: name a config file in it.')
     if not path.is_file():
         close = difflib.get_close_matches(path.as_posix(), list(_nearby_configs(path)), n=4, cutoff=0.5)
         hint = f' Did you mean {", ".join(close)}?' if close else ''
         raise ConfigError(f'The config "{path}" does not exist.{hint}')
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, NameError, KeyError, TypeError, AttributeError, OSError) as error:
+    except Exception as error:  # A config is a program: anything can go wrong in it.
         raise ConfigError(f'The config "{path}" cannot be read: {type(error).__name__}: {error}') from error
     if options:
         check_options(cfg, options)

@@ -1,8 +1,10 @@
 """What the command line tools have in common: arguments, config, working directory, errors, tables."""
 import argparse
 import os
+import re
 import sys
 import tempfile
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -13,13 +15,13 @@ import mmengine
 import mmseg
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from prettytable import PrettyTable
 
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
 from mmfss.version import __version__
-from .config_options import ConfigError, accepted_arguments, find_class, load_config
+from .config_options import ConfigError, OptionsAction, accepted_arguments, find_class, load_config
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
 
 
@@ -31,7 +33,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument('--work-dir', type=Path, help='folder of logs and results; default: work_dirs/<config>')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='change keys of the config, e.g. train_dataloader.batch_size=4 (lists: "[a,b]", without spaces)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes were started; see dist_train.sh and slurm_train.sh')
@@ -98,6 +100,38 @@ def check_writable(folder: Path, name: str = 'working directory', option: str = 
     except OSError as error:
         raise type(error)(f'The {name} "{folder}" cannot be written to ({error.strerror}). Choose another with '
                           f'{option}.') from error
+
+
+def check_output_file(path: Path, option: str) -> None:
+    """Make the folder of a file, and make sure that the file can be written. To be called before the work is done.
+
+    Args:
+        path (Path): The file.
+        option (str): The option or argument that names it, for the error.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f'{option} is a file to write, but "{path}" is a folder: name a file in it.')
+    check_writable(path.parent, 'folder', option)
+
+
+def set_seed(cfg: Config, seed: Optional[int]) -> None:
+    """Set the seed of training.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        seed (int, optional): 0 to 2^32 - 1; None leaves that of the config.
+
+    Raises:
+        ConfigError: If it is another number.
+    """
+    if seed is None:
+        return
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f'--seed must be 0 or more, and less than 2^32, got {seed}.')
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
 
 
 def set_episodes(cfg: Config,
@@ -176,9 +210,9 @@ def print_table(title: str, rows: List[Tuple[str, Any]]) -> None:
 def plain_errors() -> Iterator[None]:
     """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
 
-    Errors in files, folders, data, configs and checkpoints end with status 1, an interruption with 130. Any other error
-    is a defect and keeps its traceback; the environment variable ``MMFSS_DEBUG=1`` keeps every traceback. Work that
-    succeeds leaves the process group.
+    Errors in files, folders, data, checkpoints and configs (also a class that does not exist, or has no such argument)
+    end with status 1, an interruption with 130. Any other error is a defect and keeps its traceback; the environment
+    variable ``MMFSS_DEBUG=1`` keeps every traceback. Work that succeeds leaves the process group.
     """
     try:
         yield
@@ -186,8 +220,21 @@ def plain_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         raise SystemExit(130) from None
-    except (ConfigError, CheckpointError, OSError, ValueError) as error:
-        if os.environ.get('MMFSS_DEBUG') == '1':
+    except (ConfigError, CheckpointError, OSError, ValueError, KeyError, TypeError) as error:
+        message = error if isinstance(error, (OSError, ValueError)) else _of_registry(error)
+        if os.environ.get('MMFSS_DEBUG') == '1' or message is None:
             raise
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {message}', file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _of_registry(error: Exception) -> Optional[str]:
+    """What to say if a config asks for a class that does not exist, or for an argument that a class does not have."""
+    if traceback.extract_tb(error.__traceback__)[-1].name != 'build_from_cfg':
+        return None
+    missing = re.match(r'(\S+) is not in the (\S+) registry', str(error.args[0]))
+    if missing is None:
+        return f'The config gives a class wrong arguments: {error.args[0]}.'
+    name, registry = missing.groups()
+    return (f'A `type` in the config is "{name}", which is not in the registry {registry}. Is the name right? A class '
+            'of your own must be imported (custom_imports).')

@@ -85,11 +85,17 @@ class TestLoadConfig:
         with pytest.raises(ConfigError, match=message):
             load_config(tmp_path / 'dcama' / 'swinb_coco20_fold0.py')
 
-    @pytest.mark.parametrize('text, message', [('a = (', 'SyntaxError'), ("_base_ = 'no.py'", 'no.py')])
+    @pytest.mark.parametrize('text, message', [
+        ('a = (', 'SyntaxError'), ("_base_ = 'no.py'", 'no.py'), ('a = 1 / 0', 'ZeroDivisionError'),
+        ("custom_imports = dict(imports=['nothing.here'])", 'ImportError')])
     def test_broken_file(self, tmp_path: Path, text: str, message: str) -> None:
         (tmp_path / 'broken.py').write_text(text)
         with pytest.raises(ConfigError, match=f'broken.py" cannot be read: .*{message}'):
             load_config(tmp_path / 'broken.py')
+
+    def test_a_folder_is_no_config(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match='is a folder: name a config file in it'):
+            load_config(tmp_path)
 
     def test_changes_are_applied(self, tmp_path: Path) -> None:
         (tmp_path / 'a.py').write_text("randomness = dict(seed=1)\ncustom_hooks = [dict(type='IterTimerHook')]")

@@ -80,5 +80,10 @@ def test_command_line(tmp_path: Path) -> None:
     expected = model.decode_head.groups.detach()
     assert weights.equal(expected.masked_fill(expected < 0.2, 0))
 
+    for wrong, message in ((tmp_path, 'is a folder: name a file in it'),
+                           (tmp_path / 'x.json', 'where the report goes')):
+        done = run('threshold_groups.py', stage2, tmp_path / 'groups.pth', wrong, *common)
+        assert done.returncode == 1 and message in done.stderr and not (tmp_path / 'x.json').exists()
+
     done = run('threshold_groups.py', stage1, tmp_path / 'trained.pth', tmp_path / 'th.pth', *common)
     assert done.returncode == 1 and 'not a ScaleProtoGroupHead' in done.stderr and 'Traceback' not in done.stderr

@@ -131,6 +131,15 @@ class TestCrossValidate:
         monkeypatch.setattr(tool.subprocess, 'run', lambda *args: pytest.fail('trained a second time'))
         run(tool, monkeypatch, root, *arguments, '--train')
 
+    def test_refused_before_training(self, tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path,
+                                     capsys: pytest.CaptureFixture) -> None:
+        monkeypatch.setattr(tool.subprocess, 'run', lambda *args: pytest.fail('trained'))
+        for wrong in ('--shots', '--ways', '--episodes'):
+            with pytest.raises(SystemExit):
+                run(tool, monkeypatch, root, f'{root}/tiny_fold0.py', '--train', '--work-dirs', f'{root}/new', wrong,
+                    '0')
+            assert 'must be 1 or more, got 0' in capsys.readouterr().err
+
     def test_errors_are_one_line(self, tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path,
                                  capsys: pytest.CaptureFixture) -> None:
         for arguments, message in (

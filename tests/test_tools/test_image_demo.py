@@ -21,9 +21,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run_demo(root: Path, *arguments: str) -> subprocess.CompletedProcess:
+def run_demo(root: Path, *arguments: str, config: str = 'tiny.py') -> subprocess.CompletedProcess:
     demo = REPOSITORY / 'demo' / 'image_demo.py'
-    command = [sys.executable, str(demo), 'ant/images', 'tiny.py', 'tiny.pth', *arguments]
+    command = [sys.executable, str(demo), 'ant/images', config, 'tiny.pth', *arguments]
     environment = dict(PATH='', PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS='1')
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
@@ -40,6 +40,12 @@ def test_folder_of_queries_and_two_classes(root: Path) -> None:
     assert all(result['explainer'] == 'signed_affex' and 'attributions' not in result for result in results)
     assert all((root / result['explanation_path']).is_file() for result in results)
     assert finished.stdout.count('% foreground') == 2 and finished.stdout.count('out/explanations/') == 2
+
+
+def test_a_model_that_does_not_exist(root: Path) -> None:
+    finished = run_demo(root, '--support', 'a', 'b', config='dcama_resnet18_shape')
+    assert finished.returncode == 1 and 'Traceback' not in finished.stderr
+    assert 'error: There is no model "dcama_resnet18_shape". Did you mean ' in finished.stderr
 
 
 def test_error_is_one_line(root: Path) -> None:

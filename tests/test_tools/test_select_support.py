@@ -46,6 +46,9 @@ def test_of_a_config_and_of_a_folder(config: Path, tmp_path: Path, monkeypatch: 
     (('--pool', 9), 'make --pool or --queries smaller'),
     (('--shots', 12), 'between 1 and pool - 1'),
     (('--folder', 'nowhere'), 'nowhere'),
+    (('--seed', -1), 'seed must be 0 or more, got -1'),
+    (('--batch-size', 0), 'batch_size must be 1 or more, got 0'),
+    (('--device', 'gpu'), 'The device "gpu" cannot be used'),
 ])
 def test_errors(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
                 args: tuple, message: str) -> None:

@@ -98,6 +98,21 @@ def test_amp_seed_and_scaled_rate(config: Path, call, tmp_path: Path) -> None:
     assert checkpoint['optimizer']['param_groups'][0]['lr'] == pytest.approx(0.01 * 2 / 8)
 
 
+def test_a_second_run_into_one_folder_has_not_ended_before_its_end(config: Path, call, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    call('train', config, '--cfg-options', 'train_cfg.max_iters=2')
+    work_dir = tmp_path / 'work_dirs' / 'toy' / 'small'
+    assert _summary(work_dir)['iterations'] == 2
+
+    def interrupt(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('tests.test_engine.toy.ToyModel.forward', interrupt)
+    with pytest.raises(SystemExit) as error:
+        call('train', config)
+    assert error.value.code == 130 and not (work_dir / 'train_summary.json').exists()
+
+
 def test_nothing_to_resume_trains_from_the_start(config: Path, call) -> None:
     output = call('train', config, '--resume', '--cfg-options', 'train_cfg.max_iters=2')
     assert 'Nothing to resume in work_dirs/toy/small' in output
@@ -136,6 +151,42 @@ class TestErrors:
         assert 'num_shots must be 1 or more, got 0' in fail('test', self.config, 'x.pth', '--shots', 0)
         assert 'num_ways must be 1 or more, got -1' in fail('test', self.config, 'x.pth', '--ways', -1)
         assert '--seed must be 0 or more' in fail('train', self.config, '--seed', -1)
+
+    @pytest.mark.parametrize('option', ['foo', '=1', 'train_cfg.max_iters=[(1,2]'])
+    def test_options_that_are_no_pairs(self, call, capsys: pytest.CaptureFixture, option: str) -> None:
+        with pytest.raises(SystemExit) as error:
+            call('train', self.config, '--cfg-options', option)
+        assert error.value.code == 2 and f'--cfg-options {option}: ' in capsys.readouterr().err
+
+    def test_classes_and_arguments_that_do_not_exist(self, fail) -> None:
+        message = fail('train', self.config, '--cfg-options', 'model.type=TouModel')
+        assert 'is "TouModel", which is not in the registry mmfss::model' in message
+        self.config.write_text(self.config.read_text().replace("type='ToyModel'", "type='ToyModel', hight=3"))
+        assert "wrong arguments: ToyModel.__init__() got an unexpected keyword argument 'hight'" in fail(
+            'train', self.config)
+
+    def test_a_defect_keeps_its_traceback(self, call, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forward(*args: Any, **kwargs: Any) -> None:
+            raise KeyError('loss')
+        monkeypatch.setattr('tests.test_engine.toy.ToyModel.forward', forward)
+        with pytest.raises(KeyError):
+            call('train', self.config)
+
+    def test_configs_that_cannot_be_trained(self, fail) -> None:
+        text = self.config.read_text()
+        self.config.write_text(f'{text}\nphases = dict(first=dict(), second=dict())')
+        assert 'in phases (first, second): use tools/train_scaleproto.py' in fail('train', self.config)
+        self.config.write_text(f'{text}\noptim_wrapper = None')
+        assert 'cannot be trained: it has no optim_wrapper' in fail('train', self.config, '--amp')
+
+    def test_output_that_cannot_be_written(self, fail, tmp_path: Path) -> None:
+        assert '--out is a file to write, but ' in fail('test', self.config, 'x.pth', '--out', tmp_path)
+        assert 'Choose another with --out.' in fail('test', self.config, 'x.pth', '--out', self.config / 'a.json')
+        assert 'Choose another with --show-dir.' in fail('test', self.config, 'x.pth', '--show-dir', self.config)
+
+    def test_nothing_to_draw(self, fail, tmp_path: Path) -> None:
+        self.config.write_text(f"{self.config.read_text()}\nmodel = dict(type='EncoderDecoder', decode_head=dict())")
+        assert '--show-dir draws episodes; the model of' in fail('test', self.config, 'x.pth', '--show-dir', tmp_path)
 
     def test_data_set_without_episodes(self, fail) -> None:
         changes = ['--cfg-options', 'test_dataloader.dataset.type=ToyDataset']

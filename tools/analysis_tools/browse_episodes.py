@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Dict
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.datasets import EpisodicDataset
+from mmfss.engine.config_options import ConfigError, OptionsAction, load_config
+from mmfss.engine.runner_setup import check_writable, plain_errors
 from mmfss.registry import DATASETS, register_all_modules
 from mmfss.utils.files import atomic_path
 from mmfss.visualization import caption_image, overlay_mask, tile_images
@@ -26,8 +29,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='test', help='loader of the config')
     parser.add_argument('--num', type=int, default=16, help='number of episodes')
     parser.add_argument('--start', type=int, default=0, help='index of the first episode')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to replace, key=value')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
+                        help='change keys of the config')
     return parser.parse_args()
+
+
+def build_dataset(config: Config, split: str) -> EpisodicDataset:
+    """The data of a loader.
+
+    Raises:
+        ConfigError: If the config has no such loader, or its data no episodes.
+    """
+    register_all_modules(init_default_scope=True)
+    loader = config.get(f'{split}_dataloader')
+    if loader is None:
+        raise ConfigError(f'The config "{config.filename}" has no {split}_dataloader (--split).')
+    dataset = DATASETS.build(loader.dataset)
+    if not isinstance(dataset, EpisodicDataset):
+        raise ConfigError(f'The {split}_dataloader of "{config.filename}" has no episodes: its data set is a '
+                          f'{type(dataset).__name__}.')
+    return dataset
 
 
 def draw(episode: Dict) -> np.ndarray:
@@ -51,16 +72,18 @@ def _rgb(image: Tensor) -> np.ndarray:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
-    register_all_modules(init_default_scope=True)
-    dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)
-    info = dataset.metainfo
-    print(f'{info["dataset_name"]}, {args.split}: {len(dataset)} episodes, lists: {info["lists"]}')
-    for index in range(args.start, min(args.start + args.num, len(dataset))):
-        with atomic_path(args.output_dir / f'{args.split}_{index:05d}.png') as temporary:
-            Image.fromarray(draw(dataset[index])).save(temporary)
-    print(f'Pictures are in {args.output_dir}')
+    with plain_errors():
+        check_writable(args.output_dir, 'folder', '--output-dir')
+        dataset = build_dataset(load_config(args.config, args.cfg_options), args.split)
+        info = dataset.metainfo
+        print(f'{info["dataset_name"]}, {args.split}: {len(dataset)} episodes, lists: {info["lists"]}')
+        if args.num < 1 or not 0 <= args.start < len(dataset):
+            raise ConfigError(f'--num must be 1 or more and --start an index from 0 to {len(dataset) - 1}, got '
+                              f'{args.num} and {args.start}.')
+        for index in range(args.start, min(args.start + args.num, len(dataset))):
+            with atomic_path(args.output_dir / f'{args.split}_{index:05d}.png') as temporary:
+                Image.fromarray(draw(dataset[index])).save(temporary)
+        print(f'Pictures are in {args.output_dir}')
 
 
 if __name__ == '__main__':
