@@ -8,6 +8,7 @@ from scipy.io import savemat
 
 from mmfss.datasets.part_annotations import PASCAL_PARTS, read_panoptic_parts, read_part_spec, read_pascal_part
 from mmfss.datasets.transforms import LoadPartAnnotations, PackPartSegInputs
+from mmfss.registry import TRANSFORMS
 
 SPEC = """
 scene_class2part_classes:
@@ -125,6 +126,13 @@ class TestTransform:
         write_tif(tmp_path / 'bonn/a_gtFinePanopticParts.tif', [[2400101, 2400102, 7], [0, 0, 0]])
         packed = PackPartSegInputs()(self.transform(tmp_path)(self.results('a_leftImg8bit.png')))
         assert packed['data_samples'].gt_part_seg.data.tolist() == [[[1, 2, 0], [0, 0, 0]]]
+
+    def test_later_transforms_change_parts_as_labels(self, tmp_path: Path) -> None:
+        (tmp_path / 'bonn').mkdir()
+        write_tif(tmp_path / 'bonn/a_gtFinePanopticParts.tif', [[2400101, 2400102, 7], [0, 0, 0]])
+        loaded = self.transform(tmp_path)(self.results('a_leftImg8bit.png'))
+        flipped = TRANSFORMS.build(dict(type='mmseg.RandomFlip', prob=1.))(loaded)
+        assert flipped['gt_part_map'].tolist() == [[0, 2, 1], [0, 0, 0]]
 
     def test_image_without_annotation(self, tmp_path: Path) -> None:
         packed = PackPartSegInputs()(self.transform(tmp_path)(self.results('b_leftImg8bit.png')))

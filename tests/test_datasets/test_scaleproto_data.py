@@ -66,10 +66,11 @@ def test_stream_repeats(shapes_root: str) -> None:
 def test_random_scale() -> None:
     np.random.seed(0)
     results = dict(img=np.zeros((101, 67, 3), np.uint8), gt_seg_map=np.zeros((101, 67), np.uint8),
-                   seg_fields=['gt_seg_map'])
+                   gt_part_map=np.zeros((101, 67), np.uint8), seg_fields=['gt_seg_map', 'gt_part_map'])
     factor = np.random.RandomState(0).uniform(0.5, 2)
     scaled = RandomScale((0.5, 2))(results)
     assert scaled['img'].shape[:2] == scaled['gt_seg_map'].shape == (int(101 * factor), int(67 * factor))
+    assert scaled['gt_part_map'].shape == scaled['gt_seg_map'].shape
     with pytest.raises(ValueError, match='two factors above 0 in ascending order'):
         RandomScale((2, 1))
 

@@ -19,8 +19,9 @@ KINDS = ('panoptic_parts', 'pascal_part')
 class LoadPartAnnotations(BaseTransform):
     """Load the parts of an image's objects; images without such a file have none.
 
-    Required keys: ``img_path``. Added keys: ``gt_part_map`` (H, W) uint8, 0 where there is no part. The file is
-    ``<part_dir>/<path of the image below image_dir, with the suffixes exchanged>``.
+    Required keys: ``img_path``. Added keys: ``gt_part_map`` (H, W) uint8, 0 where there is no part, also in
+    ``seg_fields``, so that later transforms treat it as they treat the labels. The file is ``<part_dir>/<path of the
+    image below image_dir, with the suffixes exchanged>``.
 
     Args:
         kind (str): ``'panoptic_parts'`` (TIFF files of Cityscapes- and Pascal-Panoptic-Parts) or ``'pascal_part'``
@@ -72,6 +73,7 @@ class LoadPartAnnotations(BaseTransform):
         if parts.shape != size:
             raise ValueError(f'The part annotation "{path}" has size {parts.shape} (H, W), the labels have {size}.')
         results['gt_part_map'] = parts.astype(np.uint8)
+        results.setdefault('seg_fields', []).append('gt_part_map')
         return results
 
     def __repr__(self) -> str:

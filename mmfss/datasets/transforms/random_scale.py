@@ -2,7 +2,8 @@
 from typing import Dict, Sequence
 
 import numpy as np
-from mmcv.transforms import BaseTransform, Resize
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import Resize
 
 from mmfss.registry import TRANSFORMS
 
