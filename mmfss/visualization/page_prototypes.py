@@ -46,7 +46,7 @@ def choice_uri(choice: np.ndarray, region: np.ndarray, view: Sequence[int]) -> s
     large, inside = (cv2.resize(np.asarray(x).astype(np.float32), tuple(view), interpolation=cv2.INTER_NEAREST_EXACT)
                      for x in (choice, region))
     numbers = np.where(inside > 0.5, large.astype(int) % 255 + 1, 0).astype(np.uint8)
-    picture = Image.fromarray(numbers, 'P')
+    picture = Image.fromarray(numbers)
     picture.putpalette(class_palette(255).tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, 'png', transparency=0, optimize=True)

@@ -86,5 +86,5 @@ def test_deep_grey_levels_are_not_cut_off(tmp_path, dtype):
 def test_transparent_pixels_of_a_drawn_mask_are_background(tmp_path, mode):
     channels = np.full((3, 4, len(mode)), 255, np.uint8)
     channels[0, :, -1], channels[1, :, -1] = 0, 90
-    Image.fromarray(channels, mode).save(tmp_path / 'm.png')
+    Image.fromarray(channels).save(tmp_path / 'm.png')
     assert read_label_map(tmp_path / 'm.png', allow_color=True).tolist() == [[0] * 4] + [[255] * 4] * 2
