@@ -1,4 +1,5 @@
 """Preparing single images and masks exactly as a model's test pipeline does."""
+import io
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
@@ -6,10 +7,11 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
+from PIL import Image
 from torch import Tensor
 
 from mmfss.datasets import ForEachImage, LoadClassMask, LoadEpisodeImage
-from mmfss.datasets.images import read_label_map
+from mmfss.datasets.images import checked_bytes, read_image, read_label_map
 from mmfss.registry import TRANSFORMS
 
 ImageInput = Union[str, Path, np.ndarray]
@@ -23,29 +25,30 @@ class ImageTransform:
 
     Args:
         pipeline (Sequence[dict]): The test pipeline of the model's config.
+        upright (bool): Turn pictures as their EXIF orientation says; else the pipeline decides.
 
     Raises:
         ValueError: If the pipeline has no ``ForEachImage`` or does not load images in it.
     """
 
-    def __init__(self, pipeline: Sequence[dict]) -> None:
+    def __init__(self, pipeline: Sequence[dict], upright: bool = True) -> None:
         steps = [TRANSFORMS.build(step) for step in pipeline]
         per_image = [inner for step in steps if isinstance(step, ForEachImage) for inner in step.transforms.transforms]
         loaders = [step for step in per_image if isinstance(step, LoadEpisodeImage)]
         if len(loaders) != 1:
             raise ValueError('The test pipeline must load images by one LoadEpisodeImage inside ForEachImage, got '
                              f'{[step["type"] for step in pipeline]}.')
-        self.load_image, = loaders
+        self.color_type = 'color' if upright else loaders[0].color_type
         loading = (LoadEpisodeImage, LoadClassMask)
         self.transforms = Compose([step for step in per_image if not isinstance(step, loading)])
 
     @classmethod
-    def from_config(cls, cfg: Config) -> 'ImageTransform':
+    def from_config(cls, cfg: Config, upright: bool = True) -> 'ImageTransform':
         """Build it from the pipeline of ``cfg.test_dataloader``."""
         dataset = cfg.get('test_dataloader', {}).get('dataset', {})
         if 'pipeline' not in dataset:
             raise ValueError('The config has no test_dataloader.dataset.pipeline, which says how images are prepared.')
-        return cls(dataset.pipeline)
+        return cls(dataset.pipeline, upright)
 
     def read(self, image: ImageInput, bgr: bool = True) -> np.ndarray:
         """Read an image.
@@ -61,8 +64,10 @@ class ImageTransform:
             FileNotFoundError: If there is no such file.
             ValueError: If the file cannot be decoded, or the array is not an image.
         """
+        if isinstance(image, (str, Path)):
+            return read_image(image, self.color_type)
         if not isinstance(image, np.ndarray):
-            return self.load_image(dict(img_path=str(image)))['img']
+            raise ValueError(f'An image must be the name of a file or a NumPy array, got a {type(image).__name__}.')
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError(f'An image array must be (H, W, 3) or (H, W) uint8, got {image.shape} {image.dtype}.')
         if image.ndim == 2:
@@ -91,8 +96,8 @@ def read_mask(mask: ImageInput, ignore_value: Optional[int] = None) -> np.ndarra
     """Read a binary mask: 0 is background, everything else the object.
 
     Args:
-        mask (str | Path | np.ndarray): A file (one channel, palette, or drawn in colour on black), or an array (H, W),
-            boolean or integer.
+        mask (str | Path | np.ndarray): A file (one channel of 8 or 16 bits, palette, or drawn in colour on black; of a
+            JPEG, whose zeros are not exact, values below 128 are background), or an array (H, W), boolean or integer.
         ignore_value (int, optional): Value of pixels that are neither.
 
     Returns:
@@ -102,10 +107,25 @@ def read_mask(mask: ImageInput, ignore_value: Optional[int] = None) -> np.ndarra
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded, or the array is not a mask.
     """
-    stored = mask if isinstance(mask, np.ndarray) else read_label_map(mask, allow_color=True)
+    if not isinstance(mask, (str, Path, np.ndarray)):
+        raise ValueError(f'A mask must be the name of a file or a NumPy array, got a {type(mask).__name__}.')
+    stored = mask if isinstance(mask, np.ndarray) else _read_stored(mask)
     if stored.ndim != 2 or stored.dtype.kind not in 'bui':
         raise ValueError(f'A mask array must be (H, W), boolean or integer, got {stored.shape} {stored.dtype}.')
     binary = (stored != 0).astype(np.uint8)
     if ignore_value is not None:
         binary[stored == ignore_value] = 255
     return binary
+
+
+def _read_stored(path: Union[str, Path]) -> np.ndarray:
+    """Values (H, W) of a mask file."""
+    with Image.open(io.BytesIO(checked_bytes(path))) as image:
+        lossy = image.format == 'JPEG'
+        if image.mode.startswith('I'):  # More than 8 bits: no class numbers, but something or nothing.
+            try:
+                return np.array(image)
+            except (OSError, SyntaxError, ValueError) as error:
+                raise ValueError(f'The mask {path} is corrupt or incomplete: {error}') from error
+    stored = read_label_map(path, allow_color=True)
+    return np.where(stored < 128, 0, stored) if lossy else stored

@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from mmfss.engine.config_options import check_options, load_config
+from mmfss.engine.config_options import ConfigError, check_options, load_config
 from mmfss.models import FewShotSegmentor
 from .model_zoo import build_model, get_config_path
 
@@ -44,6 +44,8 @@ def init_model(config: Union[str, Path, Config],
         cfg.merge_from_dict(cfg_options or {})
     else:
         cfg = load_config(config if Path(config).suffix == '.py' else get_config_path(str(config)), cfg_options)
+    if cfg.get('model') is None:
+        raise ConfigError(f'The config "{cfg.filename}" has no model.')
     if checkpoint is None:
         warnings.warn('init_model was given no checkpoint: the model is untrained.', stacklevel=2)
     model = build_model(cfg, checkpoint, device, init_weights=True)

@@ -1,6 +1,6 @@
 """Segment pictures with a few annotated examples, from Python."""
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence, Union
+from typing import Any, Iterable, Iterator, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class FewShotInferencer:
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
         bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
+        upright (bool): Turn files as their EXIF orientation says, as programs show them and masks are drawn on them;
+            predictions have that orientation. Else as the test pipeline does: those of benchmarks do not.
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
@@ -54,6 +56,7 @@ class FewShotInferencer:
                  device: Optional[str] = None,
                  bgr: bool = True,
                  ignore_value: Optional[int] = None,
+                 upright: bool = True,
                  batch_size: int = 4,
                  explain: Optional[Explain] = None) -> None:
         if batch_size < 1:
@@ -64,9 +67,12 @@ class FewShotInferencer:
             raise ValueError('A checkpoint is given for a model that is built already: give the config instead.')
         elif not hasattr(model, 'cfg'):
             raise ValueError('The model has no config (model.cfg), which says how images are prepared: use init_model.')
+        if not hasattr(model, 'encode_support'):
+            raise ValueError(f'The model is a {type(model).__name__}, which learns nothing from examples: a few-shot '
+                             'model (FewShotSegmentor) is needed.')
         self.model = model if device is None else model.to(device)
         self.model.eval()
-        self.transform = ImageTransform.from_config(model.cfg)
+        self.transform = ImageTransform.from_config(model.cfg, upright)
         self.bgr = bgr
         self.ignore_value = ignore_value
         self.batch_size = batch_size
@@ -225,6 +231,9 @@ def _list_queries(query: Queries) -> Sequence[ImageInput]:
     if isinstance(query, np.ndarray):
         return [query]
     if not isinstance(query, (str, Path)):
+        if not isinstance(query, Iterable):
+            raise ValueError('A query must be the name of a file or folder, a NumPy array, or several of these, got a '
+                             f'{type(query).__name__}.')
         return query
     path = Path(query)
     if not path.is_dir():

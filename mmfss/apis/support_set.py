@@ -2,7 +2,7 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from torch import Tensor
@@ -71,7 +71,7 @@ def load_support(support: Support,
         raise ValueError('The support set has no class.')
     loaded = {}
     for name, pairs in classes.items():
-        if isinstance(pairs, (str, Path)) or len(pairs) == 0 or any(isinstance(pair, (str, Path)) for pair in pairs):
+        if not isinstance(pairs, Sequence) or len(pairs) == 0 or not all(_is_pair(pair) for pair in pairs):
             raise ValueError(f'The support of class "{name}" must be a list of one or more pairs (image, mask).')
         loaded[name] = tuple(
             _load_shot(name, number, image, mask, transform, bgr, ignore_value)
@@ -89,8 +89,10 @@ def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input
     mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
     image, mask = transform.read(image_input, bgr), read_mask(mask_input, ignore_value)
     if mask.shape != image.shape[:2]:
+        turned = (' Was the mask drawn on the picture as it is stored, not as its EXIF orientation turns it? Then use '
+                  'upright=False.') if mask.shape == image.shape[1::-1] else ''
         raise ValueError(f'The {mask_name} has size {mask.shape} (H, W), but the {image_name} has '
-                         f'{image.shape[:2]}: they must be equal.')
+                         f'{image.shape[:2]}: they must be equal.{turned}')
     if not (mask == 1).any():
         raise ValueError(f'The {mask_name} is empty: no pixel belongs to "{class_name}".')
     network_image, network_mask = transform.prepare(image, mask)
@@ -99,6 +101,10 @@ def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input
                       f'{tuple(network_mask.shape)}.', stacklevel=5)
     name = f'image {number}' if isinstance(image_input, np.ndarray) else str(image_input)
     return SupportShot(name, image, mask, network_image, network_mask)
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, (tuple, list)) and len(pair) == 2
 
 
 def _describe(item: ImageInput, otherwise: str) -> str:

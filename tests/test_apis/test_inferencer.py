@@ -1,5 +1,6 @@
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from mmengine.dataset import pseudo_collate
 from PIL import Image
 
 from mmfss.apis import FewShotInferencer, init_model
+from mmfss.apis.image_transform import read_mask
+from mmfss.engine.config_options import ConfigError
 from mmfss.registry import DATASETS
 from mmfss.utils.checkpoint import CheckpointError
 from tests.tiny_data import PIPELINE, draw_picture, write_class_folders
@@ -162,7 +165,71 @@ class TestQueries:
         assert np.array_equal(picture[untouched], overlay[untouched])
 
 
+class TestFiles:
+    """Pictures and masks as users have them."""
+
+    @pytest.fixture
+    def mask(self) -> np.ndarray:
+        mask = np.zeros((60, 80), np.uint8)
+        mask[10:30, 20:50] = 1
+        return mask
+
+    @pytest.mark.parametrize('kind', ['16 bits', '32 bits', 'boolean', 'JPEG', 'red', 'transparent'])
+    def test_masks(self, tmp_path: Path, mask: np.ndarray, kind: str) -> None:
+        stored = {
+            '16 bits': mask.astype(np.uint16) * 65535, '32 bits': mask.astype(np.int32) * 70000,
+            'boolean': mask.astype(bool), 'JPEG': mask * 255, 'red': mask[..., None] * np.uint8([200, 0, 0]),
+            'transparent': mask[..., None] * np.uint8([0, 90, 0, 255])}[kind]
+        path = tmp_path / ('mask.jpg' if kind == 'JPEG' else 'mask.tif' if kind == '32 bits' else 'mask.png')
+        Image.fromarray(stored).save(path)
+        found = read_mask(path)
+        # The edge of a JPEG is soft.
+        assert (found != mask).sum() <= (10 if kind == 'JPEG' else 0) and found.dtype == np.uint8
+
+    def test_photographs_are_turned_upright(self, cfg: Config, checkpoint: Path, tmp_path: Path,
+                                            mask: np.ndarray) -> None:
+        picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+        Image.fromarray(np.rot90(picture)).save(tmp_path / 'turned.png', exif=exif)
+        Image.fromarray(picture).save(tmp_path / 'upright.png')
+        Image.fromarray(mask * 255).save(tmp_path / 'mask.png')
+        support = [(tmp_path / 'turned.png', tmp_path / 'mask.png')]
+        inferencer = FewShotInferencer(cfg, checkpoint, device='cpu')
+        result = inferencer(tmp_path / 'turned.png', support, return_logits=True)
+        expected = inferencer(tmp_path / 'upright.png', [(tmp_path / 'upright.png', mask)], return_logits=True)
+        assert result['mask'].shape == mask.shape and np.array_equal(result['logits'], expected['logits'])
+        with pytest.raises(ValueError, match='Was the mask drawn on the picture as it is stored.*upright=False'):
+            inferencer(tmp_path / 'turned.png', [(tmp_path / 'turned.png', np.rot90(mask))])
+        as_stored = FewShotInferencer(cfg, checkpoint, device='cpu', upright=False)
+        result = as_stored(tmp_path / 'turned.png', [(tmp_path / 'turned.png', np.rot90(mask))])
+        assert result['mask'].shape == mask.shape[::-1]
+
+
 class TestErrors:
+
+    @pytest.mark.parametrize('query', [None, 3, [Image.new('RGB', (8, 8))], Image.new('RGB', (8, 8))])
+    def test_queries_of_another_kind(self, inferencer: FewShotInferencer, root: Path, query: Any) -> None:
+        with pytest.raises(ValueError, match='must be the name of a file or .*, got a (NoneType|int|Image)'):
+            inferencer(query, [pair(root, 'ant', 0)])
+
+    def test_supports_that_are_no_pairs(self, inferencer: FewShotInferencer, root: Path) -> None:
+        image, mask = pair(root, 'ant', 0)
+        for wrong in ((image, mask), [(image, mask, mask)], [(image, )], [image, mask], [None], None, 3):
+            with pytest.raises(ValueError, match='of class "object" must be a list of one or more pairs'):
+                inferencer.set_support(wrong)
+        with pytest.raises(ValueError, match='A mask must be the name of a file or a NumPy array, got a Image'):
+            inferencer.set_support([(image, Image.new('L', (80, 60)))])
+
+    def test_a_model_that_takes_no_supports(self) -> None:
+        model = torch.nn.Linear(1, 1)
+        model.cfg = Config()
+        with pytest.raises(ValueError, match='The model is a Linear, which learns nothing from examples'):
+            FewShotInferencer(model)
+
+    def test_a_config_without_a_model(self) -> None:
+        with pytest.raises(ConfigError, match='has no model'):
+            init_model(Config(dict(a=1)))
 
     def test_no_support(self, inferencer: FewShotInferencer, root: Path) -> None:
         with pytest.raises(ValueError, match='No support set'):
