@@ -1,7 +1,6 @@
 """Support sets as users give them: images and masks, of one class or of several."""
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
