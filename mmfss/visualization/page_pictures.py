@@ -69,8 +69,12 @@ def outline(mask: np.ndarray, view: Sequence[int]) -> str:
     Returns:
         str: The path; empty for an empty mask.
     """
-    large = cv2.resize(mask.astype(np.float32), tuple(view), interpolation=cv2.INTER_LINEAR) > 0.5
-    lines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    shrunk = mask.shape[1] > view[0]
+    cover = cv2.resize(mask.astype(np.float32), tuple(view),
+                       interpolation=cv2.INTER_AREA if shrunk else cv2.INTER_LINEAR)
+    # A thin object covers no pixel of a smaller picture by half.
+    inside = (cover > (0.25 if shrunk else 0.5)).astype(np.uint8)
+    lines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     parts = []
     for line in lines:
         points = cv2.approxPolyDP(line, 0.8, closed=True)[:, 0]

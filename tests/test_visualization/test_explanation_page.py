@@ -276,6 +276,12 @@ class TestParts:
         assert outline(np.zeros((10, 10), dtype=bool), (50, 50)) == ''
         assert outline(np.eye(2, dtype=bool)[:1], (2, 1)) == 'M0 0z'
 
+    def test_outline_of_a_thin_object_in_a_large_picture(self) -> None:
+        mask = np.zeros((1024, 2048), dtype=bool)
+        mask[100:900, 501:505] = True
+        for shift in range(6):
+            assert outline(np.roll(mask, shift, axis=1), (384, 192)).count('M') == 1
+
     def test_mean_curves(self) -> None:
         curves = MeanCurves()
         for curve in ([1., None, 3.], [3., None], None):
