@@ -39,7 +39,9 @@ def nearest_cells(size: tuple[int, int], grid: tuple[int, int]) -> tuple[ndarray
     Returns:
         tuple[ndarray, ndarray]: Shapes (H,) and (W,).
     """
-    return tuple(np.minimum((np.arange(n) * (cells / n)).astype(np.int64), cells - 1) for n, cells in zip(size, grid))
+    # In OpenCV's order of operations: multiplying by cells / n rounds otherwise where two cells meet.
+    return tuple(np.minimum((np.arange(n) * (1 / (n / cells))).astype(np.int64), cells - 1)
+                 for n, cells in zip(size, grid))
 
 
 def masked_quantile(values: ndarray, counts: ndarray, quantile: float, num_zeros: int = 0) -> ndarray:

@@ -164,6 +164,14 @@ def test_quantile_of_the_enlarged_map() -> None:
             np.testing.assert_array_equal(found, np.quantile(values, quantile, axis=1))
 
 
+def test_cells_of_pixels_are_those_of_opencv() -> None:
+    for cells in (1, 7, 39, 60, 65, 85):
+        row = np.arange(cells, dtype=np.float32)[None]
+        for size in range(1, 400, 3):
+            enlarged = cv2.resize(row, (size, 2), interpolation=cv2.INTER_NEAREST)
+            np.testing.assert_array_equal(nearest_cells((2, size), (1, cells))[1], enlarged[0])
+
+
 def test_centres() -> None:
     parts = np.zeros((9, 9), np.int64)
     parts[0:3, 0:3], parts[6:9, 6:9], parts[4, 4] = 1, 1, 2
