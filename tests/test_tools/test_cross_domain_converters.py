@@ -160,6 +160,7 @@ class TestDeepGlobe:
 
     def test_wrong_sources(self, fail_tool, tmp_path):
         (tmp_path / 'empty').mkdir()
+        (tmp_path / 'empty' / '._95613_mask.png').write_bytes(b'Mac OS X')  # hidden files are no masks
         assert 'holds no <id>_mask.png' in fail_tool('deepglobe.py', tmp_path / 'empty', tmp_path / 'out')
         src = self.write(tmp_path / 'src')
         (src / '95613_sat.jpg').unlink()

@@ -48,7 +48,7 @@ def find_sources(src: Path) -> List[str]:
     Raises:
         FileNotFoundError: If there is none, or the image of a mask is missing.
     """
-    ids = sorted(path.name[:-len('_mask.png')] for path in src.glob('*_mask.png'))
+    ids = sorted(path.name[:-len('_mask.png')] for path in src.glob('[!.]*_mask.png'))
     if not ids:
         raise FileNotFoundError(f'"{src}" holds no <id>_mask.png; SRC must be the training part of DeepGlobe '
                                 'land cover.')
