@@ -112,7 +112,7 @@ class PrototypeHead(BaseDecodeHead):
         self.register_buffer('proto_class', proto_class[:0])
         self.register_buffer('proto_scale', proto_scale[:0])
         self.register_buffer('proto_source', proto_class.new_empty(0, 4))
-        for name in ('_table', '_members'):
+        for name in ('_table', '_members', '_classes'):
             self.register_buffer(name, proto_class[:0], persistent=False)
         self._build_classifier()
         self.set_layout(*(_read_layout(layout_from) if layout_from else (proto_class, proto_scale)))
@@ -331,6 +331,7 @@ class PrototypeHead(BaseDecodeHead):
         proto_class, proto_scale = self.proto_class.cpu(), self.proto_scale.cpu()
         self._table = prototype_table(proto_class, proto_scale, self.num_classes, self.num_scales).to(device)
         self._members = class_table(proto_class, self.num_classes).to(device)
+        self._classes = proto_class.unique().to(device)
         ends = torch.bincount(proto_scale, minlength=self.num_scales).cumsum(0).tolist()
         self.scale_slices = [slice(start, end) for start, end in zip([0, *ends], ends)]
 

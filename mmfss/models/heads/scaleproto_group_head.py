@@ -54,7 +54,7 @@ class ScaleProtoGroupHead(PrototypeHead):
     @property
     def group_class(self) -> Tensor:
         """Tensor: Class of each of the C' * K groups, int64."""
-        return self.populated.nonzero().squeeze(1).repeat_interleave(self.num_groups)
+        return self._classes.repeat_interleave(self.num_groups)
 
     @property
     def own_groups(self) -> Tensor:
@@ -80,13 +80,13 @@ class ScaleProtoGroupHead(PrototypeHead):
         Returns:
             Tensor: Shape (B, C' * K, h, w), class after class, in (1, 1 / epsilon].
         """
-        populated, size = self.populated, distances[0].shape[-2:]
+        size = distances[0].shape[-2:]
         similarities = torch.cat([log_similarity(d, self.epsilon).flatten(2) for d in distances], dim=1)
         # Where a class has fewer prototypes than others any of them stands, with weight 0.
-        members = self._members[populated].clamp(min=0)
+        members = self._members[self._classes].clamp(min=0)
         by_class = similarities[:, members.flatten()].unflatten(1, members.shape)
         with full_precision(by_class.device):
-            return torch.matmul(self.group_weights[populated], by_class).exp().flatten(1, 2).unflatten(2, size)
+            return torch.matmul(self.group_weights[self._classes], by_class).exp().flatten(1, 2).unflatten(2, size)
 
     @property
     def group_weights(self) -> Tensor:
@@ -123,7 +123,7 @@ class ScaleProtoGroupHead(PrototypeHead):
     def _group_table(self) -> Tensor:
         """Groups of each class among all, -1 for a class without, shape (C, K)."""
         numbers = torch.full((self.num_classes, self.num_groups), -1, device=self.groups.device)
-        numbers[self.populated] = torch.arange(len(self.group_class), device=numbers.device).view(-1, self.num_groups)
+        numbers[self._classes] = torch.arange(len(self.group_class), device=numbers.device).view(-1, self.num_groups)
         return numbers
 
     def _build_classifier(self) -> None:

@@ -60,7 +60,7 @@ class CorrelationAffinity(Affinity):
             shot (int): The support, 0..K-1.
             side (int): Which side of it.
             out (Tensor, optional): A tensor (B, h, w, h', w') to write to, without recording gradients. On a CPU
-                columns of unoccupied positions are then not computed.
+                columns of unoccupied positions are then not computed, unless a graph is being compiled.
 
         Returns:
             Tensor: Values in [0, 1], shape (B, h, w, h', w').
@@ -68,10 +68,10 @@ class CorrelationAffinity(Affinity):
         query, support = self.query[:, min(shot, self.query.shape[1] - 1)], self.sides[side][:, shot]
         if out is None:
             return (query @ support.transpose(-1, -2)).relu().view(-1, *self.query_size, *self.support_size[1:])
-        columns = torch.ones(support.shape[:2], dtype=torch.bool, device=support.device)
-        if self.occupied is not None and support.device.type == 'cpu':
-            columns = self.occupied[:, shot]
-        for episode, kept in enumerate(columns):
+        if self.occupied is None or support.device.type != 'cpu' or torch.compiler.is_compiling():
+            # Which columns there are is not asked: a GPU would have to be waited for, and a graph has one shape.
+            return out.copy_((query @ support.transpose(-1, -2)).relu_().view_as(out))
+        for episode, kept in enumerate(self.occupied[:, shot]):
             self._write(query[episode], support[episode], kept, out[episode])
         return out
 

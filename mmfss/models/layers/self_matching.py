@@ -129,4 +129,5 @@ def metric(rows: Tensor) -> Tensor:
     gram = x @ x.transpose(-1, -2)
     # Keeps rows that are equal or zero finite.
     gram = gram + 1e-12 * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(gram).transpose(-1, -2).to(rows.dtype)
+    # (Without the check whether it worked, for which a GPU would have to be waited for.)
+    return torch.linalg.cholesky_ex(gram).L.transpose(-1, -2).to(rows.dtype)

@@ -1,4 +1,5 @@
-"""The head is one graph for torch.compile."""
+"""A head is one graph for torch.compile."""
+import pytest
 import torch
 from torch import Tensor
 
@@ -10,13 +11,14 @@ CHANNELS = ((8, ), (16, 16), (16, ), (32, ))
 
 def pyramid(batch: int) -> FeaturePyramid:
     return FeaturePyramid(
-        tuple(tuple(torch.randn(batch, c, side, side) for c in level) for level, side in zip(CHANNELS, (16, 8, 4, 2))))
+        tuple(tuple(torch.randn(batch, c, side, side) for c in level) for level, side in zip(CHANNELS, (32, 16, 8, 4))))
 
 
-def test_compiled_head_gives_the_same_logits() -> None:
+@pytest.mark.parametrize('head', [dict(type='DCAMAHead', num_heads=4), dict(type='HSNetHead')])
+def test_compiled_head_gives_the_same_logits(head: dict) -> None:
     torch.manual_seed(0)
-    head = MODELS.build(dict(type='DCAMAHead', in_channels=CHANNELS, num_heads=4)).eval()
-    query, support, masks = pyramid(2), pyramid(4), (torch.rand(2, 2, 64, 64) > 0.5).float()
+    head = MODELS.build(dict(head, in_channels=CHANNELS)).eval()
+    query, support, masks = pyramid(2), pyramid(4), (torch.rand(2, 2, 128, 128) > 0.5).float()
 
     def segment(query: FeaturePyramid, support: FeaturePyramid, masks: Tensor) -> Tensor:
         return head(query, head.encode_support(support, masks))
