@@ -34,8 +34,14 @@ def count_boundaries(num_pixels: int, num_steps: int, percentage: Optional[float
         num_pixels (int): Pixels in all, P.
         num_steps (int): Number of steps.
         percentage (float, optional): The budget as a share of P in (0, 1], rounded down. Defaults to all of P.
+
+    Raises:
+        ValueError: If the budget is no pixel: nothing would change in any state.
     """
     budget = num_pixels if percentage is None else int(num_pixels * percentage)
+    if budget < 1:
+        raise ValueError(f'{100 * percentage:g} % of {num_pixels} support pixels is less than one: no state would '
+                         'differ from the first. Ask for a larger percentage.')
     return [budget * i // num_steps for i in range(num_steps + 1)]
 
 

@@ -36,6 +36,8 @@ class TestBoundaries:
         assert count_boundaries(1000, 2, 0.0155) == [0, 7, 15]
         # More steps than pixels repeat a state.
         assert count_boundaries(2, 4) == [0, 0, 1, 1, 2]
+        with pytest.raises(ValueError, match='0.1 % of 900 support pixels is less than one'):
+            count_boundaries(900, 1, 0.001)
 
     def test_stride(self) -> None:
         assert stride_boundaries(10, 4) == [0, 4, 8, 10]
