@@ -17,7 +17,7 @@ from mmfss.engine.runner_setup import (
     set_seed,
     versions,
 )
-from mmfss.utils.checkpoint import find_last_checkpoint
+from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.files import dump_json
 
 SUMMARY = 'train_summary.json'
@@ -67,6 +67,14 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             print(f'Nothing to resume in {cfg.work_dir}: training from the start.')
 
 
+def begin(runner: Runner) -> None:
+    """Remove what says how far a former run in this folder came."""
+    (Path(runner.work_dir) / SUMMARY).unlink(missing_ok=True)
+    former = None if runner.cfg.resume else forget_last_checkpoint(runner.work_dir)
+    if former is not None:
+        print(f'{runner.work_dir} holds a former run, which this one replaces; --resume {former} continues it instead.')
+
+
 def report(runner: Runner) -> None:
     """Print and save what came out."""
     info = runner.message_hub.runtime_info
@@ -86,8 +94,7 @@ def main() -> None:
         apply_arguments(cfg, args)
         runner = RUNNERS.build(cfg)
         if runner.rank == 0:
-            # It says that training has ended; of a run that this one replaces, it would be wrong.
-            (Path(runner.work_dir) / SUMMARY).unlink(missing_ok=True)
+            begin(runner)
         runner.train()
         report(runner)
 

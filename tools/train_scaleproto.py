@@ -10,6 +10,8 @@ Example:
 import argparse
 from pathlib import Path
 
+from mmengine.dist import is_main_process
+
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.config_options import ConfigError
 from mmfss.engine.phases import Phase, phases_of, train_phases
@@ -66,8 +68,10 @@ def main() -> None:
         phases = collect(args)
         if args.load_from and '://' not in args.load_from and not Path(args.load_from).is_file():
             raise FileNotFoundError(f'The checkpoint "{args.load_from}" (--load-from) does not exist.')
-        outcomes = train_phases(phases, args.load_from, args.resume)
         path = args.work_dir / 'train_summary.json'
+        if is_main_process():
+            path.unlink(missing_ok=True)
+        outcomes = train_phases(phases, args.load_from, args.resume)
         dump_json(dict(phases=outcomes, versions=versions()), path)
         rows = [(outcome['name'], ', '.join([*(f'{name} {value:.2f}' for name, value in outcome['metrics'].items()),
                                              outcome['result']])) for outcome in outcomes]

@@ -4,6 +4,12 @@ import os
 import torch
 from mmengine.config import Config
 
+from .config_options import ConfigError
+
+# What a launcher sets for each process, and how it is called.
+_STARTED_BY = dict(pytorch=('RANK', 'torchrun (tools/dist_*.sh)'), slurm=('SLURM_PROCID', 'srun (tools/slurm_*.sh)'),
+                   mpi=('OMPI_COMM_WORLD_RANK', 'mpirun'))
+
 
 def setup_distributed(cfg: Config, launcher: str) -> None:
     """Prepare a config, and on a CPU the process group, for a launcher.
@@ -14,8 +20,15 @@ def setup_distributed(cfg: Config, launcher: str) -> None:
     Args:
         cfg (Config): The config, changed in place: ``launcher`` and, on a CPU, ``model_wrapper_cfg``.
         launcher (str): ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        ConfigError: If the process was not started by the launcher.
     """
     cfg.launcher = launcher
+    if launcher in _STARTED_BY and _STARTED_BY[launcher][0] not in os.environ:
+        variable, starter = _STARTED_BY[launcher]
+        raise ConfigError(f'--launcher {launcher} is for processes that {starter} starts; the environment variable '
+                          f'{variable} is not set.')
     if launcher != 'pytorch' or torch.cuda.is_available():
         return
     if not torch.distributed.is_initialized():

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
 
-from mmfss.utils.checkpoint import find_last_checkpoint
+from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.files import dump_json, moved_into
 from .config_options import ConfigError
 from .runner_setup import add_hook
@@ -87,6 +87,11 @@ def train_phases(phases: Sequence[Phase], load_from: Optional[str] = None, resum
         list[dict]: Of each phase ``name``, ``result`` (the checkpoint), ``metrics`` (its last validation) and
         ``iterations``.
     """
+    if not resume and is_main_process():
+        # Of a former run in the same folders nothing may be taken for this one's if it is cut off and resumed.
+        for phase in phases:
+            (phase.work_dir / DONE).unlink(missing_ok=True)
+            forget_last_checkpoint(phase.work_dir)
     outcomes = []
     for phase in phases:
         outcome = phase.outcome if resume else None

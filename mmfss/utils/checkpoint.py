@@ -198,6 +198,23 @@ def find_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
     return None if noted is None else str(moved_into(work_dir, noted))
 
 
+def forget_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
+    """Forget what training could be resumed from, as a new run begins that is not to be mistaken for the former one.
+
+    Args:
+        work_dir (str | Path): The working directory. Its checkpoints stay, until the new run overwrites them.
+
+    Returns:
+        str, optional: The last checkpoint of the former run; None if there was none.
+    """
+    note = Path(work_dir) / 'last_checkpoint'
+    if not note.is_file():
+        return None
+    former = find_last_checkpoint(work_dir)
+    note.unlink()
+    return former
+
+
 def get_state_dict(checkpoint: Mapping[str, Any]) -> Dict[str, Tensor]:
     """Take the weights out of a checkpoint, without the prefix ``module.`` of data-parallel training.
 

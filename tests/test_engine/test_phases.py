@@ -195,3 +195,22 @@ def test_a_phase_that_ended_before_its_folder_was_moved(tmp_path: Path) -> None:
     assert phase.outcome is None
     (phase.work_dir / 'iter_4.pth').touch()
     assert phase.outcome['result'] == str(phase.work_dir / 'iter_4.pth')
+
+
+def test_a_new_run_takes_nothing_of_a_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phases = list(phases_of(stage1(), tmp_path))
+    for phase in phases:
+        dump_json(dict(name=phase.name, result='iter_4.pth'), phase.work_dir / 'phase.json')
+        (phase.work_dir / 'iter_4.pth').touch()
+        (phase.work_dir / 'last_checkpoint').write_text(str(phase.work_dir / 'iter_4.pth'))
+    assert [outcome['name'] for outcome in train_phases(phases, resume=True)] == ['warmup', 'joint', 'last_layer']
+
+    def interrupt(cfg: Config) -> None:
+        assert not cfg.resume
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmfss.engine.phases.RUNNERS.build', interrupt)
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            train_phases(phases, resume=resume)
+        assert not any(phase.outcome for phase in phases)

@@ -98,8 +98,8 @@ def test_amp_seed_and_scaled_rate(config: Path, call, tmp_path: Path) -> None:
     assert checkpoint['optimizer']['param_groups'][0]['lr'] == pytest.approx(0.01 * 2 / 8)
 
 
-def test_a_second_run_into_one_folder_has_not_ended_before_its_end(config: Path, call, tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_into_one_folder_has_not_ended_before_its_end(
+        config: Path, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     call('train', config, '--cfg-options', 'train_cfg.max_iters=2')
     work_dir = tmp_path / 'work_dirs' / 'toy' / 'small'
     assert _summary(work_dir)['iterations'] == 2
@@ -111,6 +111,11 @@ def test_a_second_run_into_one_folder_has_not_ended_before_its_end(config: Path,
     with pytest.raises(SystemExit) as error:
         call('train', config)
     assert error.value.code == 130 and not (work_dir / 'train_summary.json').exists()
+    assert f'--resume {work_dir / "iter_2.pth"} continues it instead' in capsys.readouterr().out
+    monkeypatch.undo()
+    # What was cut off had no checkpoint yet; that of the former run is not its own.
+    assert 'Nothing to resume' in call('train', config, '--resume', '--cfg-options', 'train_cfg.max_iters=4')
+    assert _summary(work_dir)['iterations'] == 4
 
 
 def test_nothing_to_resume_trains_from_the_start(config: Path, call) -> None:
@@ -183,6 +188,14 @@ class TestErrors:
         assert '--out is a file to write, but ' in fail('test', self.config, 'x.pth', '--out', tmp_path)
         assert 'Choose another with --out.' in fail('test', self.config, 'x.pth', '--out', self.config / 'a.json')
         assert 'Choose another with --show-dir.' in fail('test', self.config, 'x.pth', '--show-dir', self.config)
+
+    @pytest.mark.parametrize(('launcher', 'starter'), [('pytorch', 'dist_'), ('slurm', 'slurm_'), ('mpi', 'mpirun')])
+    def test_not_started_by_the_launcher(self, fail, monkeypatch: pytest.MonkeyPatch, launcher: str,
+                                         starter: str) -> None:
+        for variable in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+            monkeypatch.delenv(variable, raising=False)
+        message = fail('test', self.config, 'x.pth', '--launcher', launcher)
+        assert f'--launcher {launcher} is for processes that' in message and starter in message
 
     def test_nothing_to_draw(self, fail, tmp_path: Path) -> None:
         self.config.write_text(f"{self.config.read_text()}\nmodel = dict(type='EncoderDecoder', decode_head=dict())")
