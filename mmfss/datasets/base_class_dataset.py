@@ -1,14 +1,13 @@
 """The training classes of a fold as an ordinary segmentation data set."""
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Sequence, Union
 
-import numpy as np
 from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS, TRANSFORMS
 from .class_indices import IGNORE
 from .episodic_dataset import EpisodicDataset, seeded_random
-from .samplers.base import counter_rng
+from .samplers.base import pass_order
 
 
 @DATASETS.register_module()
@@ -44,8 +43,6 @@ class BaseClassDataset(Dataset):
                              f'most {IGNORE - 1} do. Choose some with class_ids.')
         self.pipeline = Compose([TRANSFORMS.build(step) for step in pipeline])
         self.seed = seed
-        self._order: Optional[np.ndarray] = None
-        self._epoch = -1
 
     @property
     def metainfo(self) -> Dict[str, Any]:
@@ -60,10 +57,8 @@ class BaseClassDataset(Dataset):
         return self.dataset.lists.num_images
 
     def __getitem__(self, index: int) -> Dict:
-        epoch, place = divmod(int(index), len(self))
-        if epoch != self._epoch:
-            self._order, self._epoch = counter_rng(self.seed, epoch).permutation(len(self)), epoch
-        name = self.dataset.lists.name(self._order[place])
+        number, place = divmod(int(index), len(self))
+        name = self.dataset.lists.name(pass_order(self.seed, number, len(self))[place])
         info = self.dataset.image_info(name, self.dataset.class_ids, 'query')
         with seeded_random(self.seed, int(index)):
             return self.pipeline(info)

@@ -1,12 +1,11 @@
 """Any data set as an endless stream that does not depend on who reads it."""
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-import numpy as np
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS
 from .episodic_dataset import seeded_random
-from .samplers.base import counter_rng
+from .samplers.base import pass_order
 
 
 @DATASETS.register_module()
@@ -25,8 +24,6 @@ class RepeatableDataset(Dataset):
     def __init__(self, dataset: Any, seed: int = 0) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.seed = seed
-        self._order: Optional[np.ndarray] = None
-        self._epoch = -1
 
     @property
     def metainfo(self) -> Dict[str, Any]:
@@ -41,8 +38,6 @@ class RepeatableDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Dict:
-        epoch, place = divmod(int(index), len(self))
-        if epoch != self._epoch:
-            self._order, self._epoch = counter_rng(self.seed, epoch).permutation(len(self)), epoch
+        number, place = divmod(int(index), len(self))
         with seeded_random(self.seed, int(index)):
-            return self.dataset[int(self._order[place])]
+            return self.dataset[int(pass_order(self.seed, number, len(self))[place])]

@@ -1,6 +1,7 @@
 """What an episode is, and the contract of the samplers that draw it."""
 import logging
 from abc import ABCMeta, abstractmethod
+from functools import lru_cache
 from typing import Iterable, Iterator, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -122,3 +123,9 @@ def counter_rng(*key: int) -> np.random.RandomState:
     Counter-based (Philox), so it costs the same for any index; ``RandomState`` because NumPy never changes its stream.
     """
     return np.random.RandomState(np.random.Philox(np.random.SeedSequence(key)))
+
+
+@lru_cache(maxsize=4)
+def pass_order(seed: int, number: int, length: int) -> np.ndarray:
+    """Order of the items in a pass over a data set, (length, ): another one for each number of a pass, from 0."""
+    return counter_rng(seed, number).permutation(length)
