@@ -26,7 +26,8 @@ def sinusoidal_encoding(length: int, channels: int) -> Tensor:
 class RasterPositionEncoding(nn.Module):
     """Add to each token the code of its raster index in its own map (row * w + column), a 1-D code.
 
-    The table is no weight: it stays out of checkpoints and grows on demand.
+    The table is no weight, and no buffer either, since it grows on demand: a copy of the model whose buffers are kept
+    in step (a moving average) need not have seen maps of the same size.
 
     Args:
         channels (int): Channels of a token, C.
@@ -35,11 +36,11 @@ class RasterPositionEncoding(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer('table', torch.empty(0, channels), persistent=False)
+        self.table = torch.empty(0, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Code tokens of shape (..., L, C)."""
         length = tokens.shape[-2]
-        if length > len(self.table):
-            self.table = sinusoidal_encoding(length, self.channels).to(self.table.device)
+        if length > len(self.table) or tokens.device != self.table.device:
+            self.table = sinusoidal_encoding(length, self.channels).to(tokens.device)
         return tokens + self.table[:length]

@@ -1,6 +1,7 @@
 import math
 
 import torch
+from mmengine.model import ExponentialMovingAverage
 
 from mmfss.models.layers import RasterPositionEncoding, sinusoidal_encoding
 
@@ -28,3 +29,12 @@ def test_table_grows_and_keeps_its_values() -> None:
     assert torch.equal(short[0], long[0, :5])
     assert torch.equal(encoding(torch.zeros(1, 5, 8)), short)
     assert encoding.state_dict() == {}
+
+
+def test_moving_average_of_a_model_that_has_grown_its_table() -> None:
+    model = torch.nn.Sequential(RasterPositionEncoding(8), torch.nn.Linear(8, 1))
+    average = ExponentialMovingAverage(model)
+    tokens = torch.rand(1, 5, 8)
+    expected = model(tokens)
+    average.update_parameters(model)
+    assert torch.equal(average(tokens), expected)
