@@ -103,6 +103,13 @@ def test_save_best_names_the_metrics_there_are(tmp_path: Path) -> None:
         run(toy_config(tmp_path, 'no-such-metric', max_iters=5, default_hooks__checkpoint__save_best='accuracy_top'))
 
 
+def test_early_stopping_is_in_the_checkpoint_that_follows_the_best_validation(tmp_path: Path) -> None:
+    hooks = [dict(type='ResumableEarlyStoppingHook', monitor='mIoU')]
+    runner = run(toy_config(tmp_path, 'early', max_iters=5, custom_hooks=hooks))
+    info = load_from_local(runner.message_hub.get_info('last_ckpt'))['message_hub']['runtime_info']
+    assert info['early_stopping'] == [info['best_score'], 0]
+
+
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """2 gloo processes with batch 2 see the episodes of 1 process with batch 4, and get its weights."""
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']

@@ -15,6 +15,9 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         **kwargs: See MMEngine's ``EarlyStoppingHook``.
     """
 
+    priority = 'LOW'
+    """Before the checkpoint hook, which saves once more after a validation with the best score so far."""
+
     def before_train(self, runner: Runner) -> None:
         """Take up the state of a resumed run.
 
