@@ -10,6 +10,7 @@ from mmfss.registry import MODELS
 from ..features import FeaturePyramid
 from ..layers import CorrelationAffinity, resize_aligned, unit
 from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
+from ..layers.prototypes import full_precision
 from ..layers.self_matching import (
     STABLE_RCOND,
     ReferenceRows,
@@ -122,8 +123,10 @@ class DMTNetHead(CorrelationHead):
 
     def encode_support(self, support: FeaturePyramid, masks: Tensor) -> list[SupportLayer]:
         self.check_support(support, masks)
-        with full_precision(masks):
-            soft = {size: self._soft_masks(resize_aligned(masks.float(), size)) for size in support.sizes}
+        # Prototypes of thousands of positions are sums, and two rows may be nearly parallel.
+        with full_precision(masks.device):
+            masks = masks.to(torch.promote_types(support[0][0].dtype, torch.float32))
+            soft = {size: self._soft_masks(resize_aligned(masks, size)) for size in support.sizes}
             first = support.sizes[-3]
             scale = 10 / (len(cell_starts(first[0])) * len(cell_starts(first[1])))
             return [self._encode(feature, soft[tuple(feature.shape[-2:])], scale) for feature in self.compared(support)]
@@ -152,7 +155,7 @@ class DMTNetHead(CorrelationHead):
             yield self._match(index, feature, layer)
 
     def _match(self, index: int, feature: Tensor, layer: SupportLayer) -> CorrelationAffinity:
-        with full_precision(feature):
+        with full_precision(feature.device):
             coordinates, rows = self.transformed(index, feature, layer)
             to_space = metric(rows)
             matched = unit((to_space @ coordinates).transpose(-1, -2))
@@ -182,7 +185,7 @@ class DMTNetHead(CorrelationHead):
 
     def coarse_scores(self, query: FeaturePyramid, encoding: list[SupportLayer]) -> list[Tensor]:
         """Coarse query masks of all compared layers as scores of background and foreground, (B, K, 2, h, w)."""
-        with full_precision(query[0][0]):
+        with full_precision(query[0][0].device):
             return [coarse_scores(flat(feature), layer).unflatten(-1, feature.shape[-2:])
                     for feature, layer in zip(self.compared(query), encoding)]
 
@@ -225,11 +228,6 @@ class DMTNetHead(CorrelationHead):
             whole = whole[:, -1:]
         effects = [((whole - without).abs() * pixels).sum((-2, -1)).mean((1, 2, 3)) for without in ablated]
         return torch.stack(effects, dim=1)
-
-
-def full_precision(like: Tensor) -> torch.autocast:
-    """No autocast: prototypes of thousands of positions are sums, and two rows may be nearly parallel."""
-    return torch.autocast(like.device.type, enabled=False)
 
 
 def flat(feature: Tensor) -> Tensor:

@@ -151,6 +151,15 @@ class TestPrediction:
             rough = head(query, head.encode_support(supports, masks)).float()
         assert (rough - exact).abs().mean() < 0.05 * exact.std()
 
+    @torch.no_grad()
+    def test_float64(self, name: str) -> None:
+        head, query, supports, masks = build(name), pyramid(2, seed=1), pyramid(2), some_masks(2, 1)
+        single = head(query, head.encode_support(supports, masks))
+        query, supports = (p.map(lambda x: x.double()) for p in (query, supports))
+        double = head.double()(query, head.encode_support(supports, masks.double()))
+        assert double.dtype == torch.float64
+        torch.testing.assert_close(double.float(), single, atol=1e-4, rtol=1e-4)
+
     def test_gradients_flow_and_do_not_change_the_result(self, name: str) -> None:
         """To features of query and support (explainers ask for them) and to every weight; and to the masks."""
         head, masks = build(name), some_masks(1, 2).requires_grad_()

@@ -1,3 +1,5 @@
+from typing import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,23 @@ def test_full_precision_under_autocast(dtype: torch.dtype) -> None:
     torch.testing.assert_close(under, squared_distances(z, p), atol=0, rtol=0)
     halves = squared_distances(z.to(dtype), p)
     torch.testing.assert_close(halves, squared_distances(z.to(dtype).float(), p), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize('set_precision', [
+    lambda: torch.set_float32_matmul_precision('medium'),
+    lambda: setattr(torch.backends.mkldnn.matmul, 'fp32_precision', 'bf16')], ids=['for all devices', 'for a CPU'])
+def test_full_precision_of_products(set_precision: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    matmul, bmm = torch.backends.mkldnn.matmul, torch.bmm
+    monkeypatch.setattr(torch, 'bmm', lambda *args: (seen.append(matmul.fp32_precision), bmm(*args))[1])
+    before = matmul.fp32_precision
+    try:
+        set_precision()
+        squared_distances(torch.rand(1, 8, 3, 3), torch.rand(5, 8))
+        assert seen == ['ieee'] and matmul.fp32_precision == 'bf16'
+    finally:
+        torch.set_float32_matmul_precision('highest')
+        matmul.fp32_precision = before
 
 
 def test_values_of_the_similarity() -> None:
