@@ -4,6 +4,7 @@ from typing import Any, Optional, Sequence
 import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmfss.registry import MODELS
@@ -61,6 +62,10 @@ class ScaleProtoSegmentor(EncoderDecoder):
         resized = (F.interpolate(inputs, scale_factor=factor, mode='bilinear', align_corners=False)
                    for factor in self.msc_scales)
         return [extract(inputs), *(extract(images) for images in resized)]
+
+    def _auxiliary_head_forward_train(self, inputs: list[Sequence[Tensor]], data_samples: SampleList) -> dict:
+        # Auxiliary heads see the full resolution only.
+        return super()._auxiliary_head_forward_train(inputs[0], data_samples)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits at the size of the input, or of the annotation; see ``one_step_resize``."""

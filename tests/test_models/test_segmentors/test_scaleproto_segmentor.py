@@ -51,6 +51,17 @@ def test_frozen_statistics() -> None:
         assert (not model.backbone.bn1.running_mean.equal(before)) == moves
 
 
+@pytest.mark.parametrize('msc_scales', [(), (0.5, )])
+def test_auxiliary_head(msc_scales: tuple) -> None:
+    auxiliary = dict(type='FCNHead', in_channels=TINY_HEAD['in_channels'], channels=4, num_convs=1,
+                     num_classes=TINY_HEAD['num_classes'])
+    model = build_tiny_segmentor(auxiliary_head=auxiliary, msc_scales=msc_scales)
+    data = model.data_preprocessor(batch(), True)
+    loss = model.loss(data['inputs'], data['data_samples'])['aux.loss_ce']
+    expected = model.auxiliary_head.loss(model.backbone(data['inputs']), data['data_samples'], model.train_cfg)
+    torch.testing.assert_close(loss, expected['loss_ce'])
+
+
 def test_unknown_part() -> None:
     with pytest.raises(ValueError, match=r"names \['aspp'\], but the parts of this model are .*'scale_convs'"):
         build_tiny_segmentor(trainable=['aspp'])
