@@ -142,7 +142,7 @@ class PrototypeSources:
         return self.records[prototype]
 
     def check(self, head: PrototypeHead) -> None:
-        """Make sure that these are the sources of a model's prototypes.
+        """Make sure that these are the sources of a model's prototypes; leave out those that were pruned since.
 
         Args:
             head (PrototypeHead): Its head.
@@ -150,10 +150,15 @@ class PrototypeSources:
         Raises:
             ValueError: If they are another model's.
         """
-        own = [[record['image_index'], *record['cell'], record['scale']] for record in self.records]
-        if head.proto_source.tolist() != own:
-            raise ValueError(f'The sources "{self.path}" ({len(own)} prototypes) are not those of the model '
+        kept, wanted = [], head.proto_source.tolist()
+        for record in self.records:  # Pruning keeps the order.
+            place = len(kept)
+            if place < len(wanted) and [record['image_index'], *record['cell'], record['scale']] == wanted[place]:
+                kept.append(dict(record, index=place))
+        if len(kept) < len(wanted):
+            raise ValueError(f'The sources "{self.path}" ({len(self)} prototypes) are not those of the model '
                              f'({head.num_prototypes} prototypes).')
+        self.records = kept
 
     def image(self, prototype: int) -> ndarray:
         """The source image of a prototype, (H, W, 3) uint8 RGB.

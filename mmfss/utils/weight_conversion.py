@@ -311,7 +311,7 @@ def run_converter(convert: Converter, description: str) -> None:
         parser.error(f'DST must be another file than SRC and not a folder, got "{args.dst}".')
     try:
         meta = convert_file(convert, args.src, args.dst)
-    except (FileNotFoundError, CheckpointError) as error:
+    except (OSError, CheckpointError) as error:
         parser.exit(1, f'{error}\n')
     print(f'{args.dst}: ' + ', '.join(f'{key} {value}' for key, value in meta.items()))
 

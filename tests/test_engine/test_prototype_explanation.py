@@ -244,6 +244,21 @@ class TestErrors:
         with pytest.raises(ConfigError, match='other.json" .*not those of the model.*--sources'):
             explain(models, 'groups', tmp_path / 'out', sources=places[:2])
 
+    def test_sources_of_a_pruned_model(self, models: Path) -> None:
+        sources, head = PrototypeSources(models / 'prototypes.json'), build_tiny_segmentor().decode_head
+        weights = torch.load(models / 'pushed.pth')['state_dict']
+        weights = {name.removeprefix('decode_head.'): value for name, value in weights.items() if 'decode_head' in name}
+        head.follow_state_dict(weights)
+        head.load_state_dict(weights)
+        all_files, left = [record['files']['patch'] for record in sources.records], [0, 2, 3]
+        head.keep_prototypes(torch.tensor(left))
+        sources.check(head)
+        assert [record['files']['patch'] for record in sources.records] == [all_files[place] for place in left]
+        assert [record['index'] for record in sources.records] == [0, 1, 2]
+        head.proto_source[1, 0] += 1
+        with pytest.raises(ValueError, match=r'not those of the model \(3 prototypes\)'):
+            sources.check(head)
+
     def test_where_sources_are_looked_for(self, tmp_path: Path) -> None:
         beside = tmp_path / 'work' / 'stage2' / 'joint' / 'prototypes.json'
         there = [tmp_path / path / 'prototypes.json' for path in (

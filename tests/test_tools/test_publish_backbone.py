@@ -24,6 +24,13 @@ def test_keeps_the_backbone_in_half_precision(tmp_path: Path) -> None:
     assert published['backbone.bn.num_batches_tracked'] == 7
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / 'out.pth').mkdir()
+    done = publish(tmp_path, dict(state_dict={'backbone.weight': torch.ones(1)}))
+    assert done.returncode == 1 and 'out.pth" is a folder: name a file in it' in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith('.')] == []
+
+
 def test_checkpoint_without_backbone(tmp_path: Path) -> None:
     done = publish(tmp_path, dict(state_dict={'head.weight': torch.randn(2)}))
     assert done.returncode == 1 and 'in.pth' in done.stderr and not (tmp_path / 'out.pth').exists()

@@ -220,3 +220,11 @@ class TestFiles:
             run_converter(convert_dcama, 'Convert.')
         assert exit_.value.code == code and message in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ['swin.pth']
+
+    def test_a_file_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                           capsys: pytest.CaptureFixture) -> None:
+        source = self.save(tmp_path / 'swin.pth', small_swin())
+        monkeypatch.setattr(sys, 'argv', ['swin2mmfss.py', str(source), str(source / 'ours.pth')])
+        with pytest.raises(SystemExit) as exit_:
+            run_converter(convert_swin, 'Convert.')
+        assert exit_.value.code == 1 and 'swin.pth' in capsys.readouterr().err

@@ -6,7 +6,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 import mmfss  # noqa: F401
-from mmfss.engine.runner_setup import plain_errors
+from mmfss.engine.runner_setup import check_output_file, plain_errors
 from mmfss.utils.files import atomic_path
 
 PREFIX = 'backbone.'
@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument('dst', type=Path, help='file to write; a config names it in init_cfg with prefix="backbone."')
     args = parser.parse_args()
     with plain_errors():
+        check_output_file(args.dst, 'DST')
         checkpoint = CheckpointLoader.load_checkpoint(str(args.src), map_location='cpu')
         state = checkpoint.get('state_dict', checkpoint)
         backbone = {name: value.half() if value.is_floating_point() else value
