@@ -130,3 +130,13 @@ class TestCommand:
         with pytest.raises(SystemExit):
             run(tool, monkeypatch, tmp_path / 'out.json', *arguments)
         assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize('arguments, message', [(['--device', 'cuda'], 'PyTorch finds no GPU'),
+                                                    (['--device', 'cpu', '--out', '.'], '"." is a folder')])
+    def test_what_is_not_there(self, tool: ModuleType, monkeypatch: pytest.MonkeyPatch,
+                               capsys: pytest.CaptureFixture, arguments: list[str], message: str) -> None:
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+        monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments])
+        with pytest.raises(SystemExit):
+            tool.parse_args()
+        assert message in capsys.readouterr().err

@@ -88,6 +88,10 @@ def parse_args() -> argparse.Namespace:
     wrong = [name for name in numbers if getattr(args, name) < 1] + ['shots' for k in args.shots if k < 1]
     if wrong:
         parser.error(f'--{wrong[0].replace("_", "-")} must be at least 1')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda: PyTorch finds no GPU here')
+    if args.out is not None and args.out.is_dir():
+        parser.error(f'--out is a file to write, but "{args.out}" is a folder')
     if args.size % 32 and set(args.parts) - set(CORRELATION_PARTS):
         parser.error(f'--size must be a multiple of 32, got {args.size}')
     return args
