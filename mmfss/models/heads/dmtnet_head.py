@@ -10,7 +10,7 @@ from mmfss.registry import MODELS
 from ..features import FeaturePyramid
 from ..layers import CorrelationAffinity, resize_aligned, unit
 from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
-from ..layers.prototypes import full_precision
+from ..layers.precision import full_precision
 from ..layers.self_matching import (
     STABLE_RCOND,
     ReferenceRows,

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import CheckpointError, get_state_dict, load_from_local
+from ..layers.precision import full_precision
 from ..layers.prototypes import (
     ConcatenatedASPP,
     class_table,
     downsample_labels,
-    full_precision,
     log_similarity,
     prototype_table,
     squared_distances,

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from mmfss.registry import MODELS
-from ..layers.prototypes import full_precision, log_similarity
+from ..layers.precision import full_precision
+from ..layers.prototypes import log_similarity
 from ..layers.simplex import project_to_simplex
 from ..losses import ClassRegions, GroupEvidence, group_entropy
 from .prototype_head import LastLayer, PrototypeHead, matmul_maps

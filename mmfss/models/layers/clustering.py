@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from .prototypes import full_precision
+from .precision import full_precision
 
 DISTINCT = 1e-6
 """Squared distance, times weight, above which a cell is taken for another than those chosen before."""

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from .affinity import CHUNK_SIZE, Affinity
-from .prototypes import full_precision
+from .precision import full_precision
 
 
 class PrototypeAffinity(Affinity):
