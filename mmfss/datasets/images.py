@@ -1,7 +1,7 @@
 """Reading images and masks with Pillow, within a size limit and with errors that name the file."""
 import io
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 import mmcv
 import numpy as np
@@ -41,20 +41,22 @@ def read_image(path: Union[str, Path], color_type: str = 'color_ignore_orientati
         raise ValueError(f'The image {path} is corrupt or incomplete: {error}') from error
 
 
-def read_label_map(path: Union[str, Path], allow_color: bool = False) -> np.ndarray:
+def read_label_map(path: Union[str, Path], allow_color: bool = False, max_value: int = 255) -> np.ndarray:
     """Read a one-channel mask; a palette PNG gives its indices, not its colours.
 
     Args:
         path (str | Path): The mask file.
         allow_color (bool): Take the grey level of a colour picture, for masks drawn in white by a paint program; what
             is transparent is 0.
+        max_value (int): Largest allowed value, 255 or 65535.
 
     Returns:
-        np.ndarray: (H, W) uint8, the stored values; 0 and 1 for a 1-bit file.
+        np.ndarray: (H, W), the stored values; 0 and 1 for a 1-bit file. uint8, but uint16 for a file of more than 8
+        bits if ``max_value`` is above 255.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be decoded, has several channels, or values above 255.
+        ValueError: If the file cannot be decoded, has several channels, or values above ``max_value``.
     """
     with Image.open(io.BytesIO(checked_bytes(path))) as image:
         if allow_color and image.mode in ('RGB', 'RGBA', 'LA'):
@@ -64,9 +66,11 @@ def read_label_map(path: Union[str, Path], allow_color: bool = False) -> np.ndar
             raise ValueError(f'The mask {path} is a picture of mode {image.mode}; a mask has one channel that holds '
                              'class numbers (8-bit grey or palette).')
         array = _decode(image, path)
-    if array.dtype not in (np.uint8, bool) and (array.min() < 0 or array.max() > 255):
-        raise ValueError(f'The mask {path} holds values outside 0..255.')
-    return array.astype(np.uint8)
+    if array.dtype in (np.uint8, bool):
+        return array.astype(np.uint8)
+    if array.min() < 0 or array.max() > max_value:
+        raise ValueError(f'The mask {path} holds values outside 0..{max_value}.')
+    return array.astype(np.uint8 if max_value <= 255 else np.uint16)
 
 
 def read_grey(path: Union[str, Path]) -> np.ndarray:
@@ -112,3 +116,12 @@ def checked_bytes(path: Union[str, Path]) -> bytes:
     if width * height > MAX_PIXELS:
         raise ValueError(f'The image {path} has {width} x {height} pixels, more than the limit of {MAX_PIXELS}.')
     return content
+
+
+def stored_size(path: Union[str, Path]) -> Optional[Tuple[int, int]]:
+    """Size (H, W) in the header of an image, without decoding it; None for what is no image."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except _DECODE_ERRORS:
+        return None

@@ -2,13 +2,47 @@
 import os
 from abc import ABCMeta, abstractmethod
 from collections import defaultdict
-from typing import Dict, Iterable, List, Optional, Sequence, Set
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from ..class_lists import ClassLists
 
 IGNORE = 255
+
+_MAX_CLASSES = {np.uint8: IGNORE - 1, np.uint16: 65534}
+
+
+def label_format(num_classes: int) -> Tuple[type, int]:
+    """How maps of class numbers (class id + 1) are stored: type of the numbers, and the one that is ignored.
+
+    The highest number is the ignored one: 255 of 8 bits for up to 254 classes, 65535 of 16 bits for more.
+
+    Args:
+        num_classes (int): Number of classes.
+
+    Returns:
+        tuple[type, int]: ``(np.uint8, 255)`` or ``(np.uint16, 65535)``.
+
+    Raises:
+        ValueError: If there are more classes than numbers of 16 bits.
+    """
+    for dtype, most in _MAX_CLASSES.items():
+        if num_classes <= most:
+            return dtype, most + 1
+    raise ValueError(f'{num_classes} classes do not fit into maps of class numbers of 16 bits: at most '
+                     f'{_MAX_CLASSES[np.uint16]} do.')
+
+
+def labels_of(class_ids: Sequence[int]) -> Dict[int, int]:
+    """Label 1..N of each of N classes.
+
+    Raises:
+        ValueError: If a map of 8 bits cannot hold them.
+    """
+    if len(class_ids) >= IGNORE:
+        raise ValueError(f'{len(class_ids)} classes do not fit into one label map of 8 bits: at most {IGNORE - 1} do.')
+    return {class_id: label for label, class_id in enumerate(class_ids, start=1)}
 
 
 class ClassIndex(metaclass=ABCMeta):
@@ -24,6 +58,9 @@ class ClassIndex(metaclass=ABCMeta):
     Raises:
         FileNotFoundError: If the folder does not exist.
     """
+
+    resizes_masks = False
+    """Whether masks may have another size than their images; loading then resizes them. Otherwise that is an error."""
 
     def __init__(self, data_root: str, classes: Sequence[str] = ()) -> None:
         self.data_root = os.path.expanduser(data_root)
@@ -60,7 +97,8 @@ class ClassIndex(metaclass=ABCMeta):
             class_ids (Sequence[int]): N class ids, N <= 254.
 
         Returns:
-            np.ndarray: (H, W) uint8; n = n-th of the given classes (1..N), 0 anything else, 255 ignored.
+            np.ndarray: (H, W) uint8; n = n-th of the given classes (1..N), 0 anything else, 255 ignored. Where
+            ``resizes_masks``, of the size that is stored.
         """
 
     @abstractmethod

@@ -1,19 +1,22 @@
 """Class index over a COCO instances file."""
-import json
+import logging
 import os
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
+from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
 from mmfss.registry import DATASETS
 from ..class_lists import ClassLists
-from .base import IGNORE, ClassIndex
+from .base import IGNORE, ClassIndex, label_format, labels_of
+from .coco_file import load_coco
+from .coco_shapes import encode_shape, outlines
 
 
 @DATASETS.register_module()
 class CocoInstanceIndex(ClassIndex):
-    """COCO, or any data set annotated in its instances format.
+    """COCO, LVIS, or any data set annotated in the instances format of COCO.
 
     .. code-block:: none
 
@@ -21,9 +24,14 @@ class CocoInstanceIndex(ClassIndex):
         ├── annotations/instances_val2014.json     ann_file
         └── val2014/COCO_val2014_<12 digits>.jpg   img_dir
 
-    Classes are the categories sorted by category id. The name of an image is ``<img_dir>/<file_name>``. A class's mask
-    is the union of its objects; in a map of several classes the smaller object is on top. Polygons are turned into
-    run-length codes once, when the file is read, and only those are kept.
+    Classes are the categories sorted by category id. The name of an image is ``<img_dir>/<file_name>``. LVIS tells
+    folder and file in ``coco_url`` instead: that folder then takes the place of the last one of ``img_dir``, so that
+    images may lie in both ``train2017`` and ``val2017``. A class's mask is the union of its objects; in a map of
+    several classes the smaller object is on top.
+
+    The file is checked once, when it is read, against what its pictures can hold; see
+    :func:`~mmfss.datasets.class_indices.coco_file.validate_coco`. Polygons are then turned into run-length codes, and
+    only those are kept. Polygons of fewer than three points are left out; the log says how many.
 
     Args:
         data_root (str): Folder of the data set.
@@ -34,7 +42,7 @@ class CocoInstanceIndex(ClassIndex):
 
     Raises:
         FileNotFoundError: If folder or file do not exist.
-        ValueError: If the file is not an instances file, or ``crowd`` is unknown.
+        ValueError: If the file is not an instances file, entries of it are unusable, or ``crowd`` is unknown.
     """
 
     CROWD = ('foreground', 'ignore', 'background')
@@ -48,53 +56,39 @@ class CocoInstanceIndex(ClassIndex):
             raise ValueError(f'crowd must be one of {self.CROWD}, got {crowd!r}.')
         super().__init__(data_root)
         self.require_dir(img_dir)
-        self.prefix = img_dir.strip('/')
         self.crowd = crowd
         self.ann_file = os.path.join(self.data_root, ann_file)
-        content = self._read()
-        categories = sorted(content['categories'], key=lambda category: category['id'])
-        self.classes = tuple(category['name'] for category in categories)
-        self._class_of = {category['id']: number for number, category in enumerate(categories)}
+        content = load_coco(self.ann_file, img_dir)
+        self.prefix = content['img_dir']
+        self.classes = tuple(category['name'] for category in content['categories'])
+        self._class_of = {category['id']: number for number, category in enumerate(content['categories'])}
         self._store_images(content['images'])
         self._store_objects(content['annotations'])
 
-    def _read(self) -> dict:
-        if not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(f'The COCO annotation file "{self.ann_file}" does not exist (ann_file).')
-        try:
-            with open(self.ann_file, encoding='utf-8') as file:
-                content = json.load(file)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f'The COCO annotation file {self.ann_file} is not JSON: {error}') from error
-        missing = [key for key in ('images', 'annotations', 'categories') if key not in content]
-        if missing:
-            raise ValueError(f'The file {self.ann_file} is not a COCO instances file: it has no {missing}.')
-        return content
-
     def _store_images(self, images: Sequence[dict]) -> None:
         self._sizes = np.array([(image['height'], image['width']) for image in images], np.int32).reshape(-1, 2)
-        self._row = {self._name(image['file_name']): row for row, image in enumerate(images)}
+        self._row = {image['name']: row for row, image in enumerate(images)}
         self._row_of_id = {image['id']: row for row, image in enumerate(images)}
-
-    def _name(self, file_name: str) -> str:
-        return f'{self.prefix}/{file_name}' if self.prefix else file_name
 
     def _store_objects(self, annotations: Sequence[dict]) -> None:
         """Keep the objects as arrays sorted by image, and by falling area inside an image."""
         rows, classes, crowds, areas, codes = [], [], [], [], []
+        left_out: Dict[str, List[Any]] = {'have polygons of fewer than three points': [], 'cover no pixel': []}
+        few_points, empty = left_out.values()
         for annotation in annotations:
-            row = self._row_of_id.get(annotation['image_id'])
-            class_id = self._class_of.get(annotation['category_id'])
-            if row is None or class_id is None:
-                raise ValueError(f'{self.ann_file}: annotation {annotation.get("id")} names an image or category '
-                                 'that is not in the file.')
-            code = self._encode(annotation, row)
+            row, shape = self._row_of_id[annotation['image_id']], annotation['segmentation']
+            code = encode_shape(shape, *self._sizes[row].tolist())
+            if isinstance(shape, list) and len(outlines(shape)) < max(1, len(shape)):
+                few_points.append(annotation.get('id'))
             if code is not None:
                 rows.append(row)
-                classes.append(class_id)
-                crowds.append(bool(annotation.get('iscrowd', 0)))
+                classes.append(self._class_of[annotation['category_id']])
+                crowds.append(bool(annotation.get('iscrowd')))
                 areas.append(int(coco_mask.area(code)))
                 codes.append(code['counts'])
+                if not areas[-1]:
+                    empty.append(annotation.get('id'))
+        self._log_left_out(left_out, len(annotations))
         order = np.lexsort((-np.asarray(areas, np.int64), np.asarray(rows, np.int64))).astype(np.int64)
         lengths = np.array([len(codes[place]) for place in order], np.int64)
         self._codes = b''.join(codes[place] for place in order)
@@ -103,24 +97,11 @@ class CocoInstanceIndex(ClassIndex):
         self._crowds = np.asarray(crowds, bool)[order]
         self._first = np.searchsorted(np.asarray(rows, np.int64)[order], np.arange(len(self._sizes) + 1))
 
-    def _encode(self, annotation: dict, row: int) -> Optional[dict]:
-        """Run-length code of an object: from polygons, from plain counts, or as stored. None for an empty polygon."""
-        height, width = self._sizes[row].tolist()
-        shape, number = annotation.get('segmentation'), annotation.get('id')
-        if not isinstance(shape, list) and not (isinstance(shape, dict) and {'size', 'counts'} <= set(shape)):
-            raise ValueError(f'{self.ann_file}: annotation {number} has no "segmentation", polygons or run lengths. '
-                             'Boxes alone make no masks.')
-        if isinstance(shape, dict) and list(shape['size']) != [height, width]:
-            raise ValueError(f'{self.ann_file}: annotation {number} is a mask of size {shape["size"]} (H, W), its '
-                             f'image has {[height, width]}.')
-        if isinstance(shape, list):
-            polygons = [polygon for polygon in shape if len(polygon) >= 6]
-            codes = coco_mask.frPyObjects(polygons, height, width) if polygons else [None]
-            return codes[0] if len(codes) == 1 else coco_mask.merge(codes)
-        if isinstance(shape['counts'], list):
-            return coco_mask.frPyObjects(shape, height, width)
-        counts = shape['counts']
-        return dict(size=[height, width], counts=counts.encode() if isinstance(counts, str) else counts)
+    def _log_left_out(self, left_out: Mapping[str, Sequence[Any]], total: int) -> None:
+        told = [f'{len(ids)} {what}, first {ids[0]}' for what, ids in left_out.items() if ids]
+        if told:
+            print_log(f'{self.ann_file}: of {total} annotations {"; ".join(told)}. These polygons and objects are left '
+                      'out.', logger='current', level=logging.WARNING)
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
@@ -146,13 +127,31 @@ class CocoInstanceIndex(ClassIndex):
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
         """See :meth:`ClassIndex.load_label_map`."""
-        label_of = {class_id: label for label, class_id in enumerate(class_ids, start=1)}
+        return self._draw(name, labels_of(class_ids), np.uint8, IGNORE)
+
+    def load_class_numbers(self, name: str) -> np.ndarray:
+        """Load all classes as a map of class numbers, as :class:`CocoMaskIndex` reads it.
+
+        Args:
+            name (str): Name of the image.
+
+        Returns:
+            np.ndarray: (H, W), 0 background, class id + 1. Up to 254 classes: uint8, 255 ignored; more: uint16, 65535
+            ignored.
+
+        Raises:
+            ValueError: If there are more classes than numbers of 16 bits.
+        """
+        dtype, ignore = label_format(len(self.classes))
+        return self._draw(name, {class_id: class_id + 1 for class_id in range(len(self.classes))}, dtype, ignore)
+
+    def _draw(self, name: str, label_of: Mapping[int, int], dtype: type, ignore: int) -> np.ndarray:
         wanted = [(label_of[class_id], is_crowd, code) for class_id, is_crowd, code in self._objects(name)
                   if class_id in label_of and not (is_crowd and self.crowd == 'background')]
-        label_map = np.zeros(self._sizes[self._row[name]], np.uint8)
+        label_map = np.zeros(self._sizes[self._row[name]], dtype)
         if self.crowd == 'ignore':
             # Crowds first: an annotated object on top of a crowd region counts.
-            wanted = [(IGNORE if is_crowd else label, is_crowd, code)
+            wanted = [(ignore if is_crowd else label, is_crowd, code)
                       for label, is_crowd, code in sorted(wanted, key=lambda item: not item[1])]
         for label, _, code in wanted:
             label_map[coco_mask.decode(code).astype(bool)] = label

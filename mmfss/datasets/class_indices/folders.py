@@ -1,13 +1,16 @@
 """Class indices over one folder per class: FSS-1000 and a user's own images."""
+import logging
 import os
 from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
 from ..class_lists import ClassLists
-from ..images import read_grey, read_label_map
+from ..images import read_grey, read_label_map, stored_size
 from .base import IGNORE, ClassIndex
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -98,7 +101,9 @@ class FSS1000Index(ClassFolderIndex):
             ├── 1.jpg ... 10.jpg
             └── 1.png ... 10.png     grey level >= 128 is the object
 
-    The name of an image is ``<category>/<i>.jpg``.
+    The name of an image is ``<category>/<i>.jpg``. A few masks of the released archive have another size than their
+    image, and one is a colour photograph. As in the released loader, grey level decides and the mask is resized
+    (nearest neighbour) to the size that the network sees; the log says once how many there are.
 
     Args:
         data_root (str): Folder of the data set.
@@ -109,6 +114,7 @@ class FSS1000Index(ClassFolderIndex):
     """
 
     THRESHOLD = 128
+    resizes_masks = True
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
@@ -122,6 +128,21 @@ class FSS1000Index(ClassFolderIndex):
 
     def _load_own_mask(self, path: str) -> np.ndarray:
         return (read_grey(path) >= self.THRESHOLD).astype(np.uint8)
+
+    def check_files(self, lists: ClassLists, list_name: str) -> None:
+        """Also count the masks of another size than their image. See :meth:`ClassIndex.check_files`."""
+        super().check_files(lists, list_name)
+        names = lists.names.tolist()
+        masks = [self.mask_path(name, self.class_of(name)) for name in names]
+        with ThreadPoolExecutor(8) as pool:  # the time goes into waiting for files
+            image_sizes = pool.map(stored_size, map(self.image_path, names))
+            mask_sizes = pool.map(stored_size, masks)
+            odd = [mask for mask, *sizes in zip(masks, image_sizes, mask_sizes) if None not in sizes
+                   and sizes[0] != sizes[1]]
+        if odd:
+            print_log(f'{len(odd)} of {len(masks)} masks in {list_name} have another size than their image, first '
+                      f'"{masks[odd[0]]}". They are resized as the released loader of FSS-1000 does.',
+                      logger='current', level=logging.WARNING)
 
 
 @DATASETS.register_module()

@@ -1,17 +1,20 @@
 """Class indices over PNGs that store class numbers: VOC-style folders and the COCO masks of earlier work."""
 import os
+import posixpath
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
 from mmfss.registry import DATASETS
 from ..images import read_label_map
-from .base import IGNORE, ClassIndex
+from .base import IGNORE, ClassIndex, label_format, labels_of
 from .class_names import COCO_CLASSES, VOC_CLASSES
 
 
 class LabelMapIndex(ClassIndex):
     """Images with one class-number mask each: 0 background, class id + 1, 255 ignored.
+
+    More than 254 classes need masks of 16 bits, where 65535 is ignored.
 
     Args:
         data_root (str): Folder of the data set.
@@ -24,14 +27,24 @@ class LabelMapIndex(ClassIndex):
         super().__init__(data_root, classes)
         self.img_dir = self.require_dir(img_dir)
         self.mask_dir = self.require_dir(mask_dir)
+        self._dtype, self._ignore = label_format(len(self.classes))
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
         """See :meth:`ClassIndex.load_label_map`."""
-        table = np.zeros(256, np.uint8)
-        table[IGNORE] = IGNORE
-        for label, class_id in enumerate(class_ids, start=1):
+        table = np.zeros(self._ignore + 1, np.uint8)
+        table[self._ignore] = IGNORE
+        for class_id, label in labels_of(class_ids).items():
             table[class_id + 1] = label
-        return table[read_label_map(self.mask_path(name, class_ids[0]))]
+        return table[self._read(self.mask_path(name, class_ids[0]))]
+
+    def _read(self, path: str) -> np.ndarray:
+        """The numbers of a mask."""
+        numbers = read_label_map(path, max_value=self._ignore)
+        if self._dtype != np.uint8 and numbers.dtype == np.uint8 and (numbers == IGNORE).any():
+            raise ValueError(f'The mask {path} has 8 bits and holds {IGNORE}, which may be the class '
+                             f'"{self.classes[IGNORE - 1]}" or ignored pixels. Store the masks of {len(self.classes)} '
+                             f'classes with 16 bits, where {self._ignore} is ignored.')
+        return numbers
 
     def class_pixels(self, name: str) -> Dict[int, int]:
         """See :meth:`ClassIndex.class_pixels`.
@@ -40,12 +53,12 @@ class LabelMapIndex(ClassIndex):
             ValueError: If the mask holds a number that is no class.
         """
         path = self.mask_path(name, 0)
-        counts = np.bincount(read_label_map(path).ravel(), minlength=256)
-        unknown = np.flatnonzero(counts[len(self.classes) + 1:IGNORE])
+        counts = np.bincount(self._read(path).ravel(), minlength=self._ignore + 1)
+        unknown = np.flatnonzero(counts[len(self.classes) + 1:self._ignore])
         if unknown.size:
             raise ValueError(f'The mask {path} holds the value {unknown[0] + len(self.classes) + 1}; allowed are 0, '
-                             f'1..{len(self.classes)} (the classes) and {IGNORE} (ignored).')
-        return {int(value) - 1: int(counts[value]) for value in np.flatnonzero(counts[:IGNORE]) if value}
+                             f'1..{len(self.classes)} (the classes) and {self._ignore} (ignored).')
+        return {int(value) - 1: int(counts[value]) for value in np.flatnonzero(counts[:self._ignore]) if value}
 
     def _mask_stems(self) -> List[str]:
         """Stems of all masks, sorted; hidden files are none."""
@@ -120,7 +133,9 @@ class CocoMaskIndex(LabelMapIndex):
         ├── val2014/COCO_val2014_<12 digits>.jpg                  img_dir
         └── annotations/val2014/COCO_val2014_<12 digits>.png      mask_dir; 0 background, 1..80 classes
 
-    The name of an image is ``<img_dir>/<file>``. Where objects overlap only one class has the pixel.
+    The name of an image is ``<img_dir>/<file>``; where images lie in folders below ``img_dir``, masks lie in the same
+    folders below ``mask_dir``. Where objects overlap only one class has the pixel. ``coco_masks.py`` among the dataset
+    converters makes the masks.
 
     Args:
         data_root (str): Folder of the data set.
@@ -146,8 +161,38 @@ class CocoMaskIndex(LabelMapIndex):
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
-        return os.path.join(self.mask_dir, os.path.splitext(os.path.basename(name))[0] + '.png')
+        return os.path.join(self.mask_dir, coco_mask_file(name, self.prefix))
 
     def image_names(self) -> List[str]:
         """See :meth:`ClassIndex.image_names`."""
-        return [f'{self.prefix}/{stem}{self.img_suffix}' for stem in self._mask_stems()]
+        return [f'{self.prefix}/{stem}{self.img_suffix}' if self.prefix else f'{stem}{self.img_suffix}'
+                for stem in self._mask_stems()]
+
+    def _mask_stems(self) -> List[str]:
+        """Also of the masks in folders; hidden folders are left out."""
+        stems = []
+        for folder, folders, files in os.walk(self.mask_dir):
+            folders[:] = [name for name in folders if not name.startswith('.')]
+            below = os.path.relpath(folder, self.mask_dir).replace(os.sep, '/')
+            stems += [posixpath.normpath(f'{below}/{os.path.splitext(file)[0]}') for file in files
+                      if file.endswith('.png') and not file.startswith('.')]
+        return sorted(stems)
+
+
+def coco_mask_file(name: str, img_dir: str) -> str:
+    """Path of the mask of an image, below the folder of the masks.
+
+    Args:
+        name (str): Name of the image.
+        img_dir (str): Folder of the images, the first part of the names.
+
+    Returns:
+        str: The path of the image below ``img_dir``, with the suffix ``.png``; the file alone if it is not below.
+
+    Example:
+        >>> coco_mask_file('val2014/a/1.jpg', 'val2014')
+        'a/1.png'
+    """
+    below = name[len(img_dir) + 1:] if name.startswith(f'{img_dir}/') else name
+    is_below = not img_dir or below != name
+    return os.path.splitext(below if is_below else os.path.basename(name))[0] + '.png'

@@ -6,6 +6,7 @@ from mmcv.transforms import BaseTransform
 
 from mmfss.registry import TRANSFORMS
 from ..images import read_image
+from .resize import resize_nearest
 
 
 @TRANSFORMS.register_module()
@@ -42,6 +43,10 @@ class LoadClassMask(BaseTransform):
     ``role`` (``'query'`` or ``'support'``) and, to compare sizes, ``img``. Added keys: ``gt_seg_map`` (H, W) uint8 (0
     background, n the n-th class, 255 ignored), ``seg_fields``, and ``gt_seg_map_ori`` if asked for.
 
+    Where the class index allows masks of another size than their image (FSS-1000), such a mask is resized to it
+    (nearest neighbour). ``stored_seg_map`` keeps the mask as stored, from which :class:`ResizeEpisodeImage` takes its
+    pixels in one step, as the released loader does.
+
     Args:
         keep_original (bool): Keep the query's mask also at its original size, for metrics at that size.
     """
@@ -56,6 +61,10 @@ class LoadClassMask(BaseTransform):
             ValueError: If image and mask differ in size, or a support mask has no pixel of its class.
         """
         mask = results['class_index'].load_label_map(results['name'], results['mask_class_ids'])
+        results.pop('stored_seg_map', None)
+        if results['class_index'].resizes_masks and 'img' in results and mask.shape != results['img'].shape[:2]:
+            results['stored_seg_map'] = mask
+            mask = resize_nearest(mask, results['img'].shape[:2])
         self._check(mask, results)
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')
@@ -70,7 +79,8 @@ class LoadClassMask(BaseTransform):
             raise ValueError(f'The mask of "{results["name"]}" in {mask_path} has size {mask.shape} (H, W), its image '
                              f'{results["img_path"]} has {results["img"].shape[:2]}. If one is the other turned by 90 '
                              "degrees, load images with color_type='color' (or 'color_ignore_orientation').")
-        if results['role'] == 'support' and not (mask == 1).any():
+        stored = results.get('stored_seg_map', mask)
+        if results['role'] == 'support' and not (stored == 1).any():
             raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" '
                              f'is empty ({mask_path}). Take the image off the list of the class, or correct the mask.')
 

@@ -15,7 +15,8 @@ class ResizeEpisodeImage(Resize):
     """MMCV's ``Resize`` with an antialiased image (Pillow, bilinear) and masks by PyTorch's ``nearest``.
 
     The image is bit-equal to Pillow's resize. Masks do not go through OpenCV or Pillow, whose nearest neighbours are
-    other pixels (OpenCV's e.g. for 224 -> 384, the size of FSS-1000).
+    other pixels (OpenCV's e.g. for 224 -> 384, the size of FSS-1000). A mask that loading had to resize to its image is
+    resized once, from ``stored_seg_map``, if no transform changed it since.
 
     Args:
         scale (int | tuple[int, int]): Size, (width, height) as in MMCV.
@@ -37,8 +38,12 @@ class ResizeEpisodeImage(Resize):
         results['img'] = mmcv.rgb2bgr(results['img'])
 
     def _resize_seg(self, results: Dict) -> None:
+        stored = results.pop('stored_seg_map', None)
         for key in results.get('seg_fields', []):
-            results[key] = resize_nearest(results[key], results['img_shape'])
+            mask = results[key]
+            if stored is not None and np.array_equal(mask, resize_nearest(stored, mask.shape)):
+                mask = stored
+            results[key] = resize_nearest(mask, results['img_shape'])
 
 
 def resize_nearest(mask: np.ndarray, size: tuple) -> np.ndarray:
