@@ -1,5 +1,7 @@
 """The list converters, the mask converter and the episode browser, run as a user runs them."""
 
+import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -82,6 +84,85 @@ def test_coco_masks(run_tool, tmp_path):
     assert masks.image_names() == instances.image_names()
     for class_id, name in enumerate(masks.image_names()):
         np.testing.assert_array_equal(masks.load_class_mask(name, class_id), instances.load_class_mask(name, class_id))
+
+
+def write_instances(root, files, num_classes=3, **objects):
+    """Instances of images of 8 x 10 pixels in the folder ``img``; ``objects``: category and box of each image."""
+    images = [dict(id=number, file_name=file, height=8, width=10) for number, file in enumerate(files)]
+    annotations = [
+        dict(id=number, image_id=number, category_id=number % num_classes, segmentation=[[0, 0, 4, 0, 4, 3, 0, 3]])
+        for number in range(len(files))
+    ]
+    annotations += objects.get('more', [])
+    categories = [dict(id=number, name=f'c{number}') for number in range(num_classes)]
+    (root / 'img').mkdir(parents=True)
+    (root / 'my.json').write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    return ['--ann-file', 'my.json', '--img-dir', 'img', '--mask-dir', 'masks']
+
+
+def test_coco_masks_keep_the_folders_of_their_images(run_tool, tmp_path):
+    arguments = write_instances(tmp_path, ['a/1.jpg', 'b/1.jpg', '1.jpg', 'b/c/1.v2.jpg'])
+    run_tool('dataset_converters/coco_masks.py', tmp_path, *arguments)
+    instances = CocoInstanceIndex(str(tmp_path), 'my.json', 'img')
+    masks = CocoMaskIndex(str(tmp_path), 'img', 'masks', instances.classes)
+    assert masks.image_names() == ['img/1.jpg', 'img/a/1.jpg', 'img/b/1.jpg', 'img/b/c/1.v2.jpg']
+    assert masks.image_names() == instances.image_names()
+    for name in masks.image_names():
+        assert masks.class_pixels(name) == instances.class_pixels(name)
+        np.testing.assert_array_equal(masks.load_label_map(name, (2, 0)), instances.load_label_map(name, (2, 0)))
+
+
+@pytest.mark.parametrize('files, message', [
+    (['1.jpg', '1.png'], 'the images "img/1.jpg" and "img/1.png" .* would both have the mask "1.png"'),
+    (['a/1.jpg', 'b/../a/1.jpeg'], 'would both have the mask "a/1.png"'),
+    (['../other/1.jpg'], 'the image "img/../other/1.jpg" lies outside its folder "img"'),
+    (['/data/1.jpg'], 'the image "img//data/1.jpg" lies outside its folder "img"'),
+])
+def test_coco_masks_that_would_overwrite_each_other(run_tool, tmp_path, capsys, files, message):
+    arguments = write_instances(tmp_path, files)
+    with pytest.raises(SystemExit, match='1'):
+        run_tool('dataset_converters/coco_masks.py', tmp_path, *arguments)
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / 'masks').exists()
+
+
+@pytest.mark.parametrize('num_classes, mode, ignored', [(254, 'L', 255), (255, 'I;16', 65535), (1203, 'I;16', 65535)])
+def test_coco_masks_of_many_classes(run_tool, tmp_path, num_classes, mode, ignored):
+    last = num_classes - 1
+    boxes = [
+        dict(image_id=0, category_id=category, iscrowd=crowd, segmentation=[[x, 4, x + 2, 4, x + 2, 7, x, 7]])
+        for category, crowd, x in ((last, 0, 0), (253, 0, 3), (1, 1, 6))
+    ]
+    arguments = write_instances(tmp_path, ['1.jpg'], num_classes, more=boxes)
+    run_tool('dataset_converters/coco_masks.py', tmp_path, *arguments, '--crowd', 'ignore')
+    with Image.open(tmp_path / 'masks' / '1.png') as image:
+        assert image.mode == mode
+        numbers = np.array(image)
+    assert set(np.unique(numbers)) == {0, 1, 254, last + 1, ignored}
+    instances = CocoInstanceIndex(str(tmp_path), 'my.json', 'img', crowd='ignore')
+    masks = CocoMaskIndex(str(tmp_path), 'img', 'masks', instances.classes)
+    assert masks.class_pixels('img/1.jpg') == instances.class_pixels('img/1.jpg')
+    for class_ids in ((last, ), (1, 0, last)):
+        np.testing.assert_array_equal(masks.load_label_map('img/1.jpg', class_ids) == 255, numbers == ignored)
+        labels = masks.load_label_map('img/1.jpg', class_ids)
+        for label, class_id in enumerate(class_ids, start=1):
+            np.testing.assert_array_equal(labels == label, numbers == class_id + 1)
+
+
+def test_coco_masks_of_more_classes_than_numbers(run_tool, tmp_path, capsys):
+    arguments = write_instances(tmp_path, ['1.jpg'], 65535)
+    with pytest.raises(SystemExit, match='1'):
+        run_tool('dataset_converters/coco_masks.py', tmp_path, *arguments)
+    assert '65535 classes do not fit' in capsys.readouterr().err and not (tmp_path / 'masks').exists()
+
+
+def test_coco_masks_of_faulty_annotations(run_tool, tmp_path, capsys):
+    faulty = dict(id=8, image_id=0, category_id=0, segmentation=[[None] * 6])
+    arguments = write_instances(tmp_path, ['1.jpg'], more=[faulty])
+    with pytest.raises(SystemExit, match='1'):
+        run_tool('dataset_converters/coco_masks.py', tmp_path, *arguments)
+    assert 'my.json: annotation 8 has the coordinate null' in capsys.readouterr().err
+    assert not (tmp_path / 'masks').exists()
 
 
 def test_browse_episodes(run_tool, tmp_path, capsys):

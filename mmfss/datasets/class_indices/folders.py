@@ -137,11 +137,11 @@ class FSS1000Index(ClassFolderIndex):
         with ThreadPoolExecutor(8) as pool:  # the time goes into waiting for files
             image_sizes = pool.map(stored_size, map(self.image_path, names))
             mask_sizes = pool.map(stored_size, masks)
-            odd = [mask for mask, *sizes in zip(masks, image_sizes, mask_sizes) if None not in sizes
-                   and sizes[0] != sizes[1]]
+            odd = [mask for mask, *sizes in zip(masks, image_sizes, mask_sizes)
+                   if None not in sizes and sizes[0] != sizes[1]]
         if odd:
-            print_log(f'{len(odd)} of {len(masks)} masks in {list_name} have another size than their image, first '
-                      f'"{masks[odd[0]]}". They are resized as the released loader of FSS-1000 does.',
+            print_log(f'{list_name}: {len(odd)} of {len(masks)} masks have another size than their image, first '
+                      f'"{odd[0]}". They are resized as the released loader of FSS-1000 does.',
                       logger='current', level=logging.WARNING)
 
 

@@ -51,6 +51,45 @@ class TestPascalVOC:
             index.build_lists()
 
 
+class TestManyClasses:
+    def build(self, tmp_path, numbers, num_classes=300):
+        save_image(tmp_path / 'img' / 'a.jpg', 0)
+        (tmp_path / 'masks').mkdir()
+        Image.fromarray(numbers).save(tmp_path / 'masks' / 'a.png')
+        return CocoMaskIndex(str(tmp_path), 'img', 'masks', [f'c{number}' for number in range(num_classes)])
+
+    def numbers(self, dtype, *values):
+        mask = np.zeros(SIZE, dtype)
+        mask[0, :len(values)] = values
+        return mask
+
+    def test_sixteen_bits(self, tmp_path):
+        index = self.build(tmp_path, self.numbers(np.uint16, 255, 256, 300, 65535))
+        assert index.load_label_map('img/a.jpg', (299, 254))[0, :4].tolist() == [2, 0, 1, 255]
+        assert index.class_pixels('img/a.jpg') == {254: 1, 255: 1, 299: 1}
+
+    def test_eight_bits(self, tmp_path):
+        index = self.build(tmp_path, self.numbers(np.uint8, 1, 254))
+        assert index.class_pixels('img/a.jpg') == {0: 1, 253: 1}
+
+    def test_ambiguous_number(self, tmp_path):
+        index = self.build(tmp_path, self.numbers(np.uint8, 1, 255))
+        with pytest.raises(ValueError, match=r'a.png has 8 bits and holds 255, .* class "c254" or ignored .* 16 bits'):
+            index.load_label_map('img/a.jpg', (3,))
+
+    def test_sixteen_bits_of_few_classes(self, tmp_path):
+        index = self.build(tmp_path, self.numbers(np.uint16, 1, 254, 255), 254)
+        assert index.load_label_map('img/a.jpg', (253,))[0, :3].tolist() == [0, 1, 255]
+        with pytest.raises(ValueError, match='255 classes do not fit into one label map'):
+            index.load_label_map('img/a.jpg', range(255))
+
+    @pytest.mark.parametrize('num_classes, limit, value', [(254, 255, 256), (300, 65535, 301)])
+    def test_unknown_numbers(self, tmp_path, num_classes, limit, value):
+        index = self.build(tmp_path, self.numbers(np.uint16, value), num_classes)
+        with pytest.raises(ValueError, match=f'a.png holds the value 301|a.png holds values outside 0..{limit}'):
+            index.class_pixels('img/a.jpg')
+
+
 class TestCoco:
     def test_classes_are_sorted_by_category_id(self, tmp_path):
         index = CocoInstanceIndex(str(write_coco(tmp_path, 1)))
