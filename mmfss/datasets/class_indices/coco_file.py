@@ -11,7 +11,7 @@ KEYS = ('images', 'annotations', 'categories')
 MAX_SIDE = 65_535  # of a picture, pixels: that of JPEG
 MAX_AREA = 2**31 - 1  # of a picture, pixels: that of run-length codes
 NAMED_FAULTS = 3
-_CHUNK = 8192  # annotations whose compressed codes are checked together
+_CHUNK = 512  # annotations whose compressed codes are checked together, in the cache of the processor
 
 
 def load_coco(path: str, img_dir: str = '') -> Dict[str, Any]:
@@ -55,7 +55,8 @@ def read_coco_json(path: str) -> Any:
 def validate_coco(content: Any, file: str) -> None:
     """Make sure that a COCO instances file can be used as it is.
 
-    Reads the whole file once and changes nothing; about 6 s for the 604,907 annotations of COCO 2014's training part.
+    Reads the whole file once and changes nothing; 5 to 7 CPU seconds for the 604,907 annotations of COCO 2014's
+    training part.
 
     Refused: entries without a usable ``id``, name, size or reference; ids, file names or category names given twice
     (except ids of annotations, which nothing refers to); segmentations that the picture cannot hold, see
@@ -278,7 +279,7 @@ def _reference_fault(annotation: Any, place: int, sizes: Dict[Any, Any], categor
         return Fault(f'annotation entry {place} is {shown(annotation)}', 'Entries are objects with keys.')
     for key, known, kind in (('image_id', sizes, 'an image'), ('category_id', category_ids, 'a category')):
         value = annotation.get(key)
-        if not _is_id(value):
+        if type(value) is not int and not _is_id(value):
             return Fault(_key_text('annotation', place, annotation, key), f'It is the id of {kind}.')
         if value not in known:
             return Fault(f'{_name(annotation, place)} names {kind} that is not in the file ("{key}" {shown(value)})',

@@ -5,11 +5,13 @@ coordinate that is no number takes all memory of the machine. So nothing reaches
 :func:`code_fault` have not passed.
 """
 import json
+from math import isfinite
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+_NUMBERS = {int, float}
 MIN_NUMBERS = 6  # of a polygon: three points
 _DIGITS = bytes(range(48, 112))  # of a compressed code
 _MAX_DIGITS = 7  # of a run: 35 bits
@@ -48,7 +50,12 @@ def shape_fault(shape: Any, height: int, width: int) -> Optional[Fault]:
         'has the number 0 in place of a polygon'
     """
     if isinstance(shape, list):
-        return next(filter(None, (_polygon_fault(polygon, height, width) for polygon in shape)), None)
+        for polygon in shape:
+            if not _is_plain(polygon, height, width):
+                fault = _polygon_fault(polygon, height, width)
+                if fault is not None:
+                    return fault
+        return None
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
         return Fault('has no "segmentation", polygons or run lengths', 'Boxes alone make no masks.')
     if shape['size'] != [height, width]:
@@ -62,6 +69,15 @@ def shape_fault(shape: Any, height: int, width: int) -> Optional[Fault]:
     return None
 
 
+def _is_plain(polygon: Any, height: int, width: int) -> bool:
+    """Whether a polygon is surely fine: quick, for nearly all of them."""
+    if type(polygon) is not list or not polygon or len(polygon) % 2 or not set(map(type, polygon)) <= _NUMBERS:
+        return False
+    longer, shorter = (width, height) if width > height else (height, width)
+    # Of a list with NaN the extremes may be any of its values, but its sum is NaN.
+    return -longer <= min(polygon) and max(polygon) <= shorter + longer and isfinite(sum(polygon))
+
+
 def _polygon_fault(polygon: Any, height: int, width: int) -> Optional[Fault]:
     if type(polygon) in (int, float):
         return Fault(f'has the number {shown(polygon)} in place of a polygon',
@@ -71,16 +87,15 @@ def _polygon_fault(polygon: Any, height: int, width: int) -> Optional[Fault]:
     kinds = set(map(type, polygon))
     if list in kinds:
         return Fault('has a polygon of points in pairs', 'Write its numbers in one list, [x1, y1, x2, y2, ...].')
-    if not kinds <= {int, float}:
+    if not kinds <= _NUMBERS:
         wrong = next(value for value in polygon if type(value) not in (int, float))
         return Fault(f'has the coordinate {shown(wrong)}', 'Coordinates are numbers.')
     if len(polygon) % 2:
         return Fault(f'has a polygon of {len(polygon)} numbers', 'x and y alternate, so their count is even.')
     reach = max(height, width)
     for axis, values, side in (('x', polygon[::2], width), ('y', polygon[1::2], height)):
-        # Of a list with NaN the minimum may be any of its values, but its sum is NaN.
-        if values and not (-reach <= min(values) and max(values) <= side + reach and sum(values) < np.inf):
-            wrong = max((value for value in values if not -reach <= value <= side + reach), key=abs)
+        wrong = max((value for value in values if not -reach <= value <= side + reach), key=abs, default=None)
+        if wrong is not None:
             return Fault(f'has the coordinate {axis} = {shown(wrong)} in a picture of {width} x {height} pixels',
                          'Coordinates are finite and at most as far outside the picture as its longer side is long: '
                          'clip the polygons, or correct the size of the image entry.')
@@ -116,7 +131,7 @@ def code_fault(total: int, height: int, width: int) -> Optional[Fault]:
 
 
 def code_totals(codes: Sequence[bytes]) -> np.ndarray:
-    """Count the pixels of compressed run-length codes, many at once: about 10 ns per character.
+    """Count the pixels of compressed run-length codes, many at once: some 0.1 us per character.
 
     A run is a number in base 32, lowest digit first; bit 5 of a character says that another follows, bit 4 of the last
     one is the sign. From the fourth on, the difference to the run before the last is stored.
