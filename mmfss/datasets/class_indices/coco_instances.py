@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mmfss.registry import DATASETS
+from mmfss.utils.names import normal_name
 from ..class_lists import ClassLists
 from .base import IGNORE, ClassIndex
 
@@ -62,7 +63,7 @@ class CocoInstanceIndex(ClassIndex):
         if not os.path.isfile(self.ann_file):
             raise FileNotFoundError(f'The COCO annotation file "{self.ann_file}" does not exist (ann_file).')
         try:
-            with open(self.ann_file, encoding='utf-8') as file:
+            with open(self.ann_file, encoding='utf-8-sig') as file:
                 content = json.load(file)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f'The COCO annotation file {self.ann_file} is not JSON: {error}') from error
@@ -77,7 +78,7 @@ class CocoInstanceIndex(ClassIndex):
         self._row_of_id = {image['id']: row for row, image in enumerate(images)}
 
     def _name(self, file_name: str) -> str:
-        return f'{self.prefix}/{file_name}' if self.prefix else file_name
+        return normal_name(f'{self.prefix}/{file_name}' if self.prefix else file_name)
 
     def _store_objects(self, annotations: Sequence[dict]) -> None:
         """Keep the objects as arrays sorted by image, and by falling area inside an image."""
@@ -124,7 +125,7 @@ class CocoInstanceIndex(ClassIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.data_root, name)
+        return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
         """The annotation file: it holds all masks."""

@@ -72,7 +72,7 @@ class LoadClassMask(BaseTransform):
                              "degrees, load images with color_type='color' (or 'color_ignore_orientation').")
         if results['role'] == 'support' and not (mask == 1).any():
             raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" '
-                             f'is empty ({mask_path}). Take the image off the list of the class, or correct the mask.')
+                             f'is empty ({mask_path}). Correct the mask, or remove the image from the class.')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(keep_original={self.keep_original})'
