@@ -62,7 +62,8 @@ def check_dataset(cfg: Dict[str, Any],
     except (OSError, ValueError) as error:
         return 0, [Fault('data', '', '', '', str(error))]
     loader = DataLoader(reader, batch_size=16, num_workers=jobs, collate_fn=_concatenate)
-    faults = reader.faults + [fault for found in (progress(loader, len(loader)) if progress else loader) for fault in found]
+    chunks = loader if progress is None else progress(loader, len(loader))
+    faults = reader.faults + [fault for found in chunks for fault in found]
     return len(reader), faults + reader.faults_of_classes(faults)
 
 
