@@ -162,7 +162,7 @@ def _write_lines(lines: Iterable[str], path: PathLike) -> None:
     lines = list(lines)
     strange = [line for line in lines if re.search('[\ud800-\udfff]', line)]
     if strange:
-        raise ValueError(f'The list {path} cannot name {few(strange)}, which are not UTF-8: rename these files.')
+        raise ValueError(f'The list {path} cannot name {few(strange)}: not UTF-8. Rename these files.')
     write_text(''.join(f'{line}\n' for line in lines), path)
 
 
