@@ -1,6 +1,6 @@
 """Errors in files that a worker of the data loader meets."""
+import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -33,10 +33,15 @@ def test_other_messages_stay() -> None:
     assert worker_message(ValueError(text)) == '2 masks:\nb: c\nd'
 
 
-@pytest.mark.parametrize('encoding', ['utf-8', 'ascii'])
-def test_names_that_the_terminal_cannot_show(encoding: str) -> None:
-    code = ('import os\nfrom mmfss.engine.runner_setup import plain_errors\nwith plain_errors():\n'
-            '    print(os.fsdecode(b"caf\\xe9"))\n    raise ValueError(os.fsdecode(b"bad \\xe9"))')
-    finished = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                              env={**os.environ, 'PYTHONIOENCODING': f'{encoding}:strict'})
-    assert finished.stdout == 'caf\\udce9\n' and 'error: bad \\udce9' in finished.stderr and finished.returncode == 1
+@pytest.mark.parametrize('encoding', ['utf-8', 'ascii', 'latin-1'])
+def test_names_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors='strict') for _ in range(2)]
+    monkeypatch.setattr(sys, 'stdout', streams[0])
+    monkeypatch.setattr(sys, 'stderr', streams[1])
+    with pytest.raises(SystemExit), plain_errors():
+        print(os.fsdecode(b'caf\xe9'))
+        raise ValueError(os.fsdecode(b'bad \xe9') + '\u4e2d')
+    last = '\u4e2d' if encoding == 'utf-8' else '\\u4e2d'
+    for stream, text in zip(streams, ('caf\\udce9\n', f'error: bad \\udce9{last}\n')):
+        stream.flush()
+        assert stream.buffer.getvalue().decode(encoding) == text
