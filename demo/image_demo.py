@@ -1,5 +1,8 @@
 """Segment pictures by the example of annotated ones.
 
+Results are written as they come and listed in results.json. Pictures that cannot be read are listed at the end; then
+the exit status is 1.
+
 ``python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR``
 """
 import argparse
@@ -9,7 +12,6 @@ from mmfss.apis import FewShotInferencer, init_model
 from mmfss.apis.support_set import Shots
 from mmfss.engine.config_options import OptionsAction
 from mmfss.engine.runner_setup import check_writable, plain_errors
-from mmfss.utils.files import dump_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,13 +53,10 @@ def main() -> None:
         inferencer = FewShotInferencer(
             model, ignore_value=args.ignore_value, batch_size=args.batch_size, explain=args.explain)
         inferencer.set_support(collect_support(args))
-        summary = []
         for result in inferencer.iterate(args.query, args.out_dir):
             share = f'{100 * result["foreground_fraction"]:.1f} % foreground'
             files = ', '.join(result[key] for key in ('overlay_path', 'explanation_path') if key in result)
             print(f'{result["query"]}: {share}, {files}', flush=True)
-            summary.append({key: value for key, value in result.items() if key not in ('mask', 'attributions')})
-        dump_json(summary, args.out_dir / 'results.json')
 
 
 if __name__ == '__main__':

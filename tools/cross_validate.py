@@ -32,7 +32,7 @@ from mmfss.engine.cross_validation import (
 from mmfss.engine.runner_setup import check_writable, default_work_dir, plain_errors, set_episodes
 from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
 from mmfss.utils.checkpoint import UNSAFE_LOAD
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.files import atomic_path, dump_json, write_text
 
 TRAIN_TOOL = Path(__file__).with_name('train.py')
 
@@ -245,8 +245,7 @@ def write_summary(summary: dict[str, Any], out: Path) -> None:
     for shots, ratio in (summary['times_best_control'] or {}).items():
         text += f'{shots}-shot: {ratio:.2f} times the better of copied mask and wrong-class support.\n'
     dump_json(summary, out / 'cross_validation.json')
-    with atomic_path(out / 'cross_validation.md') as path:
-        path.write_text(text, encoding='utf-8')
+    write_text(text, out / 'cross_validation.md')
     print(f'\n{text}\nsaved as {out / "cross_validation.md"} and .json', flush=True)
 
 

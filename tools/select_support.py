@@ -18,7 +18,7 @@ from mmfss.engine.explanation_setup import build_explainers, explainer_configs, 
 from mmfss.engine.runner_setup import check_writable, plain_errors, set_episodes, versions
 from mmfss.engine.support_study import ATTRIBUTION, SupportStudy, to_markdown
 from mmfss.registry import DATASETS
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.files import dump_json, write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +29,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--folder', type=Path, help='folder of your own class folders, instead of the test data')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
-                        help='names or ids of classes; default: all of the test')
+                        help='names of classes, or their ids where no class is called by a number (id:3 is always '
+                        'an id); default: all of the test')
     parser.add_argument('--explainer', default='masked_affex', help='for the attribution; default: masked_affex')
     parser.add_argument('--explainer-options', nargs='+', action=OptionsAction, default={}, metavar='NAME.OPTION=VALUE',
                         help='options of the explainer, e.g. masked_affex.mask_blur_kernel_size=1')
@@ -63,7 +64,7 @@ def choose_classes(dataset: EpisodicDataset, names: list[str]) -> tuple[int, ...
     """Class ids of the test data by name or number; all by default."""
     if not names:
         return tuple(dataset.class_ids)
-    class_ids = resolve_classes([int(name) if name.isdigit() else name for name in names], dataset.index.classes)
+    class_ids = resolve_classes(names, dataset.index.classes)
     strange = [dataset.index.classes[number] for number in class_ids if number not in dataset.class_ids]
     if strange:
         known = ', '.join(dataset.index.classes[number] for number in dataset.class_ids)
@@ -82,8 +83,7 @@ def save(results: dict[str, Any], out: Path) -> None:
     text = (f'{results["markdown"]}\nmIoU of {len(results["classes"])} class(es), per cent, on queries that took no '
             'part in choosing. Random: choices from the same candidates.\n')
     dump_json(results, out / 'select_support.json')
-    with atomic_path(out / 'select_support.md') as path:
-        path.write_text(text, encoding='utf-8')
+    write_text(text, out / 'select_support.md')
     print(f'\n{text}\nsaved as {out / "select_support.md"} and .json', flush=True)
 
 

@@ -9,9 +9,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor
+from mmfss.utils.names import list_names
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
-from .prediction_files import PredictionWriter
+from .prediction_files import FailedQueries, JobRecord, PredictionWriter
 from .query_explanation import Explain, QueryExplainer, build_explainer
 from .support_set import EncodedSupport, Support, load_support
 
@@ -98,10 +99,18 @@ class FewShotInferencer:
         Returns:
             dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not
             hold all results at a time.
+
+        Raises:
+            FailedQueries: If some of several queries cannot be read; its ``results`` are those of the others.
         """
         if support is not None:
             self.set_support(support)
-        results = list(self.iterate(query, out_dir, return_logits, explain))
+        results = []
+        try:
+            results.extend(self.iterate(query, out_dir, return_logits, explain))
+        except FailedQueries as error:
+            error.results = results
+            raise
         single = isinstance(query, np.ndarray) or (isinstance(query, (str, Path)) and not Path(query).is_dir())
         return results[0] if single else results
 
@@ -135,11 +144,14 @@ class FewShotInferencer:
                 explain: Union[Explain, bool, None] = None) -> Iterator[dict[str, Any]]:
         """Segment queries one batch after the other; images are read when their turn comes.
 
+        Queries that cannot be read do not stop the others: they are raised at the end, all at once.
+
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`__call__`.
             out_dir (str | Path, optional): Where to write ``masks/<name>.png`` (palette PNG, the labels are the
-                indices) and ``overlays/<name>.png``, and ``explanations/<name>.png`` of explained predictions; nothing
-                is written by default.
+                indices) and ``overlays/<name>.png``, ``explanations/<name>.png`` of explained predictions, and
+                ``results.json``, the results and failures so far; nothing is written by default. Names: see
+                :class:`PredictionWriter`.
             return_logits (bool): Also return the logits.
             explain (str | dict | Explainer | bool, optional): As in :meth:`__call__`. Each explanation encodes the
                 supports again.
@@ -156,24 +168,31 @@ class FewShotInferencer:
             FileNotFoundError: If a file does not exist, or the folder has no image.
             ValueError: If no support set was given, an image cannot be read, or the explainer is unknown or cannot
                 explain this model.
+            FailedQueries: After the other results, if some of several queries cannot be read.
         """
         if self.support is None:
             raise ValueError('No support set: give `support`, or call set_support first.')
         support = self.support
         write = None if out_dir is None else PredictionWriter(out_dir)
         explainer = self._explainer(explain, support)
-        for queries, images, prepared in self._batches(_list_queries(query)):
-            inputs = self._normalise(prepared)
-            for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
-                result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
-                if explainer is not None:
-                    result.update(explainer(network_image, logits))
-                if write is not None:
-                    result.update(write(name, image, result['mask'], len(support.class_names)))
-                if write is not None and explainer is not None:
-                    panel = explainer.draw(image, result, logits)
-                    result.update(explanation_path=write.explanation(panel, result['mask_path']))
-                yield result
+        record = JobRecord(out_dir)
+        try:
+            for queries, images, prepared in self._batches(_list_queries(query), record):
+                inputs = self._normalise(prepared)
+                for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
+                    result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
+                    if explainer is not None:
+                        result.update(explainer(network_image, logits))
+                    if write is not None:
+                        result.update(write(name, image, result['mask'], len(support.class_names)))
+                    if write is not None and explainer is not None:
+                        panel = explainer.draw(image, result, logits)
+                        result.update(explanation_path=write.explanation(panel, result['mask_path']))
+                    record.add(result)
+                    yield result
+        finally:
+            record.save()
+        record.raise_failures()
 
     def _explainer(self, explain: Union[Explain, bool, None], support: EncodedSupport) -> Optional[QueryExplainer]:
         if explain is False:
@@ -188,12 +207,17 @@ class FewShotInferencer:
     def _normalise(self, images: Sequence[Tensor]) -> Tensor:
         return self.model.data_preprocessor.normalise(torch.stack(list(images)).to(self._device))
 
-    def _batches(self, queries: Sequence[ImageInput]) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
-        """Names, original images and prepared images, of equal prepared size in a batch."""
+    def _batches(self, queries: Sequence[ImageInput],
+                 record: JobRecord) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
+        """Names, original images and prepared images, of equal prepared size in a batch; failures are recorded."""
         names, images, prepared = [], [], []
         for number, query in enumerate(queries):
-            image = self.transform.read(query, self.bgr)
-            network_image, _ = self.transform.prepare(image)
+            try:
+                image = self.transform.read(query, self.bgr)
+                network_image, _ = self.transform.prepare(image)
+            except (OSError, ValueError) as error:
+                record.fail(str(query) if isinstance(query, (str, Path)) else number, error)
+                continue
             if prepared and prepared[0].shape != network_image.shape:
                 yield names, images, prepared
                 names, images, prepared = [], [], []
@@ -238,7 +262,7 @@ def _list_queries(query: Queries) -> Sequence[ImageInput]:
     path = Path(query)
     if not path.is_dir():
         return [query]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != '.')
+    files = [path / name for name in list_names(str(path), IMAGE_SUFFIXES).values()]
     if not files:
         raise FileNotFoundError(f'The folder "{path}" holds no image ({", ".join(IMAGE_SUFFIXES)}).')
     return files

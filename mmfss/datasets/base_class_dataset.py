@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS, TRANSFORMS
 from .class_indices import IGNORE
-from .episodic_dataset import EpisodicDataset, seeded_random
+from .episodic_dataset import EpisodicDataset, bad_file_advice, seeded_random
 from .samplers.base import pass_order
 
 
@@ -60,5 +60,5 @@ class BaseClassDataset(Dataset):
         number, place = divmod(int(index), len(self))
         name = self.dataset.lists.name(pass_order(self.seed, number, len(self))[place])
         info = self.dataset.image_info(name, self.dataset.class_ids, 'query')
-        with seeded_random(self.seed, int(index)):
+        with seeded_random(self.seed, int(index)), bad_file_advice():
             return self.pipeline(info)

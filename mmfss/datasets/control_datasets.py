@@ -4,7 +4,7 @@ from typing import Any, Dict, Iterator, Union
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS
-from .episodic_dataset import EpisodicDataset, seeded_random
+from .episodic_dataset import EpisodicDataset, bad_file_advice, seeded_random
 from .samplers import Episode
 from .samplers.base import counter_rng
 
@@ -64,5 +64,5 @@ class WrongSupportDataset(Dataset):
         index = int(index)
         info = self.dataset.get_data_info(index)
         info['support'] = self.dataset.get_data_info(self.donor(index))['support']
-        with seeded_random(self.dataset.sampler.seed, index):
+        with seeded_random(self.dataset.sampler.seed, index), bad_file_advice():
             return self.dataset.pipeline(info)

@@ -8,7 +8,7 @@ from typing import Callable, Iterable, Sequence, Tuple
 
 from mmengine.utils import track_iter_progress
 
-from mmfss.utils.files import atomic_path
+from mmfss.utils.files import atomic_path, print_any_name
 
 
 def place_file(source: Path, target: Path, link: bool = False) -> bool:
@@ -70,6 +70,7 @@ def require_files(paths: Iterable[Path], what: str) -> None:
 def run_dataset_converter(parser: argparse.ArgumentParser, convert: Callable[[argparse.Namespace], None]) -> None:
     """Parse the command line and convert; wrong data ends with its message and status 1, without a traceback."""
     args = parser.parse_args()
+    print_any_name()
     try:
         convert(args)
     except (OSError, ValueError) as error:

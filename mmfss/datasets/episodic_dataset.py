@@ -9,10 +9,10 @@ from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmfss.registry import DATASETS, TASK_UTILS, TRANSFORMS
-from .class_indices import ClassIndex
+from .class_indices import CHECK_DATASET, ClassIndex
 from .class_lists import ClassLists
 from .folds import check_split, fold_classes, make_folds, resolve_classes
-from .samplers import Episode
+from .samplers import Episode, EpisodeSampler
 from .split_lists import check_class_ids, read_coco_list, read_pascal_list
 
 Folds = Union[Dict[str, Any], Sequence[Sequence[Union[int, str]]]]
@@ -43,8 +43,11 @@ class EpisodicDataset(Dataset):
         num_episodes (int, optional): Replaces the sampler's ``num_episodes``.
         seed (int, optional): Replaces the sampler's ``seed``.
         min_pixels (int): Smallest object that makes an image count when lists are built from the annotations.
-        check_files (bool): Make sure at the start that all listed files exist.
+        check_files (bool): Make sure at the start that all listed files exist. Folders are listed, no file is opened:
+            some seconds for 100,000 files.
         dataset_name (str, optional): Name for reports; that of the class index by default.
+        with_sampler (bool): False makes no sampler, so that there are lists but no episodes: for tools that look at
+            the data.
 
     Raises:
         FileNotFoundError: If data or lists are missing.
@@ -66,7 +69,8 @@ class EpisodicDataset(Dataset):
                  seed: Optional[int] = None,
                  min_pixels: int = 1,
                  check_files: bool = True,
-                 dataset_name: Optional[str] = None) -> None:
+                 dataset_name: Optional[str] = None,
+                 with_sampler: bool = True) -> None:
         self.index = DATASETS.build(index) if isinstance(index, dict) else index
         check_split(split)
         self.split, self.fold = split, fold
@@ -74,7 +78,9 @@ class EpisodicDataset(Dataset):
         self.lists = self._load_lists(list_files, min_pixels)
         if check_files:
             self.index.check_files(self.lists, f'The list "{self.lists.source}"')
-        self.sampler = self._build_sampler(sampler, num_ways, num_shots, num_episodes, seed)
+        self._sampler_options = (sampler, num_ways, num_shots, num_episodes, seed)
+        if with_sampler:
+            self.sampler = self.build_sampler()
         self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
         self.dataset_name = dataset_name or type(self.index).__name__.removesuffix('Index')
 
@@ -103,6 +109,14 @@ class EpisodicDataset(Dataset):
                 check_class_ids(lists, len(self.index.classes), path)
                 pairs += [(class_id, name) for class_id in sorted(lists) for name in lists[class_id]]
         return ClassLists.from_pairs(pairs, source=', '.join(files)).select(self.class_ids)
+
+    def build_sampler(self) -> EpisodeSampler:
+        """The sampler of the present lists.
+
+        Raises:
+            ValueError: If an episode argument is wrong, or classes have too few images.
+        """
+        return self._build_sampler(*self._sampler_options)
 
     def _build_sampler(self, sampler: Optional[Dict], num_ways: int, num_shots: int, num_episodes: Optional[int],
                        seed: Optional[int]) -> Any:
@@ -174,8 +188,19 @@ class EpisodicDataset(Dataset):
 
     def __getitem__(self, index: int) -> Dict:
         info = self.get_data_info(int(index))
-        with seeded_random(self.sampler.seed, int(index)):
+        with seeded_random(self.sampler.seed, int(index)), bad_file_advice():
             return self.pipeline(info)
+
+
+@contextmanager
+def bad_file_advice() -> Iterator[None]:
+    """Add to an error in a file, met in the middle of a job, how to find all such files."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f'{error} ({CHECK_DATASET} lists the faults of all files. A training goes on exactly from its last '
+                   'checkpoint with --resume.)') from error
 
 
 @contextmanager

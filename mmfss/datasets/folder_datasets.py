@@ -3,6 +3,7 @@ import os
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from mmfss.registry import DATASETS
+from mmfss.utils.names import few, normal_name
 from .benchmarks import find_split_dir, list_source
 from .class_indices import class_folders
 from .class_lists import ClassLists
@@ -109,10 +110,11 @@ class FSS1000Dataset(EpisodicDataset):
     def _require_folders(self) -> None:
         present = set(class_folders(self.index.data_root))
         missing = [self.index.classes[class_id] for class_id in self.class_ids
-                   if self.index.classes[class_id] not in present]
+                   if normal_name(self.index.classes[class_id]) not in present]
         if missing:
+            paths = [os.path.join(self.index.data_root, name) for name in missing]
             raise FileNotFoundError(f'The list "{self._list_file(self.split)}" names {len(missing)} categories '
-                                    f'that have no folder, first "{os.path.join(self.index.data_root, missing[0])}".')
+                                    f'that have no folder, first {few(paths)}.')
 
 
 @DATASETS.register_module()
@@ -129,6 +131,8 @@ class ImageFolderDataset(EpisodicDataset):
         class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces fold and folds.
         img_dir, mask_dir (str): Folders inside a class folder.
         ignore_value (int, optional): Mask value of pixels to ignore.
+        check_files (bool): Make sure at the start that every image has a mask, and read all masks once: images that
+            do not show their class are left out with a warning, masks that cannot be read are an error.
         **kwargs: See :class:`EpisodicDataset`.
     """
 
@@ -142,15 +146,18 @@ class ImageFolderDataset(EpisodicDataset):
                  img_dir: str = 'images',
                  mask_dir: str = 'masks',
                  ignore_value: Optional[int] = None,
+                 check_files: bool = True,
                  dataset_name: Optional[str] = None,
                  **kwargs: Any) -> None:
         index = dict(
-            type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value)
+            type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value,
+            check_files=check_files)
         super().__init__(
             index,
             pipeline,
             split,
             fold,
             folds=dict(num_folds=num_folds, scheme=scheme),
+            check_files=check_files,
             dataset_name=dataset_name or os.path.basename(os.path.normpath(data_root)),
             **kwargs)

@@ -1,5 +1,8 @@
 """Which classes a fold tests, and which it trains on."""
-from typing import List, Optional, Sequence, Tuple, Union
+import re
+from typing import List, Mapping, Optional, Sequence, Tuple, Union
+
+from mmfss.utils.names import few, normal_name, visible
 
 SPLITS = ('train', 'val', 'test')
 
@@ -65,23 +68,50 @@ def fold_classes(folds: Sequence[Sequence[int]], fold: Optional[int], split: str
 def resolve_classes(names_or_ids: Sequence[Union[int, str]], classes: Sequence[str]) -> Tuple[int, ...]:
     """Turn class names or ids into ids.
 
+    A word is a name, also a word of digits, as class folders may be called; an integer is an id, and so is ``'id:7'``.
+    On command lines all arguments are words: one of digits is an id where no class is called by a number. What could
+    be meant in two ways is an error. Names are compared in composed Unicode form, see
+    :func:`mmfss.utils.names.normal_name`.
+
+    .. code-block:: python
+
+        resolve_classes(['cat', 0, 'id:1'], ('ant', 'bee', 'cat'))      # (2, 0, 1)
+        resolve_classes(['10'], ('1', '10', '2', '20'))                 # (1, ), the class called "10"
+        resolve_classes([1], ('1', '10', '2', '20'))                    # an error: '1' or 'id:1', which is "10"?
+
     Args:
-        names_or_ids (Sequence[int | str]): What a user wrote.
+        names_or_ids (Sequence[int | str]): What a user wrote; the numbers of a ``range`` are always ids.
         classes (Sequence[str]): All class names.
 
     Raises:
-        ValueError: If one is unknown or occurs twice.
+        ValueError: If one is unknown, occurs twice or could be meant in two ways.
     """
-    ids = []
-    for entry in names_or_ids:
-        if isinstance(entry, str) and entry in classes:
-            ids.append(list(classes).index(entry))
-        elif isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < len(classes):
-            ids.append(entry)
-        else:
-            known = ', '.join(classes[:100]) + (' ...' if len(classes) > 100 else '')
-            raise ValueError(f'Unknown class {entry!r}; known are the ids 0..{len(classes) - 1} and the names: '
-                             f'{known}.')
+    if isinstance(names_or_ids, range):
+        names_or_ids = [f'id:{number}' for number in names_or_ids]
+    # Of equal names the first counts.
+    known = {normal_name(name): class_id for class_id, name in reversed(list(enumerate(classes)))}
+    ids = tuple(_resolve_class(entry, classes, known) for entry in names_or_ids)
     if len(set(ids)) != len(ids):
         raise ValueError(f'A class is given twice: {list(names_or_ids)}.')
-    return tuple(ids)
+    return ids
+
+
+def _resolve_class(entry: Union[int, str], classes: Sequence[str], known: Mapping[str, int]) -> int:
+    """Id of one class; ``known`` are the ids by composed name."""
+    if isinstance(entry, str) and normal_name(entry) in known:
+        return known[normal_name(entry)]
+    number = re.fullmatch('(?P<sure>id:)?(?P<id>[0-9]+)', str(entry)) if not isinstance(entry, (bool, float)) else None
+    if number is None or int(number['id']) >= len(classes):
+        names = ', '.join(visible(name) for name in classes[:100]) + (' ...' if len(classes) > 100 else '')
+        raise ValueError(f'Unknown class {entry!r}; known are the ids 0..{len(classes) - 1} and the names: {names}.')
+    class_id, name = int(number['id']), str(entry)
+    if number['sure'] or known.get(name) == class_id:
+        return class_id
+    if name in known:
+        raise ValueError(f'Class {entry!r} could be meant in two ways. Write {name!r}, a string, for the class of that '
+                         f'name, or "id:{class_id}" for the id, which is the class "{visible(classes[class_id])}".')
+    numerals = [other for other in classes if re.fullmatch('[0-9]+', other)]
+    if isinstance(entry, str) and numerals:
+        raise ValueError(f'No class is called "{entry}", but others are called by numbers: {few(numerals)}. Write one '
+                         f'of these, or "id:{class_id}" for the id, which is the class "{visible(classes[class_id])}".')
+    return class_id

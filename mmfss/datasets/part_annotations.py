@@ -8,6 +8,7 @@ import yaml
 from numpy import ndarray
 from PIL import Image
 
+from mmfss.utils.files import read_text
 from .images import checked_bytes
 
 _VEHICLE = ('frontside', 'leftside', 'rightside', 'backside', 'roofside', 'leftmirror', 'rightmirror', 'fliplate',
@@ -70,13 +71,13 @@ def read_part_spec(path: str | Path) -> ndarray:
     """
     path = _existing(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = yaml.safe_load(read_text(path))
         classes, groups = content['scene_class2part_classes'], content.get('countable_pids_groupings') or {}
         table = np.zeros((len(classes) + 1, 100), np.int64)
         for class_id, (name, parts) in enumerate(classes.items(), start=1):
             for number, part in enumerate(parts or (), start=1):
                 table[class_id, (groups.get(name) or {}).get(part, [number])] = number
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f'The specification of parts "{path}" cannot be used: {type(error).__name__}: '
                          f'{error}') from error
     return table

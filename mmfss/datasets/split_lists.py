@@ -5,10 +5,12 @@ import io
 import json
 import os
 import pickle
+import re
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
 
-from mmfss.utils.files import atomic_path
+from mmfss.utils.files import atomic_path, decode_text, write_text
+from mmfss.utils.names import few, normal_name, visible
 from .official_lists import OFFICIAL_LISTS
 
 PathLike = Union[str, Path]
@@ -22,39 +24,67 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f'it asks for {module}.{name}; a split list holds only dict, list, str and int')
 
 
+def read_stem_list(path: str, known: Collection[str]) -> List[str]:
+    """Read a text list of images by stem, one per line, as the image sets of PASCAL VOC.
+
+    Args:
+        path (str): The list file.
+        known (Collection[str]): Stems of the images that exist: lines of another form are only looked for where a
+            listed image does not.
+
+    Returns:
+        list[str]: The stems in file order, in composed Unicode form.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: Naming file and line, if a line is a path, a file name or a pair of them.
+    """
+    stems = []
+    for number, line in _lines(path):
+        if line not in known and re.search(r'[\s/\\]|\.(jpe?g|png)$', line, re.IGNORECASE):
+            raise ValueError(f'{path}, line {number}: a line must be the stem of one image, such as "2007_000032", '
+                             f'without folder, suffix or a second column; got "{visible(line)}".')
+        stems.append(line)
+    return stems
+
+
 def read_pascal_list(path: str, num_classes: int = 20) -> Pairs:
     """Read a text list of ``<stem>__<two-digit class from 1>`` lines.
 
     Args:
-        path (str): The list file; LF or CRLF.
+        path (str): The list file.
         num_classes (int): Number of classes, for checking.
 
     Returns:
-        list[tuple[int, str]]: (0-based class id, stem) in file order.
+        list[tuple[int, str]]: (0-based class id, stem) in file order, stems in composed Unicode form.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: Naming file and line, if a line has another form.
     """
     pairs = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        stem, separator, label = line.strip().rpartition('__')
-        if not separator or not label.isdigit() or not 1 <= int(label) <= num_classes:
-            raise ValueError(f'{path}, line {number}: expected "<image>__<class 01..{num_classes:02d}>", got {line!r}.')
+    for number, line in _lines(path):
+        stem, separator, label = line.rpartition('__')
+        if not separator or not re.fullmatch('[0-9]+', label) or not 1 <= int(label) <= num_classes:
+            raise ValueError(f'{path}, line {number}: expected "<image>__<class 01..{num_classes:02d}>", where <image> '
+                             f'is the stem of an image, got "{visible(line)}".')
         pairs.append((int(label) - 1, stem))
     return pairs
 
 
 def read_fss_list(path: str) -> List[str]:
-    """Read a text list of categories, one per line; LF or CRLF.
+    """Read a text list of categories, one per line, in composed Unicode form.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a category is listed twice, or none is.
+        ValueError: If a category is listed twice, or none is, or a line is a path.
     """
-    categories = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    lines = list(_lines(path))
+    for number, line in lines:
+        if '/' in line or '\\' in line:
+            raise ValueError(f'{path}, line {number}: a line must be the name of a category folder, got '
+                             f'"{visible(line)}".')
+    categories = [line for _, line in lines]
     if not categories:
         raise ValueError(f'The list {path} names no category.')
     if len(set(categories)) != len(categories):
@@ -89,7 +119,7 @@ def read_coco_list(path: str) -> Dict[int, List[str]]:
             type(key) is int and isinstance(names, list) and all(type(name) is str for name in names)
             for key, names in lists.items()):
         raise ValueError(f'The list {path} must be a dict from class id (int) to a list of image names (str).')
-    return lists
+    return {class_id: [normal_name(name) for name in names] for class_id, names in lists.items()}
 
 
 def _unpickle(content: bytes, path: str) -> Any:
@@ -103,7 +133,7 @@ def _parse_json(content: bytes, path: str) -> Dict[int, List[str]]:
     try:
         if path.endswith('.gz'):
             content = gzip.decompress(content)
-        parsed = json.loads(content)
+        parsed = json.loads(decode_text(content, path))
         name_format = parsed.get('name_format')
         return {int(key): [name_format % name for name in names] if name_format else names
                 for key, names in parsed['classes'].items()}
@@ -120,14 +150,20 @@ def check_class_ids(class_ids: Iterable[int], num_classes: int, path: str) -> No
 
 def write_pascal_list(pairs: Iterable[Tuple[int, str]], path: PathLike) -> None:
     """Write (class id, stem) pairs in the form of :func:`read_pascal_list`."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(''.join(f'{stem}__{class_id + 1:02d}\n' for class_id, stem in pairs), encoding='utf-8')
+    _write_lines((f'{stem}__{class_id + 1:02d}' for class_id, stem in pairs), path)
 
 
 def write_fss_list(categories: Iterable[str], path: PathLike) -> None:
     """Write categories in the form of :func:`read_fss_list`."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(''.join(f'{category}\n' for category in categories), encoding='utf-8')
+    _write_lines(categories, path)
+
+
+def _write_lines(lines: Iterable[str], path: PathLike) -> None:
+    lines = list(lines)
+    strange = [line for line in lines if re.search('[\ud800-\udfff]', line)]
+    if strange:
+        raise ValueError(f'The list {path} cannot name {few(strange)}: not UTF-8. Rename these files.')
+    write_text(''.join(f'{line}\n' for line in lines), path)
 
 
 def write_coco_list(lists: Mapping[int, Sequence[str]], path: PathLike) -> None:
@@ -141,15 +177,15 @@ def write_coco_list(lists: Mapping[int, Sequence[str]], path: PathLike) -> None:
 
 
 def text_digest(path: str) -> str:
-    """SHA-256 of a text list with LF line ends, so that a checkout with CRLF is recognised too."""
-    return hashlib.sha256(_bytes(path).replace(b'\r\n', b'\n')).hexdigest()
+    """SHA-256 of a text list in UTF-8 with LF line ends, so that what an editor or a checkout changes is recognised."""
+    return hashlib.sha256(_text(path).encode()).hexdigest()
 
 
 def coco_digest(lists: Mapping[int, Sequence[str]]) -> str:
     """SHA-256 of the lines ``<class> <name>`` of a COCO list, by class id and then in list order."""
     digest = hashlib.sha256()
     for class_id in sorted(lists):
-        digest.update(''.join(f'{class_id} {name}\n' for name in lists[class_id]).encode())
+        digest.update(''.join(f'{class_id} {name}\n' for name in lists[class_id]).encode(errors='surrogatepass'))
     return digest.hexdigest()
 
 
@@ -164,11 +200,15 @@ def is_official(benchmark: str, part: str, digest: str) -> bool:
     return OFFICIAL_LISTS.get((benchmark, part)) == digest
 
 
+def _lines(path: str) -> Iterator[Tuple[int, str]]:
+    """Number and text of the lines that are not empty, in composed Unicode form."""
+    for number, line in enumerate(_text(path).split('\n'), start=1):
+        if line.strip():
+            yield number, normal_name(line.strip())
+
+
 def _text(path: str) -> str:
-    try:
-        return _bytes(path).decode('utf-8')
-    except UnicodeDecodeError as error:
-        raise ValueError(f'The list {path} is not a text file: {error}') from error
+    return decode_text(_bytes(path), path)
 
 
 def _bytes(path: str) -> bytes:

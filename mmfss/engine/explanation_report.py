@@ -6,7 +6,7 @@ from statistics import mean, median
 from typing import Any, Mapping, Optional, Sequence
 
 from mmfss.evaluation.attribution import AttributionMetric
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.files import atomic_path, dump_json, write_text
 from mmfss.visualization.explanation_page import write_explanation_page
 from .explanation_records import ExplanationFolder
 
@@ -33,8 +33,7 @@ def write_report(folder: ExplanationFolder, description: Mapping[str, Any], metr
     results['markdown'] = to_markdown(results)
     dump_json(results, folder.root / 'results.json')
     _write_csv(folder.root / 'results.csv', records, results)
-    with atomic_path(folder.root / 'table.md') as path:
-        path.write_text(results['markdown'], encoding='utf-8')
+    write_text(results['markdown'], folder.root / 'table.md')
     write_explanation_page(folder.root, results, records)
     return results
 
@@ -167,7 +166,8 @@ def _units(metrics: Mapping[str, Mapping[str, Any]]) -> str:
 def _write_csv(path: Path, records: Sequence[Record], results: Results) -> None:
     """One row per episode and explainer."""
     metrics = list(results['metrics'])
-    with atomic_path(path) as temporary, open(temporary, 'w', newline='', encoding='utf-8') as file:
+    with atomic_path(path) as temporary, open(
+            temporary, 'w', newline='', encoding='utf-8', errors='backslashreplace') as file:
         writer = csv.writer(file)
         writer.writerow(['episode', 'classes', 'query', 'empty', 'iou', 'explainer', 'seconds', *metrics])
         for record in records:

@@ -5,7 +5,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from mmfss.evaluation.prototypes import class_prototypes, filled_groups
 from mmfss.models import PrototypeHead, ScaleProtoGroupHead
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.files import dump_json, write_text
 from mmfss.visualization import write_prototype_page
 from .explanation_records import ExplanationFolder
 from .prototype_drawing import first_colour, region_pixels
@@ -45,8 +45,7 @@ def write_prototype_report(folder: ExplanationFolder, description: Mapping[str, 
     results = dict(description, **summarise_classes(records, head, classes))
     results['markdown'] = to_markdown(results)
     dump_json(results, folder.root / 'results.json')
-    with atomic_path(folder.root / 'table.md') as path:
-        path.write_text(results['markdown'], encoding='utf-8')
+    write_text(results['markdown'], folder.root / 'table.md')
     write_prototype_page(
         folder.root, results, records, lambda class_id, arrays: region_pixels(results['region'], class_id, arrays),
         None if sources is None else _PagePictures(sources), first_colour(classes))

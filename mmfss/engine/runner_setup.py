@@ -20,6 +20,7 @@ from mmengine.dist import is_main_process
 from prettytable import PrettyTable
 
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
+from mmfss.utils.files import print_any_name
 from mmfss.version import __version__
 from .config_options import ConfigError, OptionsAction, accepted_arguments, find_class, load_config
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
@@ -213,7 +214,10 @@ def plain_errors() -> Iterator[None]:
     Errors in files, folders, data, checkpoints and configs (also a class that does not exist, or has no such argument)
     end with status 1, an interruption with 130. Any other error is a defect and keeps its traceback; the environment
     variable ``MMFSS_DEBUG=1`` keeps every traceback. Work that succeeds leaves the process group.
+
+    Names that the terminal cannot show, such as files whose names are not UTF-8, are printed with escapes.
     """
+    print_any_name()
     try:
         yield
         leave_distributed()
@@ -221,11 +225,21 @@ def plain_errors() -> Iterator[None]:
         print('interrupted', file=sys.stderr)
         raise SystemExit(130) from None
     except (ConfigError, CheckpointError, OSError, ValueError, KeyError, TypeError) as error:
-        message = error if isinstance(error, (OSError, ValueError)) else _of_registry(error)
+        message = worker_message(error) if isinstance(error, (OSError, ValueError)) else _of_registry(error)
         if os.environ.get('MMFSS_DEBUG') == '1' or message is None:
             raise
         print(f'error: {message}', file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def worker_message(error: Exception) -> str:
+    """The message of an error without the traceback of the data loader's worker in which it was raised."""
+    text = str(error)
+    if not re.match(r'Caught \w+ in DataLoader worker process \d+\.\n', text):
+        return text
+    # The last unindented line that names the error begins its message, which may have several lines.
+    starts = list(re.finditer(r'^(?:[A-Za-z_]\w*\.)*[A-Z]\w*: ', text, re.MULTILINE))
+    return text[starts[-1].end():].rstrip() if starts else text
 
 
 def _of_registry(error: Exception) -> Optional[str]:

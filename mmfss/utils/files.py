@@ -1,7 +1,9 @@
-"""Writing files so that a reader, or the next run, never meets half of one."""
+"""Reading text whatever editor saved it, and writing files so that a reader never meets half of one."""
+import codecs
 import json
 import math
 import os
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +29,9 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f'.{path.stem}.', suffix=path.suffix, dir=path.parent)
+    # A stem and the random part together may be longer than a file system allows.
+    stem = os.fsdecode(os.fsencode(path.stem)[:100])
+    handle, name = tempfile.mkstemp(prefix=f'.{stem}.', suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -39,6 +43,50 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_text(path: PathLike) -> str:
+    """Read a text file as UTF-8, with or without a byte order mark, or as UTF-16 with one (as Windows saves "Unicode").
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        str: Its text; all line ends are LF.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such text; the file is named.
+    """
+    return decode_text(Path(path).read_bytes(), path)
+
+
+def decode_text(content: bytes, path: PathLike) -> str:
+    """As :func:`read_text`, of bytes that were read already."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode('utf-16' if wide else 'utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not a text file in UTF-8: {error}. Save it as UTF-8.') from error
+    return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def write_text(text: str, path: PathLike) -> None:
+    """Write a text as UTF-8, atomically; bytes of file names that are no UTF-8 are escaped.
+
+    Args:
+        text (str): The text.
+        path (str | Path): The file to create or replace.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
+
+
+def print_any_name() -> None:
+    """Let standard output and error escape what they cannot encode, such as file names that are not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def moved_into(folder: PathLike, path: PathLike) -> Path:
@@ -63,10 +111,8 @@ def dump_json(obj: Any, path: PathLike) -> None:
             numbers and lists, paths become strings, NaN and infinities become ``null``.
         path (str | Path): The file to create or replace.
     """
-    with atomic_path(path) as temporary:
-        # Half of a surrogate pair, as which Python reads a byte of a file name that is no UTF-8, can only be escaped.
-        temporary.write_text(json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + '\n',
-                             encoding='utf-8', errors='backslashreplace')
+    # Half of a surrogate pair, as which Python reads a byte of a file name that is no UTF-8, can only be escaped.
+    write_text(json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + '\n', path)
 
 
 def _plain(obj: Any) -> Any:

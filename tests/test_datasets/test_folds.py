@@ -46,3 +46,39 @@ def test_classes_by_name_and_id():
             resolve_classes([unknown], ('ant', 'bee', 'cat'))
     with pytest.raises(ValueError, match='twice'):
         resolve_classes(['cat', 2], ('ant', 'bee', 'cat'))
+
+
+class TestClassesCalledByNumbers:
+
+    CLASSES = ('1', '10', '2', '20')
+
+    def test_a_name_wins(self):
+        assert resolve_classes(['1', '10', '20'], self.CLASSES) == (0, 1, 3)
+        assert resolve_classes(['id:1', 'id:3'], self.CLASSES) == (1, 3)
+        assert resolve_classes(range(4), self.CLASSES) == (0, 1, 2, 3)
+        # The name and the id say the same.
+        assert resolve_classes([2, '1', 3], ('0', '1', '2', 'x')) == (2, 1, 3)
+
+    def test_two_meanings(self):
+        with pytest.raises(ValueError, match='Class 1 could be meant in two ways. Write \'1\', a string, .*"id:1" for '
+                           'the id, which is the class "10"'):
+            resolve_classes([1], self.CLASSES)
+        with pytest.raises(ValueError, match='No class is called "3", .*"1", "10", "2", "20". .*"id:3".* "20"'):
+            resolve_classes(['3'], self.CLASSES)
+        for unknown in ('100', 4, 'id:4', 'id:', 'id:-1', '-1', '²', True, ''):
+            with pytest.raises(ValueError, match='Unknown class .*; known are the ids 0..3'):
+                resolve_classes([unknown], self.CLASSES)
+
+    def test_words_on_a_command_line(self):
+        assert resolve_classes(['2', 'ant'], ('ant', 'bee', 'cat')) == (2, 0)
+        # One class called by a number is enough to make a number a name.
+        with pytest.raises(ValueError, match='"id:2" for the id, which is the class "bee"'):
+            resolve_classes(['2'], ('7', 'ant', 'bee'))
+        with pytest.raises(ValueError, match='twice'):
+            resolve_classes(['1', 'id:0'], self.CLASSES)
+
+
+def test_class_names_are_compared_as_they_look():
+    assert resolve_classes(['cafe\u0301', 'caf\xe9 noir'], ('bee', 'caf\xe9', 'cafe\u0301 noir')) == (1, 2)
+    with pytest.raises(ValueError, match=r'names: \\ufeffant'):
+        resolve_classes(['ant'], ('\ufeffant', ))

@@ -11,6 +11,7 @@ from mmfss.datasets.split_lists import (
     read_coco_list,
     read_fss_list,
     read_pascal_list,
+    read_stem_list,
     text_digest,
     write_coco_list,
     write_fss_list,
@@ -43,6 +44,51 @@ def test_fss_text(tmp_path):
     write_fss_list(['x', 'x'], path)
     with pytest.raises(ValueError, match='trn.txt names the category "x" twice'):
         read_fss_list(str(path))
+
+
+EDITORS = [b'\xef\xbb\xbfa__01\nb__02\n', b'\xef\xbb\xbfa__01\r\nb__02\r\n', 'a__01\r\nb__02\r\n'.encode('utf-16')]
+
+
+@pytest.mark.parametrize('content', EDITORS)
+def test_lists_saved_by_an_editor(tmp_path, content):
+    plain, saved = tmp_path / 'plain.txt', tmp_path / 'saved.txt'
+    plain.write_bytes(b'a__01\nb__02\n')
+    saved.write_bytes(content)
+    assert read_pascal_list(str(saved)) == [(0, 'a'), (1, 'b')]
+    assert read_fss_list(str(saved)) == read_stem_list(str(saved), ()) == ['a__01', 'b__02']
+    assert text_digest(str(saved)) == text_digest(str(plain))  # so a published list is recognised
+
+
+def test_json_list_with_a_byte_order_mark(tmp_path):
+    (tmp_path / 'val.json').write_bytes(b'\xef\xbb\xbf{"classes": {"1": ["cafe\xcc\x81.jpg"]}}')
+    assert read_coco_list(str(tmp_path / 'val.json')) == {1: ['caf\xe9.jpg']}
+
+
+@pytest.mark.parametrize('line', [
+    'JPEGImages/a.jpg SegmentationClassAug/a.png', '/JPEGImages/a.jpg', 'a.jpg', 'a.PNG', 'a  1', 'a\t-1', 'x\\a'])
+def test_lines_that_are_no_stems(tmp_path, line):
+    path = tmp_path / 'val.txt'
+    path.write_text(f'a\n\n{line}\n')
+    with pytest.raises(ValueError, match=r'val.txt, line 3: a line must be the stem of one image, .* got "'):
+        read_stem_list(str(path), {'a'})
+    # What exists is a stem whatever it looks like.
+    assert read_stem_list(str(path), {'a', line}) == ['a', line]
+
+
+def test_lines_are_shown_with_what_cannot_be_seen(tmp_path):
+    path = tmp_path / 'fold0.txt'
+    path.write_text('a\u200b\xa0x\n', encoding='utf-8')
+    with pytest.raises(ValueError, match=r'got "a\\u200b\\xa0x"'):
+        read_pascal_list(str(path))
+    path.write_text('ant/1.jpg\n')
+    with pytest.raises(ValueError, match='line 1: a line must be the name of a category folder, got "ant/1.jpg"'):
+        read_fss_list(str(path))
+
+
+def test_names_that_a_list_cannot_hold(tmp_path):
+    with pytest.raises(ValueError, match=r'fold0.txt cannot name "caf\\udce9__01"'):
+        write_pascal_list([(0, os.fsdecode(b'caf\xe9'))], tmp_path / 'fold0.txt')
+    assert not os.listdir(tmp_path) and coco_digest({0: [os.fsdecode(b'caf\xe9')]})
 
 
 @pytest.mark.parametrize('suffix', ['pkl', 'json'])

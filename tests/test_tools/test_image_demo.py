@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run_demo(root: Path, *arguments: str, config: str = 'tiny.py') -> subprocess.CompletedProcess:
+def run_demo(root: Path, *arguments: str, config: str = 'tiny.py',
+             query: str = 'ant/images') -> subprocess.CompletedProcess:
     demo = REPOSITORY / 'demo' / 'image_demo.py'
-    command = [sys.executable, str(demo), 'ant/images', config, 'tiny.pth', *arguments]
+    command = [sys.executable, str(demo), query, config, 'tiny.pth', *arguments]
     environment = dict(PATH='', PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS='1')
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
@@ -52,3 +54,19 @@ def test_error_is_one_line(root: Path) -> None:
     finished = run_demo(root, '--support', 'bee/images/0.jpg', 'nowhere.png', '--device', 'cpu')
     assert finished.returncode == 1
     assert 'nowhere.png' in finished.stderr and 'Traceback' not in finished.stderr
+
+
+def test_faulty_pictures_do_not_stop_the_others(root: Path) -> None:
+    folder = root / 'mixed'
+    folder.mkdir()
+    for name in (b'1.jpg', b'2\xe9.jpg', b'x' * 251 + b'.jpg'):
+        (folder / os.fsdecode(name)).write_bytes((root / 'ant' / 'images' / '0.jpg').read_bytes())
+    (folder / '0.jpg').write_bytes(b'')
+    finished = run_demo(root, '--support', 'bee/images/0.jpg', 'bee/masks/0.png', '--out-dir', 'mixed_out', '--device',
+                        'cpu', query='mixed')
+    assert finished.returncode == 1 and 'Traceback' not in finished.stderr
+    assert 'error: 1 of 4 queries could not be segmented' in finished.stderr and 'mixed/0.jpg: ' in finished.stderr
+    assert finished.stdout.count('% foreground') == 3 and '2\\udce9.jpg' in finished.stdout
+    results = json.loads((root / 'mixed_out' / 'results.json').read_text())
+    assert ['error' in result for result in results] == [True, False, False, False]
+    assert all((root / result['overlay_path']).is_file() for result in results[1:])

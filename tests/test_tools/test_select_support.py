@@ -40,6 +40,19 @@ def test_of_a_config_and_of_a_folder(config: Path, tmp_path: Path, monkeypatch: 
     assert [found['class_name'] for found in results['classes']] == ['mug', 'pen']
 
 
+def test_classes_called_by_numbers(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                   capsys: pytest.CaptureFixture) -> None:
+    folder = write_class_folders(tmp_path / 'own', classes=['1', '10', '2'])
+    for name, found in (('1', '1'), ('10', '10'), ('id:1', '10')):
+        call(monkeypatch, config, *SMALL, '--out', tmp_path / 'out', '--folder', folder, '--explainer', 'random',
+             '--classes', name)
+        results = json.loads((tmp_path / 'out' / 'select_support.json').read_text())
+        assert [item['class_name'] for item in results['classes']] == [found]
+    with pytest.raises(SystemExit):
+        call(monkeypatch, config, '--out', tmp_path, '--folder', folder, '--classes', '0')
+    assert 'No class is called "0", but others are called by numbers' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('args, message', [
     (('--explainer', 'masked'), 'Unknown explainer "masked"'),
     (('--classes', 'dog'), '"dog" is not among the classes of the test: ant, bee'),

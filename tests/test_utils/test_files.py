@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.files import atomic_path, dump_json, read_text, write_text
 
 
 class TestAtomicPath:
@@ -65,3 +65,31 @@ def test_names_of_files_that_are_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b'caf\xe9.jpg')
     dump_json([name, 'café'], tmp_path / 'a.json')
     assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == [name, 'café']
+
+
+@pytest.mark.parametrize('length', [200, 250, 251])
+def test_names_near_the_limit_of_file_systems(tmp_path: Path, length: int) -> None:
+    target = tmp_path / ('\xe9' * (length // 2) + 'x' * (length % 2) + '.png')
+    with atomic_path(target) as temporary:
+        temporary.write_text('a')
+        assert temporary.suffix == '.png'
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['a'] and target.is_file()
+
+
+@pytest.mark.parametrize('content', [
+    b'caf\xc3\xa9\nb\n', b'\xef\xbb\xbfcaf\xc3\xa9\r\nb\r\n', 'caf\xe9\rb\r'.encode(), 'caf\xe9\nb\n'.encode('utf-16'),
+    '\ufeffcaf\xe9\r\nb\n'.encode('utf-16-be')])
+def test_text_of_any_editor(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / 'list.txt').write_bytes(content)
+    assert read_text(tmp_path / 'list.txt') == 'caf\xe9\nb\n'
+
+
+def test_text_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_bytes(b'caf\xe9\n')
+    with pytest.raises(ValueError, match='list.txt is not a text file in UTF-8: .*Save it as UTF-8'):
+        read_text(tmp_path / 'list.txt')
+
+
+def test_texts_with_names_that_are_no_text(tmp_path: Path) -> None:
+    write_text(os.fsdecode(b'| caf\xe9 |'), tmp_path / 'table.md')
+    assert (tmp_path / 'table.md').read_text(encoding='utf-8') == '| caf\\udce9 |'

@@ -26,6 +26,7 @@ from mmfss.datasets.conversion import require_files, run_dataset_converter
 from mmfss.datasets.deepglobe_tiles import COLORS, GRID, VARIANTS, mask_tiles, tile_windows
 from mmfss.datasets.images import read_image
 from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.names import list_names
 
 PARTS = '.tiles'  # one record per source image below OUT: what is done
 Record = Dict[str, Any]
@@ -48,7 +49,8 @@ def find_sources(src: Path) -> List[str]:
     Raises:
         FileNotFoundError: If there is none, or the image of a mask is missing.
     """
-    ids = sorted(path.name[:-len('_mask.png')] for path in src.glob('[!.]*_mask.png'))
+    masks = list_names(src).values() if src.is_dir() else ()
+    ids = sorted(name[:-len('_mask.png')] for name in masks if name.endswith('_mask.png'))
     if not ids:
         raise FileNotFoundError(f'"{src}" holds no <id>_mask.png; SRC must be the training part of DeepGlobe '
                                 'land cover.')

@@ -11,6 +11,7 @@ A run that was interrupted continues where it stopped.
 """
 import argparse
 import csv
+import io
 from collections import Counter
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -18,6 +19,7 @@ from typing import Dict, List, Tuple
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import ISICIndex
 from mmfss.datasets.conversion import place_files, require_files, run_dataset_converter
+from mmfss.utils.files import read_text
 
 VARIANTS = ('fixed', 'released')
 
@@ -43,18 +45,17 @@ def read_classes(path: Path) -> Dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f'The list of classes "{path}" does not exist; name it with --csv.')
     classes: Dict[str, str] = {}
-    with open(path, encoding='utf-8-sig', newline='') as file:
-        reader = csv.DictReader(file)
-        if not {'ID', 'Class'} <= set(reader.fieldnames or ()):
-            raise ValueError(f'"{path}" must have the columns ID and Class, it has {reader.fieldnames}.')
-        for row in reader:
-            name, label = str(row['ID']).strip(), str(row['Class']).strip()
-            if label not in ISICIndex.CLASSES:
-                raise ValueError(f'"{path}", line {reader.line_num}: unknown class "{label}"; known are '
-                                 f'{", ".join(ISICIndex.CLASSES)}.')
-            if name in classes:
-                raise ValueError(f'"{path}", line {reader.line_num}: "{name}" is listed twice.')
-            classes[name] = label
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=''))
+    if not {'ID', 'Class'} <= set(reader.fieldnames or ()):
+        raise ValueError(f'"{path}" must have the columns ID and Class, it has {reader.fieldnames}.')
+    for row in reader:
+        name, label = str(row['ID']).strip(), str(row['Class']).strip()
+        if label not in ISICIndex.CLASSES:
+            raise ValueError(f'"{path}", line {reader.line_num}: unknown class "{label}"; known are '
+                             f'{", ".join(ISICIndex.CLASSES)}.')
+        if name in classes:
+            raise ValueError(f'"{path}", line {reader.line_num}: "{name}" is listed twice.')
+        classes[name] = label
     return classes
 
 

@@ -1,5 +1,5 @@
 """What a benchmark has: one class index per storage format."""
-from .base import IGNORE, ClassIndex, label_format
+from .base import CHECK_DATASET, IGNORE, ClassIndex, label_format
 from .class_names import COCO_CLASSES, VOC_CLASSES
 from .coco_instances import CocoInstanceIndex
 from .folders import FSS1000Index, ImageFolderIndex, class_folders
@@ -7,7 +7,7 @@ from .grey_masks import DeepGlobeIndex, GreyMaskIndex, ISICIndex, LungIndex
 from .label_maps import CocoMaskIndex, LabelMapIndex, PascalVOCIndex, coco_mask_file
 
 __all__ = [
-    'COCO_CLASSES', 'ClassIndex', 'CocoInstanceIndex', 'CocoMaskIndex', 'DeepGlobeIndex', 'FSS1000Index',
-    'GreyMaskIndex', 'IGNORE', 'ISICIndex', 'ImageFolderIndex', 'LabelMapIndex', 'LungIndex', 'PascalVOCIndex',
-    'VOC_CLASSES', 'class_folders', 'coco_mask_file', 'label_format'
+    'CHECK_DATASET', 'COCO_CLASSES', 'ClassIndex', 'CocoInstanceIndex', 'CocoMaskIndex', 'DeepGlobeIndex',
+    'FSS1000Index', 'GreyMaskIndex', 'IGNORE', 'ISICIndex', 'ImageFolderIndex', 'LabelMapIndex', 'LungIndex',
+    'PascalVOCIndex', 'VOC_CLASSES', 'class_folders', 'coco_mask_file', 'label_format'
 ]

@@ -6,9 +6,11 @@ from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from mmfss.utils.names import few, real_path
 from ..class_lists import ClassLists
 
 IGNORE = 255
+CHECK_DATASET = 'tools/analysis_tools/check_dataset.py'
 
 _MAX_CLASSES = {np.uint8: IGNORE - 1, np.uint16: 65534}
 
@@ -61,6 +63,8 @@ class ClassIndex(metaclass=ABCMeta):
 
     resizes_masks = False
     """Whether masks may have another size than their images; loading then resizes them. Otherwise that is an error."""
+    # Whether masks hold class numbers, so that :meth:`class_pixels` finds numbers that are no class.
+    stores_numbers = False
 
     def __init__(self, data_root: str, classes: Sequence[str] = ()) -> None:
         self.data_root = os.path.expanduser(data_root)
@@ -69,12 +73,19 @@ class ClassIndex(metaclass=ABCMeta):
 
     def require_dir(self, folder: str) -> str:
         """Path of a folder below the data root, which must exist."""
-        path = os.path.join(self.data_root, folder) if folder else self.data_root
+        path = self.locate(folder)
         if not os.path.isdir(path):
             raise FileNotFoundError(f'{type(self).__name__}: the data folder "{path}" does not exist. Put the data '
                                     'there or set data_root; the expected layout is in the documentation '
                                     'of this class.')
         return path
+
+    def locate(self, *parts: str) -> str:
+        """Path of a file or folder below the data root, as it is spelled on the disk.
+
+        Lists may spell names in another Unicode form than the disk, see :func:`mmfss.utils.names.real_path`.
+        """
+        return real_path(os.path.join(self.data_root, *filter(None, parts)))
 
     @abstractmethod
     def image_path(self, name: str) -> str:
@@ -132,31 +143,37 @@ class ClassIndex(metaclass=ABCMeta):
         return ClassLists(found, names, source=f'built from annotations (classes of at least {min_pixels} pixels)')
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
-        """Make sure that every listed image and mask exists, by listing each folder once.
+        """Make sure that every listed image and mask exists. Each folder is listed once, no file is opened.
 
         Args:
             lists (ClassLists): Items to check.
             list_name (str): Where they were listed, for the message.
 
         Raises:
-            FileNotFoundError: Naming the list and the first missing file.
+            FileNotFoundError: Naming the list, the number of missing files and the first of them.
         """
-        images = [self.image_path(name) for name in lists.names.tolist()]
-        _require_files(images, list_name, 'image')
+        missing = self.missing_files(lists)
+        counts = ' and '.join(f'{len(paths)} {kind}(s)' for kind, paths in missing.items() if paths)
+        if counts:
+            raise FileNotFoundError(
+                f'{list_name} names {counts} that do not exist, first {few(sum(missing.values(), []), 3)}. '
+                f'Complete the data or use the lists that belong to it; {CHECK_DATASET} lists all of them.')
+
+    def missing_files(self, lists: ClassLists) -> Dict[str, List[str]]:
+        """Listed images and masks that do not exist, sorted, under ``'image'`` and ``'mask'``."""
         masks = {self.mask_path(lists.name(image), class_id)
                  for class_id, image in zip(lists.class_ids.tolist(), lists.images.tolist())}
-        _require_files(sorted(masks), list_name, 'mask')
+        return dict(image=_missing(map(self.image_path, lists.names.tolist())), mask=_missing(masks))
 
 
-def _require_files(paths: Iterable[str], list_name: str, kind: str) -> None:
+def _missing(paths: Iterable[str]) -> List[str]:
+    """The paths of which there is no file."""
+    missing: List[str] = []
     by_folder: Dict[str, Set[str]] = defaultdict(set)
     for path in paths:
         folder, file = os.path.split(path)
         by_folder[folder].add(file)
     for folder, files in by_folder.items():
         present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        missing = files - present
-        if missing:
-            first = os.path.join(folder, min(missing))
-            raise FileNotFoundError(f'{list_name} names {len(missing)} {kind}(s) that do not exist, first "{first}". '
-                                    'Complete the data or use the lists that belong to it.')
+        missing += [os.path.join(folder, file) for file in files - present]
+    return sorted(missing)

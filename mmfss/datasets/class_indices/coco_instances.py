@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
 from mmfss.registry import DATASETS
+from mmfss.utils.names import normal_name
 from ..class_lists import ClassLists
 from .base import IGNORE, ClassIndex, label_format, labels_of
 from .coco_file import load_coco
@@ -67,7 +68,7 @@ class CocoInstanceIndex(ClassIndex):
 
     def _store_images(self, images: Sequence[dict]) -> None:
         self._sizes = np.array([(image['height'], image['width']) for image in images], np.int32).reshape(-1, 2)
-        self._row = {image['name']: row for row, image in enumerate(images)}
+        self._row = {normal_name(image['name']): row for row, image in enumerate(images)}
         self._row_of_id = {image['id']: row for row, image in enumerate(images)}
 
     def _store_objects(self, annotations: Sequence[dict]) -> None:
@@ -105,7 +106,7 @@ class CocoInstanceIndex(ClassIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.data_root, name)
+        return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
         """The annotation file: it holds all masks."""

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mmfss.registry import DATASETS
+from mmfss.utils.names import list_names
 from ..class_lists import ClassLists
 from ..images import read_grey
 from .base import ClassIndex
@@ -43,8 +44,8 @@ class GreyMaskIndex(ClassIndex):
 
     def _files(self, folder: str, suffix: str, infix: str = '') -> List[str]:
         """Files of a folder below the root, sorted by code point."""
-        files = os.listdir(self.require_dir(folder))
-        return sorted(file for file in files if file.endswith(suffix) and infix in file and not file.startswith('.'))
+        files = list_names(self.require_dir(folder))
+        return [file for file in files if file.endswith(suffix) and infix in file]
 
     def images_of(self, class_id: int) -> List[str]:
         """Names of the images that show a class, in list order."""
@@ -123,12 +124,12 @@ class DeepGlobeIndex(GreyMaskIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.data_root, 'image', name)
+        return self.locate('image', name)
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
         mask = name[:-len('.jpg')].replace('_sat_', '_mask_') + '.png'
-        return os.path.join(self.data_root, 'filter_mask', str(class_id + 1), mask)
+        return self.locate('filter_mask', str(class_id + 1), mask)
 
 
 @DATASETS.register_module()
@@ -164,12 +165,12 @@ class ISICIndex(GreyMaskIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.data_root, self.IMAGES, name)
+        return self.locate(self.IMAGES, name)
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
         stem = os.path.splitext(name.rsplit('/', 1)[-1])[0]
-        return os.path.join(self.data_root, self.MASKS, f'{stem}_segmentation.png')
+        return self.locate(self.MASKS, f'{stem}_segmentation.png')
 
 
 @DATASETS.register_module()
@@ -204,9 +205,9 @@ class LungIndex(GreyMaskIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.data_root, 'CXR_png', name)
+        return self.locate('CXR_png', name)
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
         mask = name if self.SAME_NAME in name else f'{name[:-len(".png")]}_mask.png'
-        return os.path.join(self.data_root, 'masks', mask)
+        return self.locate('masks', mask)

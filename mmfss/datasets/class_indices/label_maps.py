@@ -6,7 +6,9 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 
 from mmfss.registry import DATASETS
+from mmfss.utils.names import list_names, real_path
 from ..images import read_label_map
+from ..split_lists import read_stem_list
 from .base import IGNORE, ClassIndex, label_format, labels_of
 from .class_names import COCO_CLASSES, VOC_CLASSES
 
@@ -22,6 +24,8 @@ class LabelMapIndex(ClassIndex):
         mask_dir (str): Folder of the masks, below the root.
         classes (Sequence[str]): Class names in the order of the mask values 1, 2, ...
     """
+
+    stores_numbers = True
 
     def __init__(self, data_root: str, img_dir: str, mask_dir: str, classes: Sequence[str]) -> None:
         super().__init__(data_root, classes)
@@ -61,9 +65,8 @@ class LabelMapIndex(ClassIndex):
         return {int(value) - 1: int(counts[value]) for value in np.flatnonzero(counts[:self._ignore]) if value}
 
     def _mask_stems(self) -> List[str]:
-        """Stems of all masks, sorted; hidden files are none."""
-        return sorted(os.path.splitext(file)[0] for file in os.listdir(self.mask_dir)
-                      if file.endswith('.png') and not file.startswith('.'))
+        """Stems of all masks, sorted."""
+        return [file[:-len('.png')] for file in list_names(self.mask_dir) if file.endswith('.png')]
 
 
 @DATASETS.register_module()
@@ -101,17 +104,18 @@ class PascalVOCIndex(LabelMapIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.img_dir, name + self.img_suffix)
+        return real_path(os.path.join(self.img_dir, name + self.img_suffix))
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
-        return os.path.join(self.mask_dir, name + '.png')
+        return real_path(os.path.join(self.mask_dir, name + '.png'))
 
     def image_names(self) -> List[str]:
         """See :meth:`ClassIndex.image_names`.
 
         Raises:
             FileNotFoundError: If the image set file does not exist.
+            ValueError: Naming its line, if one is not the stem of an image.
         """
         if self.image_set is None:
             return self._mask_stems()
@@ -119,8 +123,7 @@ class PascalVOCIndex(LabelMapIndex):
         if not os.path.isfile(path):
             raise FileNotFoundError(f'The image set "{path}" does not exist; it names the images that split lists are '
                                     'built from. Provide it, or the published split lists (split_dir).')
-        with open(path, encoding='utf-8') as file:
-            return sorted(line.strip() for line in file if line.strip())
+        return sorted(read_stem_list(path, set(self._mask_stems())))
 
 
 @DATASETS.register_module()
@@ -157,11 +160,11 @@ class CocoMaskIndex(LabelMapIndex):
 
     def image_path(self, name: str) -> str:
         """See :meth:`ClassIndex.image_path`."""
-        return os.path.join(self.data_root, name)
+        return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
         """See :meth:`ClassIndex.mask_path`."""
-        return os.path.join(self.mask_dir, coco_mask_file(name, self.prefix))
+        return real_path(os.path.join(self.mask_dir, coco_mask_file(name, self.prefix)))
 
     def image_names(self) -> List[str]:
         """See :meth:`ClassIndex.image_names`."""

@@ -7,6 +7,7 @@ from typing import Iterable, Iterator, NamedTuple, Sequence, Tuple
 import numpy as np
 from mmengine.logging import print_log
 
+from mmfss.utils.names import visible
 from ..class_lists import ClassLists
 
 
@@ -81,7 +82,9 @@ class EpisodeSampler(metaclass=ABCMeta):
         counts = {class_id: len(set(lists.pool(class_id).tolist())) for class_id in class_ids}
         small = [class_id for class_id in class_ids if counts[class_id] < self.min_images]
         if small and small_classes == 'error':
-            others = f' (and {len(small) - 1} more classes)' if len(small) > 1 else ''
+            others = ', '.join(f'{self._name(class_id)}: {counts[class_id]}' for class_id in small[1:10])
+            more = f', and {len(small) - 10} more' if len(small) > 10 else ''
+            others = f' (and {len(small) - 1} more classes: {others}{more})' if others else ''
             raise ValueError(
                 f'Class {self._name(small[0])} has {counts[small[0]]} image(s){others} in the list "{lists.source}", '
                 f'but {self.num_shots}-shot episodes need at least {self.min_images} of each class. Use fewer shots, '
@@ -93,7 +96,9 @@ class EpisodeSampler(metaclass=ABCMeta):
         return usable
 
     def _name(self, class_id: int) -> str:
-        return f'"{self.classes[class_id]}" (id {class_id})' if class_id < len(self.classes) else f'with id {class_id}'
+        if class_id >= len(self.classes):
+            return f'with id {class_id}'
+        return f'"{visible(self.classes[class_id])}" (id {class_id})'
 
     def __len__(self) -> int:
         return self.num_episodes

@@ -1,10 +1,13 @@
 """Episodes that a file lists."""
 import ast
 import csv
+import io
 import os
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mmfss.registry import TASK_UTILS
+from mmfss.utils.files import read_text
+from mmfss.utils.names import normal_name
 from .base import Episode, EpisodeSampler
 
 COLUMNS = ('image_ids', 'classes')
@@ -81,7 +84,7 @@ class FixedEpisodeSampler(EpisodeSampler):
     def _read(self, class_ids: Mapping[int, int]) -> List[Episode]:
         if not os.path.isfile(self.path):
             raise FileNotFoundError(f'The episode file "{self.path}" does not exist.')
-        known = {str(name) for name in self.lists.names}
+        known = {normal_name(str(name)): str(name) for name in self.lists.names}
         episodes = []
         for line, row in self._rows():
             try:
@@ -94,20 +97,18 @@ class FixedEpisodeSampler(EpisodeSampler):
 
     def _rows(self) -> Iterator[Tuple[int, Mapping[str, Optional[str]]]]:
         """(number of the last line, row) of each row."""
-        with open(self.path, encoding='utf-8', newline='') as file:
-            reader = csv.DictReader(file)
-            try:
-                columns = reader.fieldnames or ()
-                if set(COLUMNS) <= set(columns):
-                    yield from ((reader.line_num, row) for row in reader)
-                    return
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise ValueError(f'The episode file "{self.path}" is not a CSV file that can be read: '
-                                 f'{error}') from error
+        try:
+            reader = csv.DictReader(io.StringIO(read_text(self.path), newline=''))
+            columns = reader.fieldnames or ()
+            if set(COLUMNS) <= set(columns):
+                yield from ((reader.line_num, row) for row in reader)
+                return
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f'The episode file "{self.path}" is not a CSV file that can be read: {error}') from error
         raise ValueError(f'The episode file "{self.path}" must have the columns {", ".join(COLUMNS)}; it has '
                          f'{", ".join(columns) or "none"}.')
 
-    def _episode(self, images: Sequence[Any], classes: Sequence[Any], known: set,
+    def _episode(self, images: Sequence[Any], classes: Sequence[Any], known: Mapping[str, str],
                  class_ids: Mapping[int, int]) -> Episode:
         if len(images) != self.num_shots + 1:
             raise ValueError(f'{len(images) - 1} support(s) are listed, but num_shots={self.num_shots}. Use the file '
@@ -122,13 +123,13 @@ class FixedEpisodeSampler(EpisodeSampler):
         query, *supports = [self._name(image, known) for image in images]
         return Episode((class_ids[number], ), query, (tuple(supports), ))
 
-    def _name(self, image: Any, known: set) -> str:
-        """The name that is the end of a path."""
+    def _name(self, image: Any, known: Mapping[str, str]) -> str:
+        """The name that is the end of a path; ``known`` are all names by composed name."""
         if isinstance(image, (tuple, list)) and image:
             image = image[0]
         if isinstance(image, int) and self.name_format:
             image = self.name_format % image
-        path = str(image).replace('\\', '/')
+        path = normal_name(str(image)).replace('\\', '/')
         for old, new in self.rename.items():
             path = path.replace(old, new)
         while path not in known:
@@ -136,7 +137,7 @@ class FixedEpisodeSampler(EpisodeSampler):
             if not slash:
                 raise ValueError(f'the image {image!r} is not in the list "{self.lists.source}". Complete the data, or '
                                  'set rename or name_format to how the file names images.')
-        return path
+        return known[path]
 
 
 def _episodes_of(row: Mapping[str, Optional[str]]) -> List[Tuple[Sequence[Any], Sequence[Any]]]:

@@ -82,7 +82,7 @@ class LoadClassMask(BaseTransform):
         stored = results.get('stored_seg_map', mask)
         if results['role'] == 'support' and not (stored == 1).any():
             raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" '
-                             f'is empty ({mask_path}). Take the image off the list of the class, or correct the mask.')
+                             f'is empty ({mask_path}). Correct the mask, or remove the image from the class.')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(keep_original={self.keep_original})'

@@ -13,6 +13,7 @@ from mmfss.evaluation.functional import episode_counts
 from mmfss.registry import HOOKS
 from mmfss.structures import EpisodeDataSample
 from mmfss.utils.files import atomic_path
+from mmfss.utils.names import file_name
 from mmfss.visualization import draw_episode, to_rgb
 
 
@@ -75,7 +76,8 @@ class EpisodeVisualizationHook(Hook):
                 continue
             panel = self._draw(query, support, sample)
             names = '_'.join([*sample.class_names, Path(str(sample.query_name)).stem])
-            with atomic_path(folder / f'{index:05d}_{re.sub(r"[^0-9A-Za-z.-]+", "-", names)}.png') as path:
+            name = file_name(f'{index:05d}_{re.sub(r"[^0-9A-Za-z.-]+", "-", names)}', '.png')
+            with atomic_path(folder / name) as path:
                 Image.fromarray(panel).save(path)
 
     @staticmethod

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mmfss.datasets import (
     ImageFolderIndex,
     PascalVOCIndex,
 )
+from mmfss.datasets.images import read_image
 from tests.test_datasets.layouts import (
     SIZE,
     boxes_mask,
@@ -22,6 +24,7 @@ from tests.test_datasets.layouts import (
     write_fss,
     write_voc,
 )
+from tests.tiny_data import write_class_folders
 
 
 class TestPascalVOC:
@@ -179,6 +182,95 @@ class TestFolders:
             path.write_bytes(b'Mac OS X')
         assert len(FSS1000Index(str(fss)).images_of(1)) == 10
         assert len(PascalVOCIndex(str(voc)).image_names()) == 20 and len(CocoMaskIndex(str(coco)).image_names()) == 80
+
+    def test_what_systems_leave_in_folders(self, tmp_path):
+        fss, own = write_fss(tmp_path / 'fss'), write_class_folders(tmp_path / 'own')
+        for root in (fss, own):
+            for name in ('__MACOSX', '.ipynb_checkpoints', '@eaDir', '.git'):
+                (root / name / 'images').mkdir(parents=True)
+        for folder in (own / 'ant' / 'images', own / 'ant' / 'masks', fss / 'ant'):
+            for name in ('.DS_Store', 'Thumbs.db', '._0.jpg', '._0.png'):
+                (folder / name).touch()
+            (folder / '.ipynb_checkpoints').mkdir()
+        assert FSS1000Index(str(fss)).classes == ('Eel', 'ant', 'bee', 'cat', 'dog')
+        index = ImageFolderIndex(str(own))
+        assert index.classes == ('ant', 'bee', 'cat', 'dog') and len(index.images_of(0)) == 4
+
+    @pytest.mark.parametrize('form', ['NFC', 'NFD'])
+    def test_names_in_both_unicode_forms(self, tmp_path, form):
+        """The disk has one form for folders and images, the other for masks; a user writes either."""
+        other = 'NFD' if form == 'NFC' else 'NFC'
+        folder, name = unicodedata.normalize(form, 'caf\xe9'), unicodedata.normalize(other, '\xe91')
+        save_image(tmp_path / folder / 'images' / f'{name}.png', 1)
+        name = unicodedata.normalize(form, name)
+        save_mask(tmp_path / folder / 'masks' / f'{name}.png', boxes_mask([(1, 0, 0, 5, 5)]))
+        for classes in (None, ['cafe\u0301'], ['caf\xe9']):
+            index = ImageFolderIndex(str(tmp_path), classes)
+            # Lists have the composed form, so episodes do not depend on the disk.
+            assert index.build_lists().images_of(0) == ['caf\xe9/images/\xe91.png']
+            assert read_image(index.image_path('caf\xe9/images/\xe91.png')).shape == (*SIZE, 3)
+            assert index.load_class_mask('caf\xe9/images/\xe91.png', 0).sum() == 25
+            index.check_files(index.build_lists(), 'list')
+
+    def test_image_sets_of_voc(self, tmp_path):
+        write_voc(tmp_path, 1)
+        stem = unicodedata.normalize('NFD', '\xe9')
+        save_image(tmp_path / 'JPEGImages' / f'{stem}.jpg', 1)
+        save_mask(tmp_path / 'SegmentationClassAug' / f'{stem}.png', boxes_mask([(3, 0, 0, 5, 5)]))
+        path = tmp_path / 'ImageSets' / 'Segmentation' / 'own.txt'
+        path.write_bytes('\ufeff2007_000000\r\n\r\n\xe9\r\n'.encode())
+        index = PascalVOCIndex(str(tmp_path), image_set='ImageSets/Segmentation/own.txt')
+        lists = index.build_lists()
+        assert index.image_names() == ['2007_000000', '\xe9'] and lists.images_of(2) == ['\xe9']
+        index.check_files(lists, 'list')
+        assert index.load_class_mask('\xe9', 2).sum() == 25
+        path.write_text('JPEGImages/2007_000000.jpg SegmentationClassAug/2007_000000.png\n')
+        with pytest.raises(ValueError, match='own.txt, line 1: a line must be the stem of one image'):
+            index.image_names()
+
+    def test_images_that_do_not_show_their_class(self, tmp_path, monkeypatch):
+        root = write_class_folders(tmp_path)
+        for name in ('ant/masks/1.png', 'bee/masks/0.png'):
+            save_mask(root / name, np.zeros((60, 80)))
+        index = ImageFolderIndex(str(root))
+        said = []
+        monkeypatch.setattr(
+            'mmfss.datasets.class_indices.folders.print_log', lambda message, **options: said.append(message))
+        lists = index.build_lists()
+        assert len(said) == 1 and '2 of 16 images' in said[0] and '"ant/images/1.jpg", "bee/images/0.jpg"' in said[0]
+        assert [len(lists.pool(class_id)) for class_id in range(4)] == [3, 3, 4, 4]
+        assert lists.images_of(0) == ['ant/images/0.jpg', 'ant/images/2.jpg', 'ant/images/3.jpg']
+        assert len(index.build_lists([0]).pool(0)) == 3 and len(index.build_lists(min_pixels=0)) == 16
+
+    def test_all_faults_of_masks_are_named_at_once(self, tmp_path):
+        root = write_class_folders(tmp_path, num_images=6)
+        for number in range(6):
+            (root / 'ant' / 'masks' / f'{number}.png').write_bytes(b'no picture')
+            (root / 'cat' / 'masks' / f'{number}.png').write_bytes(b'')
+        with pytest.raises(ValueError, match=r'12 masks cannot be used in ".*":(\n.*ant/masks/\d.png.*){6}'
+                           r'(\n.*cat/masks/\d.png.*){4}\nand 2 more\n.*check_dataset.py'):
+            ImageFolderIndex(str(root)).build_lists()
+        for number in range(6):
+            (root / 'ant' / 'masks' / f'{number}.png').unlink()
+        (root / 'dog' / 'masks').rename(root / 'dog' / 'mask')
+        with pytest.raises(FileNotFoundError, match=r'7 files or folders are missing(.|\n)*"ant/images/5.jpg" has no '
+                           r'mask(.|\n)*Class "dog": the folder ".*dog/masks" does not exist'):
+            ImageFolderIndex(str(root))
+        # Without checks, what has no partner is left out.
+        index = ImageFolderIndex(str(root), check_files=False)
+        assert [len(index.images_of(class_id)) for class_id in range(4)] == [0, 6, 6, 0]
+        assert len(index.unmatched) == 7 and len(index.build_lists()) == 12
+
+    def test_all_missing_files_are_counted(self, tmp_path):
+        index = PascalVOCIndex(str(write_voc(tmp_path, 2)))
+        lists = index.build_lists()
+        for number in range(3):
+            (tmp_path / 'JPEGImages' / f'2007_00{number}000.jpg').unlink()
+        (tmp_path / 'SegmentationClassAug' / '2007_009000.png').unlink()
+        with pytest.raises(FileNotFoundError, match=r'mine names 3 image\(s\) and 1 mask\(s\) that do not exist, '
+                           r'first ".*2007_000000.jpg", ".*2007_001000.jpg", ".*2007_002000.jpg" and 1 more.*'
+                           r'check_dataset.py'):
+            index.check_files(lists, 'mine')
 
     def test_own_folder(self, tmp_path):
         for class_name in ('dog', 'cat'):
