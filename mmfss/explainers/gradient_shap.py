@@ -71,7 +71,7 @@ class GradientShap(ClassExplainer):
         method = import_extra('captum.attr').Saliency(score)
         gradients = method.attribute(
             points[0].requires_grad_(), abs=False, additional_forward_args=tuple(points[1:]))
-        return ((score.support - baselines[0]) * gradients).mean((0, 2))
+        return (((score.support - baselines[0]) * gradients).sum(0) / self.n_samples).mean(1)
 
     def baselines(self, score: ClassScore, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw baselines: supports (n, K, 3, H, W), masks (n, K, H, W) and queries (n, 3, h, w)."""
