@@ -28,6 +28,9 @@ class FewShotInferencer:
     query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and
     kept until another one is given.
 
+    Several threads may share an inferencer if each says by which supports: :meth:`predict`, or :meth:`iterate` with
+    ``support``, neither of which changes the inferencer.
+
     .. code-block:: python
 
         inferencer = FewShotInferencer('configs/dcama/swinb_coco20i_fold0.py', 'checkpoint.pth')
@@ -37,6 +40,8 @@ class FewShotInferencer:
             print(result['query'], result['foreground_fraction'])
         result = inferencer('query.jpg', explain='signed_affex')      # which support pixels made the prediction
         result['attributions'][0][0]                                  # of the first class, its first support: (H, W)
+        cats = inferencer.encode_support({'cat': [('a.jpg', 'a.png')]})     # a value: keep several, use them anywhere
+        result = inferencer.predict('query.jpg', support=cats)
 
     Args:
         model (FewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
@@ -82,15 +87,38 @@ class FewShotInferencer:
 
     def __call__(self,
                  query: Queries,
-                 support: Optional[Support] = None,
+                 support: Union[Support, EncodedSupport, None] = None,
                  out_dir: Optional[Union[str, Path]] = None,
                  return_logits: bool = False,
                  explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
-        """Segment one or several queries.
+        """Segment one or several queries, and keep the support set for the next ones.
+
+        Args:
+            query (str | Path | np.ndarray | Sequence): As in :meth:`predict`.
+            support (Sequence | Mapping | EncodedSupport, optional): The support set, see :meth:`set_support`; by
+                default the last one.
+            out_dir (str | Path, optional): As in :meth:`predict`.
+            return_logits (bool): As there.
+            explain (str | dict | Explainer | bool, optional): As there.
+
+        Returns:
+            dict | list[dict]: As of :meth:`predict`.
+        """
+        return self.predict(query, None if support is None else self.set_support(support), out_dir, return_logits,
+                            explain)
+
+    def predict(self,
+                query: Queries,
+                support: Union[Support, EncodedSupport, None] = None,
+                out_dir: Optional[Union[str, Path]] = None,
+                return_logits: bool = False,
+                explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
+        """Segment one or several queries. Nothing is kept: threads with supports of their own may call it at a time.
 
         Args:
             query (str | Path | np.ndarray | Sequence): An image, several images, or a folder of images.
-            support (Sequence | Mapping, optional): The support set, see :meth:`set_support`; by default the last one.
+            support (EncodedSupport | Sequence | Mapping, optional): The support set, encoded by :meth:`encode_support`
+                or as taken there; by default the one of :meth:`set_support`.
             out_dir (str | Path, optional): Folder for masks and overlays, see :meth:`iterate`.
             return_logits (bool): Also return the logits.
             explain (str | dict | Explainer | bool, optional): Explain the predictions by this explainer rather than by
@@ -103,26 +131,41 @@ class FewShotInferencer:
         Raises:
             FailedQueries: If some of several queries cannot be read; its ``results`` are those of the others.
         """
-        if support is not None:
-            self.set_support(support)
-        results = []
+        results: list[dict[str, Any]] = []
         try:
-            results.extend(self.iterate(query, out_dir, return_logits, explain))
+            results.extend(self.iterate(query, out_dir, return_logits, explain, support))
         except FailedQueries as error:
             error.results = results
             raise
         single = isinstance(query, np.ndarray) or (isinstance(query, (str, Path)) and not Path(query).is_dir())
         return results[0] if single else results
 
-    def set_support(self, support: Support) -> EncodedSupport:
-        """Encode a support set for all following queries.
+    def set_support(self, support: Union[Support, EncodedSupport]) -> EncodedSupport:
+        """Encode a support set for all following queries that name none.
+
+        Args:
+            support (Sequence | Mapping | EncodedSupport): As for :meth:`encode_support`, or its result.
+
+        Returns:
+            EncodedSupport: The encoded set, now in ``self.support``.
+
+        Raises:
+            FileNotFoundError, ValueError: As :meth:`encode_support`.
+        """
+        # Another thread may set its own before this one returns.
+        encoded = support if isinstance(support, EncodedSupport) else self.encode_support(support)
+        self.support = encoded
+        return encoded
+
+    def encode_support(self, support: Support) -> EncodedSupport:
+        """Encode a support set for any number of queries; the inferencer does not change.
 
         Args:
             support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
                 classes may differ in K. A mask has the size of its image; 0 is background, everything else the object.
 
         Returns:
-            EncodedSupport: The encoded set, now in ``self.support``; assign it there to go back to it later.
+            EncodedSupport: The encoded set. It serves any inferencer with the same weights on the same device.
 
         Raises:
             FileNotFoundError: If a file does not exist.
@@ -134,14 +177,14 @@ class FewShotInferencer:
             images = [self._normalise([shot.network_image for shot in shots])[None] for shots in classes.values()]
             masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]
             encoding = self.model.encode_support(images, [way.to(self._device) for way in masks])
-        self.support = EncodedSupport(tuple(classes), encoding, tuple(classes.values()))
-        return self.support
+        return EncodedSupport(tuple(classes), encoding, tuple(classes.values()))
 
     def iterate(self,
                 query: Queries,
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
-                explain: Union[Explain, bool, None] = None) -> Iterator[dict[str, Any]]:
+                explain: Union[Explain, bool, None] = None,
+                support: Union[Support, EncodedSupport, None] = None) -> Iterator[dict[str, Any]]:
         """Segment queries one batch after the other; images are read when their turn comes.
 
         Queries that cannot be read do not stop the others: they are raised at the end, all at once.
@@ -155,6 +198,7 @@ class FewShotInferencer:
             return_logits (bool): Also return the logits.
             explain (str | dict | Explainer | bool, optional): As in :meth:`__call__`. Each explanation encodes the
                 supports again.
+            support (EncodedSupport | Sequence | Mapping, optional): As in :meth:`predict`.
 
         Yields:
             dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
@@ -170,9 +214,11 @@ class FewShotInferencer:
                 explain this model.
             FailedQueries: After the other results, if some of several queries cannot be read.
         """
-        if self.support is None:
+        support = self.support if support is None else support
+        if support is None:
             raise ValueError('No support set: give `support`, or call set_support first.')
-        support = self.support
+        if not isinstance(support, EncodedSupport):
+            support = self.encode_support(support)
         write = None if out_dir is None else PredictionWriter(out_dir)
         explainer = self._explainer(explain, support)
         record = JobRecord(out_dir)

@@ -33,7 +33,9 @@ class SupportShot:
 
 @dataclass(frozen=True)
 class EncodedSupport:
-    """A support set that was encoded once.
+    """A support set that was encoded once: a value, for any number of queries in any number of threads.
+
+    Made by :meth:`FewShotInferencer.encode_support`. Pictures and masks are copies that cannot be written to.
 
     Attributes:
         class_names (tuple[str, ...]): N names; label n of a prediction is the n-th.
@@ -99,7 +101,13 @@ def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input
         warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '
                       f'{tuple(network_mask.shape)}.', stacklevel=5)
     name = f'image {number}' if isinstance(image_input, np.ndarray) else str(image_input)
-    return SupportShot(name, image, mask, network_image, network_mask)
+    return SupportShot(name, _constant(image), _constant(mask), network_image, network_mask)
+
+
+def _constant(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
 
 
 def _is_pair(pair: Any) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmfss.models import FeaturePyramid, FewShotSegmentor
+from mmfss.models.features import lock_of
 from mmfss.models.segmentors.few_shot_segmentor import add_predictions, support_masks
 from mmfss.registry import LOOPS
 
@@ -22,6 +23,8 @@ LAST_SCALES = ('head.learner.mix.*.7.weight', )
 
 class SelfFinetuner:
     """Tunes a model to its supports (DMTNet, section 3.4).
+
+    While it is active, predictions that other threads begin on the model wait.
 
     Args:
         model (FewShotSegmentor): The model.
@@ -57,20 +60,21 @@ class SelfFinetuner:
         """Only the chosen weights learn; afterwards, weights, modes and what requires gradients are as before."""
         wanted = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
         modes = {module: module.training for module in self.model.modules()}
-        try:
-            self.model.requires_grad_(False)
-            for value in self.tuned:
-                value.requires_grad_(True)
-            self.model.eval()
-            self.model.head.train(self.dropout)
-            yield
-        finally:
-            self.restore()
-            for parameter, requires_grad in wanted.items():
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = None if parameter in set(self.tuned) else parameter.grad
-            for module, training in modes.items():
-                module.training = training
+        with lock_of(self.model.backbone):
+            try:
+                self.model.requires_grad_(False)
+                for value in self.tuned:
+                    value.requires_grad_(True)
+                self.model.eval()
+                self.model.head.train(self.dropout)
+                yield
+            finally:
+                self.restore()
+                for parameter, requires_grad in wanted.items():
+                    parameter.requires_grad_(requires_grad)
+                    parameter.grad = None if parameter in set(self.tuned) else parameter.grad
+                for module, training in modes.items():
+                    module.training = training
 
     def step(self, supports: FeaturePyramid, masks: Tensor) -> Tensor:
         """Learn once that each support shows what its mask says, with itself as the only support.

@@ -10,8 +10,9 @@ from mmfss.models import FewShotSegmentor, MatchingHead
 from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from .base import Explainer, check_masks, untouched
+from .base import Explainer, check_masks
 from .contributions import Contributions, RegionWeights, layer_weights, region_shares
+from .isolation import isolated, ordinary
 from .mask_weights import blur, dilate
 from .matched_way import MatchedWay
 from .region import EmptyRegionError, Region, check_region, region_of_each, region_pixels, resize_region
@@ -84,6 +85,8 @@ class AffEx(Explainer):
         ValueError: If an option is not among those allowed.
     """
 
+    own_copy = False
+
     def __init__(self,
                  aggregation: str = 'feature_ablation',
                  explanation_size: Union[int, tuple[int, int], None] = None,
@@ -124,14 +127,16 @@ class AffEx(Explainer):
                       episodes: Sequence[Episode],
                       region: Union[Region, Sequence[Region]] = 'prediction') -> list[Explanation]:
         """:meth:`explain` for B episodes of equal sizes in one pass; arguments as :meth:`attribute_batch`."""
-        if not isinstance(model.head, MatchingHead):
-            raise ValueError(f'{type(self).__name__} reads the affinities of a MatchingHead, which '
-                             f'{type(model.head).__name__} is not.')
         for episode in episodes:
             check_masks(episode)
-        with untouched(model):
-            contributions = self._contributions(model, episodes, region_of_each(region, episodes))
-        maps = (self._attribution(c, e.masks) for c, e in zip(contributions, episodes))
+        with isolated(model, self.own_copy) as model:
+            if not isinstance(model.head, MatchingHead):
+                raise ValueError(f'{type(self).__name__} reads the affinities of a MatchingHead, which '
+                                 f'{type(model.head).__name__} is not.')
+            regions = [ordinary(x) for x in region_of_each(region, episodes)]
+            episodes = [ordinary(episode) for episode in episodes]
+            contributions = self._contributions(model, episodes, regions)
+            maps = [self._attribution(c, e.masks) for c, e in zip(contributions, episodes)]
         return [Explanation(attribution, c, neutral) for (attribution, neutral), c in zip(maps, contributions)]
 
     def contributions(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Contributions:

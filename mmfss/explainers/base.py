@@ -1,27 +1,33 @@
 """The contract of explainers."""
 from abc import ABCMeta, abstractmethod
-from contextlib import contextmanager
-from typing import Iterator, Sequence, Union
+from typing import Sequence, Union
 
 import torch
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
+from .isolation import isolated, ordinary
 from .region import Region, region_of_each, select_region
 
 
 class Explainer(metaclass=ABCMeta):
     """Says which support pixels made a model segment a region of the query.
 
-    An explainer holds options, nothing of a model or an episode. It leaves no trace on the model: hooks, gradients,
-    modes and random state are as before.
+    An explainer holds options, nothing of a model or an episode. It leaves no trace on the model: hooks, gradients and
+    modes are as before, and random numbers come from generators of its own. So several threads may use one explainer
+    and one model, while others predict. Maps are the same inside :func:`torch.inference_mode`, :func:`torch.no_grad`
+    and autocast, in train mode, and of a compiled model, see :func:`isolated`.
 
     .. code-block:: python
 
         explainer = EXPLAINERS.build(dict(type='signed_affex'))
         attribution = explainer.attribute(model, episode, region='prediction')   # (N, K, H, W)
     """
+
+    own_copy = True
+    """Whether it sets hooks or asks for gradients, for which it is given a copy of the model (the weights are shared);
+    one that only reads saves the copy."""
 
     def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
         """Explain one episode.
@@ -41,8 +47,9 @@ class Explainer(metaclass=ABCMeta):
             ValueError: If the region is unknown, a support mask is empty, or the model cannot be explained so.
         """
         check_masks(episode)
-        with untouched(model):
-            pixels = select_region(region, model, episode)
+        with isolated(model, self.own_copy) as model:
+            episode = ordinary(episode)
+            pixels = select_region(ordinary(region), model, episode)
             return self._attribute(model, episode, pixels)
 
     def attribute_batch(self,
@@ -67,7 +74,10 @@ class Explainer(metaclass=ABCMeta):
 
     @abstractmethod
     def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
-        """As :meth:`attribute`, with a region (N, h, w) of which no class is empty, on a model in eval mode."""
+        """As :meth:`attribute`, with a region (N, h, w) of which no class is empty, on a model in eval mode.
+
+        The caller may have gradients switched off: :func:`torch.enable_grad` switches them on.
+        """
 
 
 def check_masks(episode: Episode) -> None:
@@ -78,22 +88,3 @@ def check_masks(episode: Episode) -> None:
         names = (episode.info or {}).get('support_names')
         name = f' ("{names[way][shot]}")' if names else ''
         raise ValueError(f'Support {shot + 1} of class {way + 1}{name} has an empty mask: it cannot be explained.')
-
-
-@contextmanager
-def untouched(model: FewShotSegmentor) -> Iterator[None]:
-    """Set the model to eval mode without gradients of its parameters; put everything back afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    device = next(iter(wanted)).device if wanted else torch.device('cpu')
-    devices = [device] if device.type == 'cuda' else []
-    try:
-        model.eval()
-        model.requires_grad_(False)
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        for parameter, requires_grad in wanted.items():
-            parameter.requires_grad_(requires_grad)

@@ -33,6 +33,10 @@ class ClassExplainer(Explainer):
     probability = False
     """Whether the class's probability is explained, instead of its logit."""
 
+    @property
+    def own_copy(self) -> bool:
+        return self.differentiates
+
     def __init__(self, scaling: Optional[str]) -> None:
         self.scaling = get_scaling(scaling)
         for module in self.requires:

@@ -18,6 +18,8 @@ class RandomControl(Explainer):
         seed (int): Seed. Defaults to 0.
     """
 
+    own_copy = False
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
@@ -38,6 +40,8 @@ class GaussianNoiseControl(Explainer):
         std (float): Standard deviation of the noise. Defaults to 0.01.
         seed (int): Seed. Defaults to 0.
     """
+
+    own_copy = False
 
     def __init__(self, mean: float = 0., std: float = 0.01, seed: int = 0) -> None:
         self.mean = mean

@@ -44,11 +44,12 @@ class DeepLift(ClassExplainer):
         if scope not in SCOPES:
             raise ValueError(f'Unknown scope "{scope}" of DeepLIFT: give one of {", ".join(SCOPES)}.')
         self.scope = scope
+        # Filters are the process's: to change them only while explaining would disturb other threads.
+        warnings.filterwarnings('ignore', message='Setting forward, backward hooks', category=UserWarning)
 
     def explain(self, score: ClassScore) -> Tensor:
         module = ScoreModule(score, score.model if self.scope == 'model' else score.model.head)
-        with called_once(module, score.support), warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='Setting forward, backward hooks', category=UserWarning)
+        with called_once(module, score.support):
             method = import_extra('captum.attr').DeepLift(module)
             return method.attribute(score.support.clone().requires_grad_())[0].mean(1)
 

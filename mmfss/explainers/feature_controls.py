@@ -26,6 +26,8 @@ class PrototypeReadout(Explainer):
         num_levels (int): Levels of the feature pyramid to read, from the coarsest. Defaults to 3.
     """
 
+    own_copy = False
+
     def __init__(self, num_levels: int = 3) -> None:
         if num_levels < 1:
             raise ValueError(f'num_levels must be at least 1, got {num_levels}.')

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.registry import EXPLAINERS
-from mmfss.utils.random_state import preserve_random_state
 from .class_explainer import ClassExplainer
 from .class_score import ClassScore
 from .extras import import_extra
@@ -64,13 +63,15 @@ class GradientShap(ClassExplainer):
     def explain(self, score: ClassScore) -> Tensor:
         generator = episode_generator(score.episode, self.seed)
         baselines = self.baselines(score, generator)
-        inputs = tuple(x.clone().requires_grad_() for x in (score.support, score.masks, score.query))
-        method = import_extra('captum.attr').GradientShap(score)
-        with preserve_random_state():
-            # Captum draws from the global generators.
-            np.random.seed(int(generator.integers(2**32)))
-            torch.manual_seed(int(generator.integers(2**32)))
-            return method.attribute(inputs, baselines, n_samples=self.n_samples)[0][0].mean(1)
+        # Captum's GradientShap draws these from NumPy's global generator, which belongs to all threads.
+        draw = np.random.RandomState(int(generator.integers(2**32)))
+        baselines = [x[torch.from_numpy(draw.choice(len(x), self.n_samples)).to(x.device)] for x in baselines]
+        share = torch.from_numpy(draw.uniform(size=self.n_samples)).to(score.support)
+        points = [between(*pair, share) for pair in zip(baselines, (score.support, score.masks, score.query))]
+        method = import_extra('captum.attr').Saliency(score)
+        gradients = method.attribute(
+            points[0].requires_grad_(), abs=False, additional_forward_args=tuple(points[1:]))
+        return (((score.support - baselines[0]) * gradients).sum(0) / self.n_samples).mean(1)
 
     def baselines(self, score: ClassScore, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw baselines: supports (n, K, 3, H, W), masks (n, K, H, W) and queries (n, 3, h, w)."""
@@ -89,6 +90,12 @@ class GradientShap(ClassExplainer):
             kept = torch.from_numpy(generator.random(len(support)) >= self.mask_dropout).to(score.masks)
             drawn.append((support, score.masks[0] * kept[:, None, None] * float(kind != 'zeroed'), query[0]))
         return tuple(torch.stack(parts) for parts in zip(*drawn))
+
+
+def between(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+    """Points (n, ...) on the way from ``start`` (n, ...) to ``end`` (1, ...), at the shares (n, ) of it."""
+    share = share.view(-1, *[1] * (end.ndim - 1))
+    return share * end + (1 - share) * start
 
 
 def paint_over(images: Tensor, objects: Tensor, dilation: int) -> Tensor:

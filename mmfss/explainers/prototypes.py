@@ -7,7 +7,8 @@ from mmfss.models.layers import resize_adjoint, resize_unaligned
 from mmfss.models.layers.prototype_reading import PrototypeReading
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from .base import Explainer, untouched
+from .base import Explainer
+from .isolation import isolated, ordinary
 from .scaling import min_max
 
 
@@ -20,6 +21,8 @@ class PrototypeExplainer(Explainer):
     the support's pixels (bilinear); a cell speaks for the annotated pixels in it, so that the map is zero outside the
     mask. Scaled to 0..1 over a class's shots. For every head that is a :class:`PrototypeReader`.
     """
+
+    own_copy = False
 
     @torch.no_grad()
     def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
@@ -44,9 +47,9 @@ class PrototypeExplainer(Explainer):
         Raises:
             ValueError: If the head has no prototypes.
         """
-        with untouched(model):
+        with isolated(model, self.own_copy) as model:
             return [(reading, weights / region[way].sum())
-                    for way, (reading, weights) in enumerate(self._read(model, episode, region))]
+                    for way, (reading, weights) in enumerate(self._read(model, ordinary(episode), ordinary(region)))]
 
     @staticmethod
     def _read(model: FewShotSegmentor, episode: Episode, region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:

@@ -1,5 +1,6 @@
 """Intermediate features of frozen or trained backbones."""
 from .convolutional import ConvNeXtFeatures, InvertedResidualFeatures, ResNetFeatures, VGGFeatures
+from .locks import lock_of
 from .modules import ModuleFeatures
 from .pyramid import FeaturePyramid
 from .reader import FeatureReader, build_feature_reader
@@ -7,5 +8,5 @@ from .transformers import SwinFeatures, ViTFeatures
 
 __all__ = [
     'ConvNeXtFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures',
-    'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader'
+    'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]

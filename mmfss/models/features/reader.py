@@ -6,11 +6,15 @@ from typing import Iterator, Optional
 from torch import Tensor, nn
 
 from mmfss.registry import MODELS
+from .locks import lock_of
 from .pyramid import FeaturePyramid
 
 
 class FeatureReader(metaclass=ABCMeta):
     """Capture the maps of a backbone's blocks with hooks that exist only during the forward pass.
+
+    Several threads may read one backbone: its forward passes run one after the other, so that no thread collects the
+    maps of another.
 
     A reader knows one family of backbones: which modules to listen to, and how to turn what they compute into maps
     (B, C, h, w). It holds no state of the backbone: the same reader serves any copy of it.
@@ -58,9 +62,9 @@ class FeatureReader(metaclass=ABCMeta):
 
     @contextmanager
     def listening(self, backbone: nn.Module) -> Iterator[list[list[Tensor]]]:
-        """Collect the maps of the forward passes inside the context."""
+        """Collect the maps of the forward passes inside the context; other threads wait to do so."""
         captured: list[list[Tensor]] = []
-        with ExitStack() as hooks:
+        with lock_of(backbone), ExitStack() as hooks:
             for level in self.taps(backbone):
                 captured.append([])
                 for block in level:

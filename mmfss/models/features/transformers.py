@@ -66,12 +66,13 @@ class ViTFeatures(FeatureReader):
 
     def __call__(self, backbone: nn.Module, images: Tensor) -> FeaturePyramid:
         grid: list[tuple[int, int]] = []
-        handle = backbone.patch_embed.register_forward_hook(lambda module, args, output: grid.append(tuple(output[1])))
-        try:
-            with self.listening(backbone) as captured:
+        with self.listening(backbone) as captured:
+            handle = backbone.patch_embed.register_forward_hook(
+                lambda module, args, output: grid.append(tuple(output[1])))
+            try:
                 backbone(images)
-        finally:
-            handle.remove()
+            finally:
+                handle.remove()
         height, width = grid[0]
         return FeaturePyramid(
             tuple(

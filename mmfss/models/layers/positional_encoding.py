@@ -40,7 +40,8 @@ class RasterPositionEncoding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Code tokens of shape (..., L, C)."""
-        length = tokens.shape[-2]
-        if length > len(self.table) or tokens.device != self.table.device:
-            self.table = sinusoidal_encoding(length, self.channels).to(tokens.device)
-        return tokens + self.table[:length]
+        length, table = tokens.shape[-2], self.table
+        if length > len(table) or tokens.device != table.device:
+            # Another thread may store a shorter one meanwhile: only the own table is used.
+            table = self.table = sinusoidal_encoding(length, self.channels).to(tokens.device)
+        return tokens + table[:length]

@@ -1,8 +1,13 @@
 """Float32 products that must not be shortened, in a mixed-precision run or by a global switch."""
+import threading
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
 import torch
+
+# Of a kind of device: how many blocks of all threads are open, and the precision to go back to after the last.
+_OPEN: dict[str, tuple[int, str]] = {}
+_LOCK = threading.Lock()
 
 
 @contextmanager
@@ -12,18 +17,37 @@ def full_precision(device: torch.device) -> Iterator[None]:
     A squared distance is a small difference of large products: at a prototype's own source cell half precision misses
     zero by 0.05 (float16) or 0.4 (bfloat16), where the similarity has its peak and a width of 1e-4.
 
+    The precision of matrix products is a switch of the process: while a block is open in one thread, products of other
+    threads are exact too.
+
     Args:
         device (torch.device): Where the product runs.
     """
     reduced = _reduced_precision(device.type)
     if reduced is not None:
-        _set_precision(device.type, _EXACT)
+        _open(device.type, reduced)
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
         if reduced is not None:
-            _set_precision(device.type, reduced)
+            _close(device.type)
+
+
+def _open(device_type: str, reduced: str) -> None:
+    with _LOCK:
+        blocks, reduced = _OPEN.get(device_type, (0, reduced))
+        _OPEN[device_type] = blocks + 1, reduced
+        _set_precision(device_type, _EXACT)
+
+
+def _close(device_type: str) -> None:
+    with _LOCK:
+        blocks, reduced = _OPEN.pop(device_type)
+        if blocks > 1:
+            _OPEN[device_type] = blocks - 1, reduced
+        else:
+            _set_precision(device_type, reduced)
 
 
 # A kind of device has a switch of its own since PyTorch 2.9. Where it was used, the older one for all can not be read.
@@ -33,7 +57,14 @@ _EXACT = 'ieee'
 
 @torch.compiler.assume_constant_result
 def _reduced_precision(device_type: str) -> Optional[str]:
-    """To what float32 matrix products are shortened on a kind of device; None if they are not."""
+    """To what float32 matrix products are shortened on a kind of device outside of blocks; None if they are not."""
+    with _LOCK:
+        if device_type in _OPEN:
+            return _OPEN[device_type][1]
+        return _switched(device_type)
+
+
+def _switched(device_type: str) -> Optional[str]:
     switch = getattr(_BACKENDS.get(device_type), 'matmul', None)
     if hasattr(switch, 'fp32_precision'):
         return None if switch.fp32_precision in (_EXACT, 'none') else switch.fp32_precision
