@@ -1,8 +1,8 @@
 """Import MMPretrain without its multimodal models, which current versions of ``transformers`` break.
 
 MMPretrain imports these models wherever ``transformers`` and ``pycocotools`` are installed, and the import fails with
-``transformers`` 5. mmfss needs none of them, so it lets MMPretrain do what it does where these packages are absent: each
-multimodal model becomes an entry of the registry that raises an error when it is built.
+``transformers`` 5. mmfss needs none of them, so it lets MMPretrain do what it does where these packages are absent:
+each multimodal model becomes an entry of the registry that raises an error when it is built.
 
 Set the environment variable ``MMFSS_MULTIMODAL=1``, or import ``mmpretrain.models`` before ``mmfss``, to have the
 multimodal models; ``transformers`` must be a version that MMPretrain works with (4.28 or later, below 5).
