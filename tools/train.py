@@ -11,9 +11,11 @@ from mmfss.engine.config_options import ConfigError
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
+    add_resume_schedule,
     plain_errors,
     prepare_config,
     print_table,
+    set_resume_schedule,
     set_seed,
     versions,
 )
@@ -29,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
         help='continue exactly where training stopped: from the last checkpoint of the working directory, or this one')
+    add_resume_schedule(parser)
     parser.add_argument('--amp', action='store_true', help='train in bfloat16, on a CPU or a GPU')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the number of episodes in a batch of all processes')
@@ -57,6 +60,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             raise ConfigError(f'--auto-scale-lr: "{cfg.filename}" has no auto_scale_lr.base_batch_size.')
         cfg.auto_scale_lr.enable = True
     set_seed(cfg, args.seed)
+    set_resume_schedule(cfg, args.resume_schedule)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = find_last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume

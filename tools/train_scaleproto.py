@@ -17,10 +17,12 @@ from mmfss.engine.config_options import ConfigError
 from mmfss.engine.phases import Phase, phases_of, train_phases
 from mmfss.engine.runner_setup import (
     add_common_arguments,
+    add_resume_schedule,
     default_work_dir,
     plain_errors,
     prepare_config,
     print_table,
+    set_resume_schedule,
     set_seed,
     versions,
 )
@@ -34,6 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--phases', nargs='+', metavar='NAME', help='only these phases; default: all')
     parser.add_argument('--load-from', help='checkpoint that the first phase starts from')
     parser.add_argument('--resume', action='store_true', help='continue where an earlier run stopped')
+    add_resume_schedule(parser)
     parser.add_argument('--amp', action='store_true', help='train in bfloat16; prototypes are compared in float32')
     parser.add_argument('--seed', type=int, help='seed of initialisation; default: that of the config')
     add_common_arguments(parser)
@@ -49,6 +52,7 @@ def collect(args: argparse.Namespace) -> list[Phase]:
         args.config, args.work_dir = path, work_dir
         cfg = prepare_config(args)
         set_seed(cfg, args.seed)
+        set_resume_schedule(cfg, args.resume_schedule)
         for phase in phases_of(cfg, work_dir):
             if args.amp:
                 phase.cfg.optim_wrapper.type = 'BFloat16OptimWrapper'

@@ -81,25 +81,64 @@ def train_phases(phases: Sequence[Phase], load_from: Optional[str] = None, resum
     Args:
         phases (Sequence[Phase]): In this order; names may repeat only in different folders.
         load_from (str, optional): Checkpoint for the first phase; its config's own by default.
-        resume (bool): Leave out phases that have ended, and continue the one that has not, exactly where it stopped.
+        resume (bool): Leave out phases that have ended, and continue the one that has not, exactly where it stopped. A
+            phase that ended by another schedule than the config's is continued if ``resume_schedule`` of its checkpoint
+            hook is ``'config'``; the phases after it are then trained anew, from its new result.
 
     Returns:
         list[dict]: Of each phase ``name``, ``result`` (the checkpoint), ``metrics`` (its last validation) and
         ``iterations``.
+
+    Raises:
+        ConfigError: If a phase ended by another schedule than the config's, and ``resume_schedule`` is ``'exact'``.
     """
-    if not resume and is_main_process():
+    if not resume:
         # Of a former run in the same folders nothing may be taken for this one's if it is cut off and resumed.
+        _forget(phases)
+    outcomes = []
+    for index, phase in enumerate(phases):
+        outcome = phase.outcome if resume else None
+        if outcome is not None and _to_be_continued(phase, outcome):
+            _forget(phases[index + 1:])
+            outcome = None
+        if outcome is None:
+            outcome = _train(phase, load_from, resume)
+        outcomes.append({key: value for key, value in outcome.items() if key != 'schedule'})
+        load_from = outcome['result']
+    return outcomes
+
+
+def _forget(phases: Sequence[Phase]) -> None:
+    if is_main_process():
         for phase in phases:
             (phase.work_dir / DONE).unlink(missing_ok=True)
             forget_last_checkpoint(phase.work_dir)
-    outcomes = []
-    for phase in phases:
-        outcome = phase.outcome if resume else None
-        if outcome is None:
-            outcome = _train(phase, load_from, resume)
-        outcomes.append(outcome)
-        load_from = outcome['result']
-    return outcomes
+    barrier()
+
+
+def _schedule(cfg: Config) -> dict[str, Any]:
+    """What ``resume_schedule`` is about, as it comes out of a JSON file."""
+    content = cfg.to_dict()
+    # The precision may change from one run to the next.
+    optimizer = {key: value for key, value in content['optim_wrapper'].items() if key not in ('type', 'loss_scale')}
+    schedule = {'train_cfg.max_iters': content['train_cfg'].get('max_iters'), 'optim_wrapper': optimizer,
+                'param_scheduler': content.get('param_scheduler')}
+    return json.loads(json.dumps(schedule, default=str))
+
+
+def _to_be_continued(phase: Phase, outcome: dict[str, Any]) -> bool:
+    """Whether a phase that has ended is continued, as its schedule was changed since."""
+    now = _schedule(phase.cfg)
+    changed = [key for key, value in outcome.get('schedule', now).items() if value != now[key]]
+    hook = (phase.cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    policy = hook.get('resume_schedule', 'exact')
+    if changed and policy == 'exact':
+        raise ConfigError(
+            f'The phase "{phase.name}" ended after {outcome["iterations"]} iterations, and its config was changed '
+            f'since ({", ".join(changed)}). Undo the change, or choose --resume-schedule config (continue this phase '
+            'by the new config, and train the following ones anew) or --resume-schedule checkpoint (take its result as '
+            'it is).')
+    return bool(changed) and policy == 'config'
 
 
 def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, Any]:
@@ -123,7 +162,7 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
         raise ConfigError(f'The phase "{phase.name}" was to end with the file "{result}", which is not there.')
     outcome = dict(name=phase.name, result=str(result), iterations=runner.iter, metrics=_last_metrics(runner))
     if is_main_process():
-        dump_json(outcome, phase.work_dir / DONE)
+        dump_json(dict(outcome, schedule=_schedule(phase.cfg)), phase.work_dir / DONE)
     barrier()
     return outcome
 

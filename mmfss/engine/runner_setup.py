@@ -20,10 +20,12 @@ from mmengine.dist import is_main_process
 from prettytable import PrettyTable
 
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
+from mmfss.utils.determinism import prepare_determinism
 from mmfss.utils.files import print_any_name
 from mmfss.version import __version__
 from .config_options import ConfigError, OptionsAction, accepted_arguments, find_class, load_config
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
+from .resumed_schedule import RESUME_SCHEDULE_HELP, RESUME_SCHEDULES
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,34 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--unsafe-load', action='store_true',
         help='also load checkpoints that hold arbitrary pickled objects; such a file can run any code')
+
+
+def add_resume_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resume-schedule`` to a tool that trains.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('--resume-schedule', choices=RESUME_SCHEDULES, help=RESUME_SCHEDULE_HELP)
+
+
+def set_resume_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
+    """Say which schedule a resumed training follows.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        resume_schedule (str, optional): As for :class:`ExactCheckpointHook`; None leaves that of the config.
+
+    Raises:
+        ConfigError: If the config's checkpoint hook cannot do that.
+    """
+    if resume_schedule is None:
+        return
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('type') != 'ExactCheckpointHook':
+        raise ConfigError(f'--resume-schedule needs default_hooks.checkpoint.type="ExactCheckpointHook", it is '
+                          f'"{hook.get("type")}".')
+    hook['resume_schedule'] = resume_schedule
 
 
 def prepare_config(args: argparse.Namespace) -> Config:
@@ -66,6 +96,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(default_work_dir(args.config))
     check_writable(Path(cfg.work_dir))
+    prepare_determinism(cfg)
     setup_distributed(cfg, args.launcher)
     return cfg
 

@@ -4,7 +4,6 @@ from fnmatch import fnmatch
 from typing import Any, Dict, Iterator, List, Sequence, Union
 
 import torch
-import torch.nn.functional as F
 from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmfss.models import FeaturePyramid, FewShotSegmentor
 from mmfss.models.features import lock_of
+from mmfss.models.losses import pixel_cross_entropy
 from mmfss.models.segmentors.few_shot_segmentor import add_predictions, support_masks
 from mmfss.registry import LOOPS
 
@@ -89,7 +89,7 @@ class SelfFinetuner:
         with torch.enable_grad():
             encoding = self.model.encode_features(supports, masks[:, None, None])
             logits = self.model.match(supports, encoding, masks.shape[-2:], for_loss=True)
-            loss = F.cross_entropy(logits.float(), masks.long())
+            loss = pixel_cross_entropy(logits.float(), masks.long())
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

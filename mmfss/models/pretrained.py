@@ -5,11 +5,9 @@ from typing import Iterator
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from mmfss.utils.checkpoint import CheckpointError, get_state_dict
+from mmfss.utils.checkpoint import CheckpointError, computed_buffers, get_state_dict
 
 _MIN_SHARE = 0.9
-# Tables that are computed and counters; a file may lack them.
-_OPTIONAL = ('num_batches_tracked', 'relative_position_index')
 
 
 def check_pretrained(model: nn.Module, key: str = 'model') -> None:
@@ -45,7 +43,8 @@ def _check_file(module: nn.Module, init_cfg: dict, key: str) -> None:
             f'"{Path(source).absolute()}". Where the files are published and how they are converted is written in the '
             f'README.md beside the config. A file elsewhere: --cfg-options {key}.checkpoint=PATH')
     state_dict = get_state_dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
-    own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if not name.endswith(_OPTIONAL)}
+    computed = computed_buffers(module)
+    own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if name not in computed}
     fitting = [name for name, value in own.items() if name in state_dict and state_dict[name].shape == value.shape]
     if len(fitting) < _MIN_SHARE * len(own):
         lost = [name for name in own if name not in fitting]

@@ -9,7 +9,7 @@ import pickle
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Union
 
 import numpy as np
 import torch
@@ -32,6 +32,12 @@ _SIGNATURES = (
     (b'\x1f\x8b', 'a gzip archive'),
     (b'PK\x03\x04', 'a zip archive that is not a PyTorch file, or is cut short'),
 )
+
+
+# Buffers that a network computes from its config: tables and masks of windows, fixed position codes, rotations.
+# Counters of batches have no part in any result.
+_COMPUTED = re.compile(r'(^|\.)(relative_position_index|relative_coords_table|attention_bias_idxs|attn_mask|pos_embed|'
+                       r'freqs_cos|freqs_sin|num_batches_tracked)$')
 
 
 class CheckpointError(ValueError):
@@ -240,20 +246,54 @@ def follow_sizes(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
             module.follow_state_dict(state_dict, f'{name}.' if name else '')
 
 
+def computed_buffers(model: nn.Module) -> Set[str]:
+    """Name the buffers that a model computes from its config, so that a file need not hold them.
+
+    These are the known ones of the zoo's backbones, all tables of integers, which no training changes, and what is
+    registered with ``persistent=False``. Running statistics, and whatever else training changes, are not among them.
+
+    Args:
+        model (nn.Module): The model as built from its config.
+
+    Returns:
+        set[str]: Names of buffers, as in a state dict.
+
+    Example:
+        >>> sorted(computed_buffers(torch.nn.BatchNorm2d(3)))
+        ['num_batches_tracked']
+    """
+    names = set()
+    for prefix, module in model.named_modules():
+        for name, value in module.named_buffers(recurse=False):
+            full_name = f'{prefix}.{name}' if prefix else name
+            # The prototypes of a module that follows a file are learned, and so is what class each of them has.
+            table = not hasattr(module, 'follow_state_dict') and _is_table(value)
+            if table or name in module._non_persistent_buffers_set or _COMPUTED.search(full_name):
+                names.add(full_name)
+    return names
+
+
+def _is_table(value: Tensor) -> bool:
+    # A counter is one number; a state that begins with one value everywhere is to be filled by training.
+    if value.is_floating_point() or value.is_complex() or value.is_meta or value.numel() < 2:
+        return False
+    return bool((value != value.flatten()[0]).any())
+
+
 def check_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
     """Make sure that a state dict is one of this model: the same names with the same shapes.
 
     Args:
-        model (nn.Module): The model; its batch counters (``num_batches_tracked``) may be missing.
+        model (nn.Module): The model; what it computes from its config may be missing, see :func:`computed_buffers`.
         state_dict (Mapping): Names to tensors.
         source (str): The file or address the weights are from, for the error.
 
     Raises:
         CheckpointError: If names are missing or unexpected or shapes differ; it lists the first of each and the counts.
     """
-    own = model.state_dict()
-    missing = [name for name in own if name not in state_dict and not name.endswith('num_batches_tracked')]
-    unexpected = [name for name in state_dict if name not in own]
+    own, computed = model.state_dict(), computed_buffers(model)
+    missing = [name for name in own if name not in state_dict and name not in computed]
+    unexpected = [name for name in state_dict if name not in own and name not in computed]
     shapes = [
         f'{name}: {tuple(state_dict[name].shape)} in the file, {tuple(value.shape)} in the model'
         for name, value in own.items()

@@ -32,8 +32,8 @@ StateDict = Dict[str, Tensor]
 Converter = Callable[[Mapping[str, Any]], Tuple[StateDict, Dict[str, Any]]]
 
 # Entries that a file may lack: classifiers, tables that are computed, counters.
-_OPTIONAL = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|classifier\.\d\.\w+|attn_mask|relative_position_index|pe\.\d\.pe|'
-                       r'num_batches_tracked)$')
+_COMPUTED = re.compile(r'(^|\.)(attn_mask|relative_position_index|pe\.\d\.pe|num_batches_tracked)$')
+_OPTIONAL = re.compile(rf'(^|\.)(fc\.\w+|head\.\w+|classifier\.\d\.\w+)$|{_COMPUTED.pattern}')
 _DROPPED = re.compile(r'(^|\.)(fc\.\w+|head\.\w+|classifier\.\d\.\w+|attn_mask|pe\.\d\.pe)$')
 
 _SWIN_NAMES = ((r'^patch_embed\.proj\.', 'patch_embed.projection.'), (r'^layers\.', 'stages.'),
@@ -141,7 +141,8 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
     """Convert a checkpoint of the official DCAMA implementation, whose backbone is inside.
 
     The backbone (resnet50, resnet101, swin) is found by comparing with the entries of each. Names count first, with or
-    without ``module.``. If they are others, the order decides: number of entries and every shape must agree.
+    without ``module.``. If they are others, the order decides: number of entries and every shape must agree, with the
+    entries that are computed or without all of them.
 
     Args:
         checkpoint (Mapping): What a loader returned.
@@ -154,17 +155,20 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
     """
     source = _weights(checkpoint)
     layouts = {backbone: dcama_layout(backbone) for backbone in DCAMA_BACKBONES}
-    fits = [name for name, layout in layouts.items() if not _differences(source, layout)]
+    fits = [(name, layout) for name, layout in layouts.items() if not _differences(source, layout)]
     matched_by = 'name'
     if not fits:
         shapes = [tuple(value.shape) for value in source.values()]
-        fits = [name for name, layout in layouts.items() if shapes == list(layout.values())]
+        stored = {backbone: {name: shape for name, shape in layout.items() if not _COMPUTED.search(name)}
+                  for backbone, layout in layouts.items()}
+        orders = [*layouts.items(), *stored.items()]
+        fits = [(name, layout) for name, layout in orders if shapes == list(layout.values())]
         matched_by = 'position'
     if not fits:
         raise _no_fit('an official DCAMA model', source, layouts)
-    backbone = fits[0]
+    backbone, layout = fits[0]
     if matched_by == 'position':
-        source = dict(zip(layouts[backbone], source.values()))
+        source = dict(zip(layout, source.values()))
     to_mm = swin_to_mm if backbone == 'swin' else resnet_to_mm
     state_dict = {
         **_prefixed(to_mm(_under(source, 'feature_extractor.')), 'backbone.'),

@@ -146,6 +146,28 @@ def test_finished_phases_are_left_out(whole: tuple[Path, list[dict]]) -> None:
     assert times == [Path(outcome['result']).stat().st_mtime_ns for outcome in whole[1]]
 
 
+def test_a_phase_that_ended_by_another_schedule(tmp_path: Path) -> None:
+    """It is refused, continued, or taken as it is; what came after a continued one is trained anew."""
+
+    def two(max_iters: int, policy: str) -> list[dict]:
+        cfg = stage1()
+        cfg.phases.pop('joint')
+        cfg.train_cfg.max_iters, cfg.default_hooks.checkpoint.resume_schedule = max_iters, policy
+        return train_phases(list(phases_of(cfg, tmp_path)), resume=True)
+
+    assert [outcome['iterations'] for outcome in two(2, 'exact')] == [2, 2]
+    first = weights(tmp_path / 'warmup/iter_2.pth')
+    with pytest.raises(ConfigError, match=r'"warmup" ended after 2 .* \(train_cfg.max_iters\).*-schedule config'):
+        two(4, 'exact')
+    assert [outcome['iterations'] for outcome in two(4, 'checkpoint')] == [2, 2]
+    outcomes = two(4, 'config')
+    assert [outcome['iterations'] for outcome in outcomes] == [4, 4] and 'schedule' not in outcomes[0]
+    warmed, last = (weights(outcome['result']) for outcome in outcomes)
+    trained = 'decode_head.prototypes'
+    assert not first[trained].equal(warmed[trained]) and warmed[trained].equal(last[trained])
+    assert two(4, 'exact') == outcomes
+
+
 def test_config_without_phases(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='has no phases'):
         list(phases_of(Config(dict(model=dict())), tmp_path))

@@ -11,7 +11,16 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from mmfss.utils.checkpoint import CheckpointError, check_state_dict, load_from_local, load_model_checkpoint
+from mmfss.models.pretrained import check_pretrained
+from mmfss.registry import MODELS
+from mmfss.utils.checkpoint import (
+    CheckpointError,
+    check_state_dict,
+    computed_buffers,
+    load_from_local,
+    load_model_checkpoint,
+)
+from tests.tiny_seg import build_tiny_segmentor
 
 
 class _Call:
@@ -156,3 +165,59 @@ class TestOtherModel:
     def test_mmengine_uses_the_safe_loader(self, tmp_path: Path) -> None:
         torch.save(dict(state_dict=self._model().state_dict(), hub=_history()), tmp_path / 'x.pth')
         assert 'hub' in load_checkpoint(self._model(), str(tmp_path / 'x.pth'))
+
+
+SWIN = dict(type='mmpretrain.SwinTransformer', img_size=64, window_size=2, out_indices=(0, 1),
+            arch=dict(embed_dims=4, depths=[2, 2], num_heads=[1, 2]))
+BEIT = dict(type='mmpretrain.BEiTViT', img_size=32, patch_size=16,
+            arch=dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=8))
+
+
+class Fixed(nn.Module):
+    """Buffers of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.register_buffer('window_order', torch.tensor([1, 0, 2]))
+        self.register_buffer('attn_mask', torch.zeros(2, 2))
+        self.register_buffer('scratch', torch.zeros(2), persistent=False)
+        self.register_buffer('class_prototypes', torch.randn(2, 3))
+        self.register_buffer('seen', torch.zeros(4, dtype=torch.int64))
+        self.register_buffer('steps', torch.tensor(3))
+
+
+class TestComputedBuffers:
+
+    def test_which(self) -> None:
+        assert computed_buffers(Fixed()) == {'norm.num_batches_tracked', 'window_order', 'attn_mask', 'scratch'}
+
+    def test_learned_prototypes_are_not(self) -> None:
+        assert not [name for name in computed_buffers(build_tiny_segmentor()) if '.proto_class' in name]
+
+    @pytest.mark.parametrize('cfg', [SWIN, BEIT], ids=['swin', 'beit'])
+    def test_may_be_absent(self, cfg: dict, tmp_path: Path) -> None:
+        source, target = MODELS.build(cfg), MODELS.build(cfg)
+        state = {name: value for name, value in source.state_dict().items() if name not in computed_buffers(source)}
+        assert len(state) < len(source.state_dict())
+        torch.save(dict(state_dict=state), tmp_path / 'x.pth')
+        load_model_checkpoint(target, tmp_path / 'x.pth')
+        assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
+        check_pretrained(MODELS.build(dict(cfg, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'x.pth')))))
+
+    @pytest.mark.parametrize('name', ['norm.running_mean', 'class_prototypes', 'seen', 'steps', 'layer.weight'])
+    def test_what_training_changes_may_not(self, name: str) -> None:
+        state = Fixed().state_dict()
+        state.pop(name)
+        with pytest.raises(CheckpointError, match=f'1 missing in the file: {name}'):
+            check_state_dict(Fixed(), state, 'x.pth')
+
+    def test_table_of_another_size(self) -> None:
+        """A table that is there belongs to the weights that are there."""
+        state = dict(Fixed().state_dict(), window_order=torch.arange(4))
+        with pytest.raises(CheckpointError, match=r'window_order: \(4,\) in the file, \(3,\) in the model'):
+            check_state_dict(Fixed(), state, 'x.pth')
+
+    def test_entries_that_the_model_does_not_save(self) -> None:
+        check_state_dict(Fixed(), dict(Fixed().state_dict(), scratch=torch.zeros(2)), 'x.pth')

@@ -73,6 +73,24 @@ class TestDCAMA:
                 dict(type='FewShotSegmentor', backbone=BACKBONES[backbone], head=dict(type='DCAMAHead')))
         check_state_dict(model, state_dict, 'converted')
 
+    @pytest.mark.parametrize('by_position', [False, True])
+    @pytest.mark.parametrize('absent', ['relative_position_index$', r'(relative_position_index|attn_mask|pe\.\d\.pe)$'])
+    def test_computed_entries_may_be_absent(self, absent: str, by_position: bool) -> None:
+        """What the network computes from its config need not be in the file, for the converter and for the model."""
+        source = {name: value for name, value in filled(dcama_layout('swin')).items() if not re.search(absent, name)}
+        if by_position:
+            if 'attn_mask' not in absent:
+                pytest.skip('The order decides with all computed entries, or with none.')
+            source = {f'entry{number}': value for number, value in enumerate(source.values())}
+        state_dict, found = convert_dcama(source)
+        assert found == dict(model='DCAMA swin', matched_by='position' if by_position else 'name')
+        with Weightless():
+            model = MODELS.build(
+                dict(type='FewShotSegmentor', backbone=BACKBONES['swin'], head=dict(type='DCAMAHead')))
+        check_state_dict(model, state_dict, 'converted')
+        absent_of_model = set(model.state_dict()) - set(state_dict)
+        assert len(absent_of_model) == 24 and all('relative_position_index' in name for name in absent_of_model)
+
     def test_head_names(self) -> None:
         layout = dcama_layout('resnet50')
         source = filled(layout)

@@ -4,14 +4,19 @@ from typing import Any, Dict, List, Optional
 
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from torch import Tensor
 
+from mmfss.engine.config_options import ConfigError
 from mmfss.engine.loops import VALIDATED_ITER
+from mmfss.engine.resumed_schedule import RESUME_SCHEDULES, settle_schedule
 from mmfss.registry import HOOKS
 from mmfss.utils.files import atomic_path, moved_into
 from mmfss.utils.random_state import RandomState, get_random_state, set_random_state
 
 RANDOM_STATE = 'random_state'
+GRADIENTS = 'accumulated_gradients'
 
 
 @HOOKS.register_module()
@@ -21,32 +26,47 @@ class ExactCheckpointHook(CheckpointHook):
     * The random state of every process is part of the checkpoint and is restored before the first resumed iteration,
       so that dropout and augmentation go on where they stopped. Validation leaves the random state as it found it:
       training does not depend on whether or how often it runs.
+    * Gradients that are being accumulated (``accumulative_counts``) are part of it, of a training in one process.
     * A file is complete or absent: it is written under a temporary name, then renamed, and ``last_checkpoint`` is
       replaced after that. Older checkpoints are removed last. A run killed at any moment can be resumed.
     * A working directory can be moved or copied, and resumed there: files of the former one are left alone.
+    * A schedule that was changed in the config since the checkpoint is an error, unless ``resume_schedule`` says what
+      to follow.
 
     Use it with :class:`EpisodeTrainLoop`. Files are local ones.
 
     Args:
+        resume_schedule (str): What a resumed run does if the config has another learning rate, other settings of the
+            optimizer or other parameter schedulers than the checkpoint. ``'exact'``: an error that lists the changes;
+            ``'config'``: follow the new config, as if it had held from the start, with the optimizer's averages of
+            gradients kept; ``'checkpoint'``: go on with the old schedule. Defaults to ``'exact'``.
         **kwargs: As for :class:`mmengine.hooks.CheckpointHook`.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, resume_schedule: str = 'exact', **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if resume_schedule not in RESUME_SCHEDULES:
+            raise ConfigError(f'default_hooks.checkpoint.resume_schedule must be one of {", ".join(RESUME_SCHEDULES)}, '
+                              f'got "{resume_schedule}".')
+        self.resume_schedule = resume_schedule
         if self.args:
             raise TypeError(f'ExactCheckpointHook has no argument "{next(iter(self.args))}".')
         self._loaded_states: Optional[List[RandomState]] = None
+        self._loaded_gradients: Dict[str, Tensor] = {}
         self._gathered_states: List[RandomState] = []
         self._state_before_val: Optional[RandomState] = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        """Keep the random states of a checkpoint until training begins.
+        """Keep the random states of a checkpoint until training begins; settle the schedule of a resumed run.
 
         Args:
             runner (Runner): The runner.
             checkpoint (dict): What was loaded.
         """
+        if runner._resume:
+            settle_schedule(runner, checkpoint, self.resume_schedule)
         self._loaded_states = checkpoint.get(RANDOM_STATE)
+        self._loaded_gradients = checkpoint.get(GRADIENTS, {})
 
     def before_train(self, runner: Runner) -> None:
         """Find the checkpoints of a resumed run; remove what a killed run left half written.
@@ -81,8 +101,12 @@ class ExactCheckpointHook(CheckpointHook):
             runner (Runner): The runner.
         """
         states, self._loaded_states = self._loaded_states, None
+        gradients, self._loaded_gradients = self._loaded_gradients, {}
         if runner.iter == 0:  # Weights were loaded, not a run resumed.
             return
+        for name, parameter in runner.model.named_parameters() if gradients else ():
+            if name in gradients:
+                parameter.grad = gradients[name].to(parameter)
         if states is None:
             if runner.train_loop.epoch == 0:
                 runner.logger.warning('The resumed checkpoint holds no random state: training goes on with a new one.')
@@ -101,12 +125,22 @@ class ExactCheckpointHook(CheckpointHook):
         """
         if 'optimizer' in checkpoint:
             checkpoint[RANDOM_STATE] = self._gathered_states
+            if self._accumulates(runner):
+                checkpoint[GRADIENTS] = {name: parameter.grad.cpu() for name, parameter in
+                                         runner.model.named_parameters() if parameter.grad is not None}
         if isinstance(checkpoint.get('param_schedulers'), dict):
             checkpoint['param_schedulers'] = {
                 name: _without_functions(states) for name, states in checkpoint['param_schedulers'].items()
             }
         elif 'param_schedulers' in checkpoint:
             checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
+
+    @staticmethod
+    def _accumulates(runner: Runner) -> bool:
+        """Whether gradients wait for the next update. Those of several processes are not the same yet."""
+        wrapper = runner.optim_wrapper
+        return isinstance(wrapper, OptimWrapper) and not isinstance(wrapper, OptimWrapperDict) and (
+            get_world_size() == 1 and not wrapper.should_update())
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Remember the random state that validation must leave.

@@ -21,6 +21,7 @@ from ..layers.self_matching import (
     prototypes,
     unit_rows,
 )
+from ..losses import pixel_cross_entropy
 from .correlation_head import CorrelationHead
 
 BACKGROUND_FLOOR = 1e-6
@@ -249,7 +250,7 @@ def coarse_scores(features: Tensor, layer: SupportLayer) -> Tensor:
 def coarse_loss(scores: Tensor, foreground: Tensor) -> Tensor:
     """Cross entropy of coarse scores (B, K, 2, h, w); partly covered positions of the target count as background."""
     target = resize_aligned(foreground[:, None].float(), scores.shape[-2:]).long().expand(-1, scores.shape[1], -1, -1)
-    return F.cross_entropy(scores.flatten(0, 1), target.flatten(0, 1))
+    return pixel_cross_entropy(scores.flatten(0, 1), target.flatten(0, 1))
 
 
 def reference_groups(in_channels: Sequence[Sequence[int]], rule: str) -> list[list[int]]:

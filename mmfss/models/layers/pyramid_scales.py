@@ -2,10 +2,9 @@
 from typing import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .resizing import resize_unaligned
+from .resizing import pool_to_size, resize_unaligned
 
 NORM_WIDTH = 4
 """Channels of a group of the norm."""
@@ -65,4 +64,4 @@ def cell_shares(masks: Tensor, size: Sequence[int]) -> Tensor:
         Tensor: Shape (B, K * h * w), at least float32.
     """
     masks = masks.to(torch.promote_types(masks.dtype, torch.float32))
-    return F.adaptive_avg_pool2d(masks, tuple(size)).flatten(1)
+    return pool_to_size(masks, size).flatten(1)

@@ -1,9 +1,12 @@
 """Resizing as the published methods do, and bilinear resizing read backwards."""
-from typing import Sequence
+from functools import partial
+from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmfss.utils.determinism import avoids_atomics
 
 
 def resize_aligned(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -17,7 +20,41 @@ def resize_unaligned(maps: Tensor, size: Sequence[int], antialias: bool = False)
     """Resize maps (B, C, h, w) to (B, C, *size), bilinearly with corners not aligned."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    return F.interpolate(maps, tuple(size), mode='bilinear', align_corners=False, antialias=antialias)
+    resize = partial(F.interpolate, mode='bilinear', align_corners=False, antialias=antialias)
+    if antialias and avoids_atomics(maps):  # Without antialiasing, PyTorch has a deterministic derivative of its own.
+        return resize_by_matrices(maps, size, resize)
+    return resize(maps, tuple(size))
+
+
+def pool_to_size(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Average maps (B, C, h, w) over the cells of a grid, (B, C, *size)."""
+    if avoids_atomics(maps):
+        return resize_by_matrices(maps, size, F.adaptive_avg_pool2d)
+    return F.adaptive_avg_pool2d(maps, tuple(size))
+
+
+def resize_by_matrices(maps: Tensor, size: Sequence[int], resize: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
+    """Resize by a product with a matrix for the rows and one for the columns.
+
+    Its derivative is a product too, which adds up in a fixed order on every device. The usual kernels on a GPU add with
+    atomic operations.
+
+    Args:
+        maps (Tensor): Shape (B, C, h, w).
+        size (Sequence[int]): Size (H, W) of the result.
+        resize (Callable): The operator, of maps and size, linear and separable into rows and columns. It is applied to
+            unit vectors on the CPU.
+
+    Returns:
+        Tensor: Shape (B, C, H, W), of the maps' type.
+    """
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    with torch.no_grad():
+        # Every column of a picture is a unit vector. It keeps its width.
+        rows, columns = (resize(torch.eye(before, dtype=dtype)[None, None], (after, before))[0, 0].to(maps.device)
+                         for before, after in zip(maps.shape[-2:], size))
+    with torch.autocast(maps.device.type, enabled=False):
+        return (rows @ maps.to(dtype) @ columns.T).to(maps.dtype)
 
 
 def resize_adjoint(images: Tensor, size: Sequence[int], antialias: bool = False, align_corners: bool = False) -> Tensor:

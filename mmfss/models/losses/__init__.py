@@ -1,5 +1,6 @@
-"""Losses of prototype heads; cross entropy is MMSegmentation's."""
+"""Losses of heads; the cross entropy of masks is MMSegmentation's."""
 from .base import PrototypeLoss
+from .cross_entropy import pixel_cross_entropy
 from .diversity import GroupDiversityLoss, JeffreysDiversityLoss
 from .entropy import GroupEntropyLoss, SampleEntropyLoss, SpatialEntropyLoss, group_entropy
 from .evidence import GroupEvidence, PrototypeEvidence
@@ -9,5 +10,5 @@ from .sparsity import ActivationNormLoss, GroupCrossEntropyLoss, OffClassL1Loss,
 __all__ = [
     'ActivationNormLoss', 'ClassRegions', 'GroupCrossEntropyLoss', 'GroupDiversityLoss', 'GroupEntropyLoss',
     'GroupEvidence', 'JeffreysDiversityLoss', 'OffClassL1Loss', 'PrototypeEvidence', 'PrototypeLoss',
-    'SampleEntropyLoss', 'ScaleMaxLoss', 'SpatialEntropyLoss', 'group_entropy'
+    'SampleEntropyLoss', 'ScaleMaxLoss', 'SpatialEntropyLoss', 'group_entropy', 'pixel_cross_entropy'
 ]

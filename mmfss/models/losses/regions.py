@@ -4,6 +4,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmfss.utils.determinism import avoids_atomics
+
 
 @dataclass
 class ClassRegions:
@@ -64,6 +66,8 @@ class ClassRegions:
 
     def amax(self, values: Tensor) -> Tensor:
         """Maximum over the cells of each region, (n, ...) to (R, ...)."""
+        if avoids_atomics(values):
+            return torch.stack([values[self.region == region].amax(0) for region in range(len(self.sizes))])
         index = self.region.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
         out = values.new_full((len(self.sizes), *values.shape[1:]), -torch.inf)
         return out.scatter_reduce(0, index, values, 'amax')
