@@ -129,6 +129,7 @@ class ImageFolderDataset(EpisodicDataset):
         class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces fold and folds.
         img_dir, mask_dir (str): Folders inside a class folder.
         ignore_value (int, optional): Mask value of pixels to ignore.
+        upright (bool, optional): How images and masks with an EXIF orientation are read, see :class:`ImageFolderIndex`.
         **kwargs: See :class:`EpisodicDataset`.
     """
 
@@ -142,10 +143,12 @@ class ImageFolderDataset(EpisodicDataset):
                  img_dir: str = 'images',
                  mask_dir: str = 'masks',
                  ignore_value: Optional[int] = None,
+                 upright: Optional[bool] = None,
                  dataset_name: Optional[str] = None,
                  **kwargs: Any) -> None:
         index = dict(
-            type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value)
+            type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value,
+            upright=upright)
         super().__init__(
             index,
             pipeline,

@@ -25,6 +25,10 @@ class ClassIndex(metaclass=ABCMeta):
         FileNotFoundError: If the folder does not exist.
     """
 
+    # Whether images and masks are turned by their EXIF orientation; None leaves it to the pipeline, which keeps images
+    # as they are stored by default: the official readers of the benchmarks do.
+    turns_upright: Optional[bool] = None
+
     def __init__(self, data_root: str, classes: Sequence[str] = ()) -> None:
         self.data_root = os.path.expanduser(data_root)
         self.require_dir('')

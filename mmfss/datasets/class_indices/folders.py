@@ -1,17 +1,19 @@
 """Class indices over one folder per class: FSS-1000 and a user's own images."""
 import os
 from abc import abstractmethod
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Container, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mmfss.registry import DATASETS
 from ..class_lists import ClassLists
-from ..images import read_grey, read_label_map
-from .base import IGNORE, ClassIndex
+from ..images import read_grey
+from ..masks import read_object_mask
+from .base import ClassIndex
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
+OTHER_MASK_SUFFIXES = ('.gif', '.webp', '.jpg', '.jpeg', '.jp2', '.avif')  # for stems without one of those
 
 
 class ClassFolderIndex(ClassIndex):
@@ -133,12 +135,12 @@ class ImageFolderIndex(ClassFolderIndex):
         my_data                      data_root
         ├── cat
         │   ├── images/a.jpg  b.png ...      any of jpg, jpeg, png, bmp, tif, tiff, webp
-        │   └── masks/a.png   b.png ...      png, bmp or tif; 0 (black) is background, else object
+        │   └── masks/a.png   b.png ...      black or transparent is background, else object; best PNG
         └── dog
             ├── images/...
             └── masks/...
 
-    The name of an image is ``<class>/images/<file>``.
+    The name of an image is ``<class>/images/<file>``. Masks of all formats are read by :func:`read_object_mask`.
 
     Args:
         data_root (str): Folder of the data set.
@@ -146,6 +148,9 @@ class ImageFolderIndex(ClassFolderIndex):
         img_dir (str): Folder of the images inside a class folder.
         mask_dir (str): Folder of the masks inside a class folder.
         ignore_value (int, optional): Mask value of pixels to ignore; none by default.
+        upright (bool, optional): Images and masks are turned by their own EXIF orientation, unless this is False. True
+            also says that masks without an orientation were drawn on the upright image; without it, that is an error
+            where the sizes do not tell. False: nothing is turned, masks were drawn on the image as it is stored.
 
     Raises:
         FileNotFoundError: If the root, a class folder, or the mask of an image does not exist.
@@ -157,12 +162,15 @@ class ImageFolderIndex(ClassFolderIndex):
                  classes: Optional[Sequence[str]] = None,
                  img_dir: str = 'images',
                  mask_dir: str = 'masks',
-                 ignore_value: Optional[int] = None) -> None:
+                 ignore_value: Optional[int] = None,
+                 upright: Optional[bool] = None) -> None:
         super().__init__(data_root, classes)
+        self.upright, self.turns_upright = upright, upright is not False
         self.img_dir, self.mask_dir, self.ignore_value = img_dir, mask_dir, ignore_value
         pairs = [self._pairs(class_id) for class_id in range(len(self.classes))]
         self._images = [[name for name, _ in group] for group in pairs]
         self._masks = {name: mask for group in pairs for name, mask in group}
+        self._image_of = {mask: name for name, mask in self._masks.items()}
 
     def _pairs(self, class_id: int) -> List[Tuple[str, str]]:
         """(image name, mask path) of a class, sorted by name."""
@@ -170,6 +178,8 @@ class ImageFolderIndex(ClassFolderIndex):
         images = _by_stem(self.require_dir(f'{class_name}/{self.img_dir}'), IMAGE_SUFFIXES)
         mask_folder = self.require_dir(f'{class_name}/{self.mask_dir}')
         masks = _by_stem(mask_folder, MASK_SUFFIXES)
+        if set(images) - set(masks):
+            masks = {**_by_stem(mask_folder, OTHER_MASK_SUFFIXES, without=masks), **masks}
         missing = sorted(set(images) - set(masks))
         if missing:
             raise FileNotFoundError(f'The image "{class_name}/{self.img_dir}/{images[missing[0]]}" has no mask: '
@@ -188,19 +198,15 @@ class ImageFolderIndex(ClassFolderIndex):
         return list(self._images[class_id])
 
     def _load_own_mask(self, path: str) -> np.ndarray:
-        stored = read_label_map(path, allow_color=True)
-        mask = (stored != 0).astype(np.uint8)
-        if self.ignore_value is not None:
-            mask[stored == self.ignore_value] = IGNORE
-        return mask
+        return read_object_mask(path, self.ignore_value, self.upright, self.image_path(self._image_of[path]))
 
 
-def _by_stem(folder: str, suffixes: Sequence[str]) -> Dict[str, str]:
+def _by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
     """File of each stem in a folder; two images of one stem could not be told apart by their mask."""
     found: Dict[str, str] = {}
     for file in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(file)
-        if suffix.lower() in suffixes and not file.startswith('.'):
+        if suffix.lower() in suffixes and not file.startswith('.') and stem not in without:
             if stem in found:
                 raise ValueError(f'"{folder}" holds both {found[stem]} and {file}; images and masks are matched '
                                  'by stem.')
