@@ -20,11 +20,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of the model, or its name in the model zoo')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
-                        help='an example: a picture and its mask of equal size (0 background, else object); repeatable')
+                        help='an example: a picture and its mask of equal size (black: background); repeatable')
     parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
                         help='an example of a named class, to segment several classes at once; repeatable')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
     parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
+    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
+                        help='masks without an EXIF orientation were drawn on the upright picture; --no-upright: on it '
+                        'as it is stored, nothing is turned; to be given where files do not tell')
+    parser.add_argument('--max-pixels', type=int, metavar='N',
+                        help='largest picture to read; default: $MMFSS_MAX_PIXELS, else 89 million pixels')
     parser.add_argument('--explain', metavar='EXPLAINER',
                         help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
     parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
@@ -51,7 +56,8 @@ def main() -> None:
         check_writable(args.out_dir, 'folder', '--out-dir')
         model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
         inferencer = FewShotInferencer(
-            model, ignore_value=args.ignore_value, batch_size=args.batch_size, explain=args.explain)
+            model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size,
+            explain=args.explain, max_pixels=args.max_pixels)
         inferencer.set_support(collect_support(args))
         for result in inferencer.iterate(args.query, args.out_dir):
             share = f'{100 * result["foreground_fraction"]:.1f} % foreground'

@@ -28,6 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--folder', type=Path, help='folder of your own class folders, instead of the test data')
+    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
+                        help='masks of --folder without an EXIF orientation were drawn on the upright picture; '
+                        '--no-upright: on it as it is stored, nothing is turned; to be given where files do not tell')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help='names of classes, or their ids where no class is called by a number (id:3 is always '
                         'an id); default: all of the test')
@@ -54,7 +57,7 @@ def build_dataset(cfg: Config, args: argparse.Namespace) -> EpisodicDataset:
     """The test data, or a folder prepared by its pipeline."""
     if args.folder is not None:
         cfg.test_dataloader.dataset = dict(
-            type='ImageFolderDataset', data_root=str(args.folder), fold=None, num_folds=1,
+            type='ImageFolderDataset', data_root=str(args.folder), fold=None, num_folds=1, upright=args.upright,
             pipeline=cfg.test_dataloader.dataset.pipeline)
     set_episodes(cfg, num_shots=1, num_ways=1)
     return DATASETS.build(cfg.test_dataloader.dataset)

@@ -1,5 +1,4 @@
 """Preparing single images and masks exactly as a model's test pipeline does."""
-import io
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
@@ -7,11 +6,11 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from PIL import Image
 from torch import Tensor
 
 from mmfss.datasets import ForEachImage, LoadClassMask, LoadEpisodeImage
-from mmfss.datasets.images import checked_bytes, read_image, read_label_map
+from mmfss.datasets.images import read_image, size_limit
+from mmfss.datasets.masks import read_object_mask
 from mmfss.registry import TRANSFORMS
 
 ImageInput = Union[str, Path, np.ndarray]
@@ -25,30 +24,39 @@ class ImageTransform:
 
     Args:
         pipeline (Sequence[dict]): The test pipeline of the model's config.
-        upright (bool): Turn pictures as their EXIF orientation says; else the pipeline decides.
+        upright (bool, optional): False keeps pictures as they are stored; else they are turned as their EXIF
+            orientation says, whatever the pipeline does.
+        max_pixels (int, optional): Largest number of pixels of a file, see :func:`size_limit`.
 
     Raises:
         ValueError: If the pipeline has no ``ForEachImage`` or does not load images in it.
     """
 
-    def __init__(self, pipeline: Sequence[dict], upright: bool = True) -> None:
+    def __init__(self,
+                 pipeline: Sequence[dict],
+                 upright: Optional[bool] = None,
+                 max_pixels: Optional[int] = None) -> None:
         steps = [TRANSFORMS.build(step) for step in pipeline]
         per_image = [inner for step in steps if isinstance(step, ForEachImage) for inner in step.transforms.transforms]
         loaders = [step for step in per_image if isinstance(step, LoadEpisodeImage)]
         if len(loaders) != 1:
             raise ValueError('The test pipeline must load images by one LoadEpisodeImage inside ForEachImage, got '
                              f'{[step["type"] for step in pipeline]}.')
-        self.color_type = 'color' if upright else loaders[0].color_type
+        self.color_type = 'color_ignore_orientation' if upright is False else 'color'
+        self.max_pixels = None if max_pixels is None else size_limit(max_pixels)
         loading = (LoadEpisodeImage, LoadClassMask)
         self.transforms = Compose([step for step in per_image if not isinstance(step, loading)])
 
     @classmethod
-    def from_config(cls, cfg: Config, upright: bool = True) -> 'ImageTransform':
+    def from_config(cls,
+                    cfg: Config,
+                    upright: Optional[bool] = None,
+                    max_pixels: Optional[int] = None) -> 'ImageTransform':
         """Build it from the pipeline of ``cfg.test_dataloader``."""
         dataset = cfg.get('test_dataloader', {}).get('dataset', {})
         if 'pipeline' not in dataset:
             raise ValueError('The config has no test_dataloader.dataset.pipeline, which says how images are prepared.')
-        return cls(dataset.pipeline, upright)
+        return cls(dataset.pipeline, upright, max_pixels)
 
     def read(self, image: ImageInput, bgr: bool = True) -> np.ndarray:
         """Read an image.
@@ -65,7 +73,7 @@ class ImageTransform:
             ValueError: If the file cannot be decoded, or the array is not an image.
         """
         if isinstance(image, (str, Path)):
-            return read_image(image, self.color_type)
+            return read_image(image, self.color_type, self.max_pixels)
         if not isinstance(image, np.ndarray):
             raise ValueError(f'An image must be the name of a file or a NumPy array, got a {type(image).__name__}.')
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
@@ -92,40 +100,35 @@ class ImageTransform:
         return tensor, None if mask is None else torch.from_numpy(results['gt_seg_map'] == 1)
 
 
-def read_mask(mask: ImageInput, ignore_value: Optional[int] = None) -> np.ndarray:
+def read_mask(mask: ImageInput,
+              ignore_value: Optional[int] = None,
+              upright: Optional[bool] = None,
+              image: Optional[ImageInput] = None,
+              max_pixels: Optional[int] = None) -> np.ndarray:
     """Read a binary mask: 0 is background, everything else the object.
 
     Args:
-        mask (str | Path | np.ndarray): A file (one channel of 8 or 16 bits, palette, or drawn in colour on black; of a
-            JPEG, whose zeros are not exact, values below 128 are background), or an array (H, W), boolean or integer.
+        mask (str | Path | np.ndarray): A file, see :func:`read_object_mask`, or an array (H, W), boolean or integer.
         ignore_value (int, optional): Value of pixels that are neither.
+        upright (bool, optional): How a file with an EXIF orientation is read, see :func:`read_object_mask`.
+        image (str | Path | np.ndarray, optional): The image that it belongs to; orientations of files are compared.
+        max_pixels (int, optional): Largest number of pixels of a file, see :func:`size_limit`.
 
     Returns:
         np.ndarray: (H, W) uint8; 1 object, 0 background, 255 ignored.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be decoded, or the array is not a mask.
+        ValueError: If the file cannot be decoded or understood, or the array is not a mask.
     """
-    if not isinstance(mask, (str, Path, np.ndarray)):
+    if isinstance(mask, (str, Path)):
+        return read_object_mask(mask, ignore_value, upright, None if isinstance(image, np.ndarray) else image,
+                                max_pixels)
+    if not isinstance(mask, np.ndarray):
         raise ValueError(f'A mask must be the name of a file or a NumPy array, got a {type(mask).__name__}.')
-    stored = mask if isinstance(mask, np.ndarray) else _read_stored(mask)
-    if stored.ndim != 2 or stored.dtype.kind not in 'bui':
-        raise ValueError(f'A mask array must be (H, W), boolean or integer, got {stored.shape} {stored.dtype}.')
-    binary = (stored != 0).astype(np.uint8)
+    if mask.ndim != 2 or mask.dtype.kind not in 'bui':
+        raise ValueError(f'A mask array must be (H, W), boolean or integer, got {mask.shape} {mask.dtype}.')
+    binary = (mask != 0).astype(np.uint8)
     if ignore_value is not None:
-        binary[stored == ignore_value] = 255
+        binary[mask == ignore_value] = 255
     return binary
-
-
-def _read_stored(path: Union[str, Path]) -> np.ndarray:
-    """Values (H, W) of a mask file."""
-    with Image.open(io.BytesIO(checked_bytes(path))) as image:
-        lossy = image.format == 'JPEG'
-        if image.mode.startswith('I'):  # More than 8 bits: no class numbers, but something or nothing.
-            try:
-                return np.array(image)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise ValueError(f'The mask {path} is corrupt or incomplete: {error}') from error
-    stored = read_label_map(path, allow_color=True)
-    return np.where(stored < 128, 0, stored) if lossy else stored

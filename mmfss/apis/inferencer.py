@@ -49,8 +49,13 @@ class FewShotInferencer:
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
         bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
-        upright (bool): Turn files as their EXIF orientation says, as programs show them and masks are drawn on them;
-            predictions have that orientation. Else as the test pipeline does: those of benchmarks do not.
+        upright (bool, optional): Unless this is False, files of images and masks are turned as their own EXIF
+            orientation says; predictions have that orientation. True also says that masks without an orientation were
+            drawn on the upright image, as programs show it; without it, a pair of which only one has an orientation is
+            an error where sizes do not tell (turned by 180 degrees, mirrored, square). False: masks were drawn on the
+            image as it is stored, and nothing is turned.
+        max_pixels (int, optional): Largest number of pixels of a file; by default the environment variable
+            ``MMFSS_MAX_PIXELS``, else 89 million.
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
@@ -62,9 +67,10 @@ class FewShotInferencer:
                  device: Optional[str] = None,
                  bgr: bool = True,
                  ignore_value: Optional[int] = None,
-                 upright: bool = True,
+                 upright: Optional[bool] = None,
                  batch_size: int = 4,
-                 explain: Optional[Explain] = None) -> None:
+                 explain: Optional[Explain] = None,
+                 max_pixels: Optional[int] = None) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
         if not isinstance(model, torch.nn.Module):
@@ -78,7 +84,8 @@ class FewShotInferencer:
                              'model (FewShotSegmentor) is needed.')
         self.model = model if device is None else model.to(device)
         self.model.eval()
-        self.transform = ImageTransform.from_config(model.cfg, upright)
+        self.transform = ImageTransform.from_config(model.cfg, upright, max_pixels)
+        self.upright = upright
         self.bgr = bgr
         self.ignore_value = ignore_value
         self.batch_size = batch_size
@@ -162,7 +169,8 @@ class FewShotInferencer:
 
         Args:
             support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
-                classes may differ in K. A mask has the size of its image; 0 is background, everything else the object.
+                classes may differ in K. A mask has the size of its image; black or transparent is background,
+                everything else the object, see :func:`read_object_mask`.
 
         Returns:
             EncodedSupport: The encoded set. It serves any inferencer with the same weights on the same device.
@@ -172,7 +180,7 @@ class FewShotInferencer:
             ValueError: If a file cannot be read, a mask is empty or of another size than its image, or a class has no
                 pair. The message names the file.
         """
-        classes = load_support(support, self.transform, self.bgr, self.ignore_value)
+        classes = load_support(support, self.transform, self.bgr, self.ignore_value, self.upright)
         with torch.no_grad():
             images = [self._normalise([shot.network_image for shot in shots])[None] for shots in classes.values()]
             masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]

@@ -50,7 +50,8 @@ class EncodedSupport:
 def load_support(support: Support,
                  transform: ImageTransform,
                  bgr: bool = True,
-                 ignore_value: Optional[int] = None) -> dict[str, tuple[SupportShot, ...]]:
+                 ignore_value: Optional[int] = None,
+                 upright: Optional[bool] = None) -> dict[str, tuple[SupportShot, ...]]:
     """Read a support set and bring it to network size.
 
     Args:
@@ -59,6 +60,7 @@ def load_support(support: Support,
         transform (ImageTransform): Prepares images and masks.
         bgr (bool): Whether the channels of arrays are BGR rather than RGB.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
+        upright (bool, optional): How masks with or without an EXIF orientation are read, see :func:`read_object_mask`.
 
     Returns:
         dict[str, tuple[SupportShot, ...]]: By class name.
@@ -75,7 +77,7 @@ def load_support(support: Support,
         if not isinstance(pairs, Sequence) or len(pairs) == 0 or not all(_is_pair(pair) for pair in pairs):
             raise ValueError(f'The support of class "{name}" must be a list of one or more pairs (image, mask).')
         loaded[name] = tuple(
-            _load_shot(name, number, image, mask, transform, bgr, ignore_value)
+            _load_shot(name, number, image, mask, transform, bgr, ignore_value, upright)
             for number, (image, mask) in enumerate(pairs, start=1))
         sizes = {tuple(shot.network_mask.shape) for shot in loaded[name]}
         if len(sizes) > 1:
@@ -85,10 +87,11 @@ def load_support(support: Support,
 
 
 def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input: ImageInput, transform: ImageTransform,
-               bgr: bool, ignore_value: Optional[int]) -> SupportShot:
+               bgr: bool, ignore_value: Optional[int], upright: Optional[bool]) -> SupportShot:
     image_name = _describe(image_input, f'image {number} of class "{class_name}"')
     mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
-    image, mask = transform.read(image_input, bgr), read_mask(mask_input, ignore_value)
+    image = transform.read(image_input, bgr)
+    mask = read_mask(mask_input, ignore_value, upright, image_input, transform.max_pixels)
     if mask.shape != image.shape[:2]:
         turned = (' Was the mask drawn on the picture as it is stored, not as its EXIF orientation turns it? Then use '
                   'upright=False.') if mask.shape == image.shape[1::-1] else ''

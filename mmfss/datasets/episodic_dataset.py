@@ -184,6 +184,7 @@ class EpisodicDataset(Dataset):
             mask_class_ids=class_ids,
             role=role,
             class_index=self.index,
+            upright=self.index.turns_upright,
             seg_fields=[])
 
     def __getitem__(self, index: int) -> Dict:

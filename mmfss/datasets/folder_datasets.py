@@ -133,6 +133,7 @@ class ImageFolderDataset(EpisodicDataset):
         ignore_value (int, optional): Mask value of pixels to ignore.
         check_files (bool): Make sure at the start that every image has a mask, and read all masks once: images that
             do not show their class are left out with a warning, masks that cannot be read are an error.
+        upright (bool, optional): How images and masks with an EXIF orientation are read, see :class:`ImageFolderIndex`.
         **kwargs: See :class:`EpisodicDataset`.
     """
 
@@ -147,11 +148,12 @@ class ImageFolderDataset(EpisodicDataset):
                  mask_dir: str = 'masks',
                  ignore_value: Optional[int] = None,
                  check_files: bool = True,
+                 upright: Optional[bool] = None,
                  dataset_name: Optional[str] = None,
                  **kwargs: Any) -> None:
         index = dict(
             type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value,
-            check_files=check_files)
+            check_files=check_files, upright=upright)
         super().__init__(
             index,
             pipeline,

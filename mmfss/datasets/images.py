@@ -1,5 +1,6 @@
 """Reading images and masks with Pillow, within a size limit and with errors that name the file."""
 import io
+import os
 from pathlib import Path
 from typing import Optional, Tuple, Union
 
@@ -7,47 +8,55 @@ import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .orientation import orientation_tag, stored_upright, turn_upright
+
 # Pillow's own warning level. A picture of 10 kB may claim any size, so the header is checked before decoding.
 MAX_PIXELS = 89_478_485
+MAX_PIXELS_VARIABLE = 'MMFSS_MAX_PIXELS'
 
-_DECODE_ERRORS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
-
-def read_image(path: Union[str, Path], color_type: str = 'color_ignore_orientation') -> np.ndarray:
+def read_image(path: Union[str, Path],
+               color_type: str = 'color_ignore_orientation',
+               max_pixels: Optional[int] = None) -> np.ndarray:
     """Read a picture as BGR; grey, palette and transparent ones are converted to three channels.
 
     Args:
         path (str | Path): The image file.
         color_type (str): ``'color_ignore_orientation'`` keeps the stored orientation, as the official benchmarks do;
             ``'color'`` applies the EXIF orientation, which suits photographs whose masks were drawn on the upright
-            picture.
+            picture. EXIF data that cannot be read count as none, with one warning.
+        max_pixels (int, optional): Largest number of pixels, see :func:`size_limit`.
 
     Returns:
         np.ndarray: (H, W, 3) uint8, BGR.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be decoded, is larger than ``MAX_PIXELS`` or has grey levels of more than 8
-            bits, which Pillow would cut off at 255: nearly all of the picture would be white.
+        ValueError: If the file cannot be decoded, is larger than the limit or has grey levels of more than 8 bits,
+            which Pillow would cut off at 255: nearly all of the picture would be white.
     """
-    content = checked_bytes(path)
-    with Image.open(io.BytesIO(content)) as image:
+    content, image = open_checked(path, max_pixels)
+    with image:
         if image.mode.startswith(('I', 'F')):
             raise ValueError(f'The image {path} has grey levels of more than 8 bits (mode {image.mode}). Convert it to '
                              '8 bits, black and white being where they suit the data.')
+        turned = color_type == 'color' and not stored_upright(image)
+        tag = orientation_tag(image, content, path) if turned else None
     try:
-        return mmcv.imfrombytes(content, flag=color_type, channel_order='bgr', backend='pillow')
-    except _DECODE_ERRORS as error:
+        array = mmcv.imfrombytes(
+            content, flag='color_ignore_orientation', channel_order='bgr', backend='pillow')
+    except Exception as error:  # Whatever a damaged file makes of the decoder.
         raise ValueError(f'The image {path} is corrupt or incomplete: {error}') from error
+    return turn_upright(array, tag)
 
 
-def read_label_map(path: Union[str, Path], allow_color: bool = False, max_value: int = 255) -> np.ndarray:
-    """Read a one-channel mask; a palette PNG gives its indices, not its colours.
+def read_label_map(path: Union[str, Path], max_value: int = 255) -> np.ndarray:
+    """Read a one-channel map of class numbers; a palette PNG gives its indices, not its colours.
+
+    For a mask of one object, whatever its format, see :func:`mmfss.datasets.masks.read_object_mask`.
 
     Args:
         path (str | Path): The mask file.
-        allow_color (bool): Take the grey level of a colour picture, for masks drawn in white by a paint program; what
-            is transparent is 0.
         max_value (int): Largest allowed value, 255 or 65535.
 
     Returns:
@@ -58,14 +67,12 @@ def read_label_map(path: Union[str, Path], allow_color: bool = False, max_value:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded, has several channels, or values above ``max_value``.
     """
-    with Image.open(io.BytesIO(checked_bytes(path))) as image:
-        if allow_color and image.mode in ('RGB', 'RGBA', 'LA'):
-            grey = _decode(image, path, 'L')
-            return np.where(_decode(image, path, 'A') == 0, 0, grey) if 'A' in image.mode else grey
+    _, image = open_checked(path)
+    with image:
         if image.mode not in ('L', 'P', '1', 'I', 'I;16'):
             raise ValueError(f'The mask {path} is a picture of mode {image.mode}; a mask has one channel that holds '
                              'class numbers (8-bit grey or palette).')
-        array = _decode(image, path)
+        array = decode(image, path)
     if array.dtype in (np.uint8, bool):
         return array.astype(np.uint8)
     if array.min() < 0 or array.max() > max_value:
@@ -86,36 +93,61 @@ def read_grey(path: Union[str, Path]) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded.
     """
-    with Image.open(io.BytesIO(checked_bytes(path))) as image:
-        return _decode(image, path, 'L')
+    _, image = open_checked(path)
+    with image:
+        return decode(image, path, 'L')
 
 
-def _decode(image: Image.Image, path: Union[str, Path], mode: Optional[str] = None) -> np.ndarray:
-    """The pixels, converted to a mode, or of the alpha channel for mode ``'A'``."""
+def decode(image: Image.Image, path: Union[str, Path], mode: Optional[str] = None) -> np.ndarray:
+    """The pixels of a mask, converted to a mode if one is given.
+
+    Raises:
+        ValueError: If the file is damaged; it is named.
+    """
     try:
-        if mode == 'A':
-            image = image.getchannel(mode)
-        return np.array(image if mode in (None, 'A') else image.convert(mode))
-    except _DECODE_ERRORS as error:
+        return np.array(image if mode in (None, image.mode) else image.convert(mode))
+    except Exception as error:  # Whatever a damaged file makes of the decoder.
         raise ValueError(f'The mask {path} is corrupt or incomplete: {error}') from error
 
 
-def checked_bytes(path: Union[str, Path]) -> bytes:
-    """Read a file and make sure its header is that of an image of reasonable size.
+def checked_bytes(path: Union[str, Path], max_pixels: Optional[int] = None) -> bytes:
+    """Read a file and make sure its header is that of an image of reasonable size; see :func:`open_checked`."""
+    content, image = open_checked(path, max_pixels)
+    image.close()
+    return content
+
+
+def open_checked(path: Union[str, Path], max_pixels: Optional[int] = None) -> tuple[bytes, Image.Image]:
+    """Read a file and open it as an image of reasonable size; nothing is decoded.
+
+    Args:
+        path (str | Path): The file.
+        max_pixels (int, optional): Largest number of pixels, see :func:`size_limit`.
+
+    Returns:
+        tuple[bytes, Image]: Its bytes and the image, to be closed.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If Pillow cannot read it, or it is larger than ``MAX_PIXELS``; the file is named.
+        ValueError: If Pillow cannot read it, or it is larger than the limit; the file is named.
     """
     content = Path(path).read_bytes()
+    limit = size_limit(max_pixels)
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            width, height = image.size
-    except _DECODE_ERRORS as error:
+        image = Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f'The image {path} is too large: {error} {_how_to_raise()}') from error
+    except UnidentifiedImageError as error:
+        reason = 'it is of no format that Pillow knows, or its header is damaged' if content else 'it is empty'
+        raise ValueError(f'The file {path} is not an image that Pillow can read: {reason}.') from error
+    except Exception as error:  # Whatever a damaged header makes of the reader.
         raise ValueError(f'The file {path} is not an image that Pillow can read: {error}') from error
-    if width * height > MAX_PIXELS:
-        raise ValueError(f'The image {path} has {width} x {height} pixels, more than the limit of {MAX_PIXELS}.')
-    return content
+    width, height = image.size
+    if width * height > limit:
+        image.close()
+        raise ValueError(f'The image {path} has {width} x {height} pixels, more than the limit of {limit}. '
+                         f'{_how_to_raise()}')
+    return content, image
 
 
 def stored_size(path: Union[str, Path]) -> Optional[Tuple[int, int]]:
@@ -123,5 +155,34 @@ def stored_size(path: Union[str, Path]) -> Optional[Tuple[int, int]]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except _DECODE_ERRORS:
+    except Exception:  # Whatever a damaged header makes of the reader.
         return None
+
+
+def size_limit(max_pixels: Optional[int] = None) -> int:
+    """The largest number of pixels that is read: the argument, else ``MMFSS_MAX_PIXELS``, else 89 million.
+
+    Pillow's own limit is raised with it; it is never lowered.
+
+    Args:
+        max_pixels (int, optional): The limit; by default that of the environment variable ``MMFSS_MAX_PIXELS``, which
+            worker processes see too.
+
+    Raises:
+        ValueError: If the limit is not a positive whole number.
+    """
+    stated = os.environ.get(MAX_PIXELS_VARIABLE) if max_pixels is None else max_pixels
+    if stated is None:
+        return MAX_PIXELS
+    if not str(stated).isdecimal() or int(stated) < 1:
+        name = MAX_PIXELS_VARIABLE if max_pixels is None else 'max_pixels'
+        raise ValueError(f'{name} must be a whole number of pixels above 0, got {stated!r}.')
+    limit = int(stated)
+    if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < limit:
+        Image.MAX_IMAGE_PIXELS = limit
+    return limit
+
+
+def _how_to_raise() -> str:
+    return (f'If the file is to be trusted, raise the limit: max_pixels=..., --max-pixels, or the environment variable '
+            f'{MAX_PIXELS_VARIABLE}.')

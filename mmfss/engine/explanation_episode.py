@@ -22,7 +22,7 @@ Record = dict[str, Any]
 T = TypeVar('T')
 
 # Of the metainfo of an episode, what a reader of a record needs.
-_INFO = ('class_ids', 'class_names', 'query_name', 'support_names', 'img_path', 'support_paths')
+_INFO = ('class_ids', 'class_names', 'query_name', 'support_names', 'img_path', 'support_paths', 'upright')
 
 
 class EpisodeStudy:

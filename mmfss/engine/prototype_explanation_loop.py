@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from torch.utils.data import DataLoader
 
+from mmfss.datasets.orientation import loads_upright
 from mmfss.explainers import REGIONS
 from mmfss.models import PrototypeHead
 from mmfss.registry import LOOPS
@@ -121,6 +122,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         sample, = data['data_samples']
         record, arrays = self.study(self.model, index, data['inputs'], sample)
         picture = to_rgb(data_batch['inputs'][0])
+        record['info']['upright'] = loads_upright(self.dataloader.dataset)
         path = record['info']['img_path']
         if path is None or not Path(path).is_file():
             arrays['image'] = picture

@@ -11,6 +11,8 @@ from numpy import ndarray
 from PIL import Image
 from torch import nn
 
+from mmfss.datasets.images import read_image
+from mmfss.datasets.orientation import loads_upright
 from mmfss.models import PrototypeHead
 from mmfss.models.layers.prototypes import log_similarity
 from mmfss.utils.files import atomic_path
@@ -25,6 +27,7 @@ MEANING = dict(
     before='place before duplicates and classes without a cell were removed',
     cell='row and column of the source on the feature grid (grid: its height and width)',
     distance='squared distance from the learned vector to the source feature that took its place',
+    upright='whether the image was turned by its EXIF orientation when it was loaded',
     receptive_field='pixels of the cell: top, bottom, left, right (bottom and right are not inside)',
     activation_box='grown from the cell while the similarity map is in the top 5 % of the image and inside the class',
     class_box='the same with the top 5 % inside the class',
@@ -55,7 +58,7 @@ def describe_sources(model: nn.Module, head: PrototypeHead, dataset: Any, result
     images = sorted(set(result.source[result.kept, 0].tolist()))
     records = []
     for image in images[rank::world_size]:
-        records += _describe_image(model, head, dataset[image], image, result, classes, out_dir if pictures else None)
+        records += _describe_image(model, head, dataset, image, result, classes, out_dir if pictures else None)
     prototypes = sorted((record for part in all_gather_object(records) for record in part), key=lambda r: r['index'])
     return dict(
         meaning=MEANING, classes=classes, num_images=len(dataset), absent_classes=[classes[i] for i in result.absent],
@@ -63,9 +66,10 @@ def describe_sources(model: nn.Module, head: PrototypeHead, dataset: Any, result
 
 
 @torch.no_grad()
-def _describe_image(model: nn.Module, head: PrototypeHead, item: dict, image: int, result: 'PushResult',
+def _describe_image(model: nn.Module, head: PrototypeHead, dataset: Any, image: int, result: 'PushResult',
                     classes: Sequence[str], out_dir: Path | None) -> list[dict[str, Any]]:
     """Records of the prototypes that come from one image."""
+    item = dataset[image]
     sample = item['data_samples']
     data = model.data_preprocessor(dict(inputs=[item['inputs']], data_samples=[sample]), False)
     distances = torch.cat(head.distances(head.features(model.extract_feat(data['inputs']))), dim=1)[0]
@@ -82,7 +86,8 @@ def _describe_image(model: nn.Module, head: PrototypeHead, item: dict, image: in
         record = dict(
             index=index, before=before, class_id=class_id, class_name=classes[class_id], scale=scale,
             image_index=image, image=sample.metainfo.get('img_path'), image_size=list(labels.shape),
-            grid=list(activation.shape), cell=[row, col], distance=float(result.distance[before]),
+            upright=loads_upright(dataset), grid=list(activation.shape), cell=[row, col],
+            distance=float(result.distance[before]),
             receptive_field=list(cell), activation_box=list(activated), class_box=list(of_class))
         if out_dir is not None:
             record['files'] = _draw(picture, activation, (cell, activated, of_class), record, out_dir)
@@ -170,8 +175,8 @@ class PrototypeSources:
         if path is None or not Path(path).is_file():
             raise FileNotFoundError(f'The source image "{path}" of prototype {prototype} does not exist, which '
                                     f'"{self.path}" names. Was the data moved since the push?')
-        with Image.open(path) as image:
-            return np.array(image.convert('RGB'))
+        image = read_image(path, 'color' if self[prototype].get('upright') else 'color_ignore_orientation')
+        return np.ascontiguousarray(image[..., ::-1])
 
     def patch(self, prototype: int) -> ndarray:
         """What a prototype stands for: the activated part of its source image, (h, w, 3) uint8 RGB.

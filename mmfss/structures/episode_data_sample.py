@@ -21,6 +21,7 @@ class EpisodeDataSample(SegDataSample):
 
     Metainfo: ``episode_index``; ``class_ids`` (N ints, indices into the benchmark's classes) and ``class_names``;
     ``img_path`` and ``query_name`` of the query; ``support_paths`` and ``support_names`` (N lists of K);
+    ``upright`` (bool), whether images were turned by their EXIF orientation when they were loaded;
     ``ori_shape``, ``img_shape`` (H, W) of the query; ``support_ori_shapes`` (N lists of K).
     """
 

@@ -1,16 +1,16 @@
 """Drawing masks onto images. All images are (H, W, 3) uint8 RGB arrays; nothing is changed in place."""
 import colorsys
-from functools import lru_cache
 from typing import Sequence, Union
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
+
+from .fonts import draw_text, text_length
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, strongest on photographs first.
 _COLOURS = ((213, 94, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167), (0, 158, 115), (0, 114, 178), (230, 159, 0))
 _IGNORED_COLOUR = (200, 200, 200)
-_CAPTION_SIZE = 14
 _CAPTION_HEIGHT = 22
 _STRIP_HEIGHT = 26
 
@@ -79,14 +79,14 @@ def caption_image(image: np.ndarray, text: str) -> np.ndarray:
     Returns:
         np.ndarray: Shape (H + strip, W, 3), uint8 RGB.
     """
-    font, text = caption_font(), ' '.join(text.split())
+    text = ' '.join(text.split())
     width = image.shape[1] - 8
-    if font.getlength(text) > width:
-        while text and font.getlength(text + '...') > width:
+    if text_length(text) > width:
+        while text and text_length(text + '...') > width:
             text = text[:-1]
         text += '...'
     strip = Image.new('RGB', (image.shape[1], _CAPTION_HEIGHT), 'white')
-    ImageDraw.Draw(strip).text((4, 2), text, fill='black', font=font)
+    draw_text(ImageDraw.Draw(strip), 4, 2, text, 'black')
     return np.concatenate([np.asarray(strip), image])
 
 
@@ -102,11 +102,11 @@ def badge(image: np.ndarray, text: str, colour: Sequence[int]) -> np.ndarray:
         np.ndarray: A new image of the same shape.
     """
     picture = Image.fromarray(image)
-    draw, font = ImageDraw.Draw(picture), caption_font()
-    width = 12 + font.getlength(text)
+    draw = ImageDraw.Draw(picture)
+    width = 12 + text_length(text)
     draw.rectangle((0, 0, width, 22), fill='white')
     draw.rectangle((0, 22, width, 24), fill=tuple(int(value) for value in colour))
-    draw.text((6, 2), text, fill='black', font=font)
+    draw_text(draw, 6, 2, text, 'black')
     return np.asarray(picture)
 
 
@@ -119,8 +119,7 @@ def legend_strip(parts: Sequence[Union[str, np.ndarray]]) -> np.ndarray:
     Returns:
         np.ndarray: The strip, uint8 RGB.
     """
-    font = caption_font()
-    lengths = [part.shape[1] if isinstance(part, np.ndarray) else round(font.getlength(part)) for part in parts]
+    lengths = [part.shape[1] if isinstance(part, np.ndarray) else round(text_length(part)) for part in parts]
     gaps = [8 if isinstance(part, np.ndarray) or isinstance(after, np.ndarray) else 24
             for part, after in zip(parts, [*parts[1:], None])]
     strip = Image.new('RGB', (4 + sum(lengths) + sum(gaps), _STRIP_HEIGHT), 'white')
@@ -129,7 +128,7 @@ def legend_strip(parts: Sequence[Union[str, np.ndarray]]) -> np.ndarray:
         if isinstance(part, np.ndarray):
             strip.paste(Image.fromarray(part), (left, (_STRIP_HEIGHT - len(part)) // 2))
         else:
-            draw.text((left, 4), part, fill=(70, 70, 70), font=font)
+            draw_text(draw, left, 4, part, (70, 70, 70))
         left += length + gap
     return np.asarray(strip)
 
@@ -167,9 +166,3 @@ def _contour(labels: np.ndarray, width: int) -> np.ndarray:
         neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
         core = core & np.logical_and.reduce([centre == neighbour for neighbour in neighbours])
     return inside & ~core
-
-
-@lru_cache(maxsize=1)
-def caption_font() -> ImageFont.FreeTypeFont:
-    """The font of captions, which comes with Pillow."""
-    return ImageFont.load_default(size=_CAPTION_SIZE)

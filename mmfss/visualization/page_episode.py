@@ -24,8 +24,9 @@ def episode_entry(record: Record, folder: Union[str, Path]) -> dict[str, Any]:
         record (dict): What ``record.json`` holds; optionally ``neutral``, by explainer the level of no contribution of
             each class.
         folder (str | Path): Folder of ``attributions.npz``. Pictures are read from the files that the record's ``info``
-            names (``img_path``, ``support_paths``), or from the entries ``query`` (h, w, 3) and ``supports``
-            (N, K, H, W, 3) of that file, uint8 RGB, if it has them. A picture that is not there any more is left out.
+            names (``img_path``, ``support_paths``; ``upright`` says whether they were turned by their EXIF orientation
+            when they were loaded), or from the entries ``query`` (h, w, 3) and ``supports`` (N, K, H, W, 3) of that
+            file, uint8 RGB, if it has them. A picture that is not there any more is left out.
 
     Returns:
         dict: Plain values; pictures are data URIs of at most 384 pixels, maps of 192. What prototypes said is in
@@ -64,7 +65,7 @@ def _class_names(info: Mapping[str, Any], arrays: Arrays) -> list[str]:
 
 
 def _query(info: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    image = arrays.get('query') if 'query' in arrays else read_picture(info.get('img_path'))
+    image = arrays.get('query') if 'query' in arrays else read_picture(info, info.get('img_path'))
     ways = range(1, len(arrays['support_masks']) + 1)
     outlines = dict(prediction=[arrays['prediction'] == n for n in ways])
     if 'target' in arrays:
@@ -98,7 +99,7 @@ def _supports(info: Mapping[str, Any], arrays: Arrays, maps: Arrays,
 def _support(info: Mapping[str, Any], arrays: Arrays, way: int, shot: int) -> Optional[np.ndarray]:
     if 'supports' in arrays:
         return arrays['supports'][way, shot]
-    return read_picture(_item(info, 'support_paths', way, shot))
+    return read_picture(info, _item(info, 'support_paths', way, shot))
 
 
 def _item(info: Mapping[str, Any], key: str, way: int, shot: int) -> Optional[str]:

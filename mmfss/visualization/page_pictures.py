@@ -16,11 +16,17 @@ MAP_SIDE = 192
 _FORMAT = 'webp' if features.check('webp') else 'jpeg'
 
 
-def read_picture(path: Optional[str]) -> Optional[np.ndarray]:
-    """A picture (H, W, 3) RGB, or None if its file is not known or not there any more."""
+def read_picture(info: Mapping[str, Any], path: Optional[str]) -> Optional[np.ndarray]:
+    """A picture (H, W, 3) RGB as it was loaded, or None if its file is not known or not there any more.
+
+    Args:
+        info (Mapping[str, Any]): ``upright`` says whether pictures were turned by their EXIF orientation.
+        path (str, optional): The file.
+    """
     if path is None or not Path(path).is_file():
         return None
-    return np.ascontiguousarray(read_image(path)[..., ::-1])
+    image = read_image(path, 'color' if info.get('upright') else 'color_ignore_orientation')
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 def view_size(shape: Sequence[int]) -> list[int]:

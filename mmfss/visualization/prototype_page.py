@@ -94,7 +94,7 @@ class ImageEntry:
         """Plain values; pictures are data URIs."""
         record, arrays = self.record, self.arrays
         info = record['info']
-        image = arrays['image'] if 'image' in arrays else read_picture(info['img_path'])
+        image = arrays['image'] if 'image' in arrays else read_picture(info, info['img_path'])
         ious = {name: hit / union for name, (hit, union) in record['counts'].items()}
         labels = [np.unique(arrays[key]).tolist() for key in ('prediction', 'target') if key in arrays]
         found = sorted({class_id for part in labels for class_id in part if class_id >= 0})

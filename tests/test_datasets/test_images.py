@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mmfss.datasets.images import read_image, read_label_map
+from mmfss.datasets.masks import read_object_mask
 from tests.test_datasets.layouts import save_image
 
 
@@ -87,4 +88,4 @@ def test_transparent_pixels_of_a_drawn_mask_are_background(tmp_path, mode):
     channels = np.full((3, 4, len(mode)), 255, np.uint8)
     channels[0, :, -1], channels[1, :, -1] = 0, 90
     Image.fromarray(channels).save(tmp_path / 'm.png')
-    assert read_label_map(tmp_path / 'm.png', allow_color=True).tolist() == [[0] * 4] + [[255] * 4] * 2
+    assert read_object_mask(tmp_path / 'm.png').tolist() == [[0] * 4] + [[1] * 4] * 2

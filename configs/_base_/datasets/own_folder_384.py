@@ -1,6 +1,7 @@
 # A folder of your own images at 384 x 384, 1-way 1-shot. Folders: see mmfss.datasets.ImageFolderIndex. The class
 # folders are dealt to `num_folds` folds in sorted order, `fold` selects one; `class_ids=['cat', 'dog']` in a loader
-# names its classes instead.
+# names its classes instead. Photographs and masks are turned upright by EXIF; `upright=True` or `False` in a loader
+# says on which view masks were drawn where files do not tell, see docs/en/masks.md.
 dataset_type = 'ImageFolderDataset'
 data_root = 'data/my_data'
 
@@ -8,8 +9,7 @@ pipeline = [
     dict(
         type='ForEachImage',
         transforms=[
-            # Upright by EXIF: masks of photographs are drawn on the upright picture.
-            dict(type='LoadEpisodeImage', color_type='color'),
+            dict(type='LoadEpisodeImage'),
             dict(type='LoadClassMask'),
             dict(type='ResizeEpisodeImage', scale=(384, 384)),
         ]),

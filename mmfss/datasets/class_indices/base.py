@@ -65,6 +65,9 @@ class ClassIndex(metaclass=ABCMeta):
     """Whether masks may have another size than their images; loading then resizes them. Otherwise that is an error."""
     # Whether masks hold class numbers, so that :meth:`class_pixels` finds numbers that are no class.
     stores_numbers = False
+    # Whether images and masks are turned by their EXIF orientation; None leaves it to the pipeline, which keeps images
+    # as they are stored by default: the official readers of the benchmarks do.
+    turns_upright: Optional[bool] = None
 
     def __init__(self, data_root: str, classes: Sequence[str] = ()) -> None:
         self.data_root = os.path.expanduser(data_root)

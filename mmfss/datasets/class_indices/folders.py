@@ -3,7 +3,7 @@ import logging
 import os
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Container, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.logging import print_log
@@ -11,11 +11,13 @@ from mmengine.logging import print_log
 from mmfss.registry import DATASETS
 from mmfss.utils.names import few, list_names, normal_name
 from ..class_lists import ClassLists
-from ..images import read_grey, read_label_map, stored_size
-from .base import CHECK_DATASET, IGNORE, ClassIndex
+from ..images import read_grey, stored_size
+from ..masks import read_object_mask
+from .base import CHECK_DATASET, ClassIndex
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
+OTHER_MASK_SUFFIXES = ('.gif', '.webp', '.jpg', '.jpeg', '.jp2', '.avif')  # for stems without one of those
 
 
 class ClassFolderIndex(ClassIndex):
@@ -153,12 +155,12 @@ class ImageFolderIndex(ClassFolderIndex):
         my_data                      data_root
         ├── cat
         │   ├── images/a.jpg  b.png ...      any of jpg, jpeg, png, bmp, tif, tiff, webp
-        │   └── masks/a.png   b.png ...      png, bmp or tif; 0 (black) is background, else object
+        │   └── masks/a.png   b.png ...      black or transparent is background, else object; best PNG
         └── dog
             ├── images/...
             └── masks/...
 
-    The name of an image is ``<class>/images/<file>``.
+    The name of an image is ``<class>/images/<file>``. Masks of all formats are read by :func:`read_object_mask`.
 
     Args:
         data_root (str): Folder of the data set.
@@ -167,6 +169,9 @@ class ImageFolderIndex(ClassFolderIndex):
         mask_dir (str): Folder of the masks inside a class folder.
         ignore_value (int, optional): Mask value of pixels to ignore; none by default.
         check_files (bool): False leaves out images without a mask, and lists images without reading their masks.
+        upright (bool, optional): Images and masks are turned by their own EXIF orientation, unless this is False. True
+            also says that masks without an orientation were drawn on the upright image; without it, that is an error
+            where the sizes do not tell. False: nothing is turned, masks were drawn on the image as it is stored.
 
     Raises:
         FileNotFoundError: If the root, a class folder, or the masks of images do not exist; all of them are named.
@@ -179,13 +184,16 @@ class ImageFolderIndex(ClassFolderIndex):
                  img_dir: str = 'images',
                  mask_dir: str = 'masks',
                  ignore_value: Optional[int] = None,
-                 check_files: bool = True) -> None:
+                 check_files: bool = True,
+                 upright: Optional[bool] = None) -> None:
         super().__init__(data_root, classes)
         self.check_masks, self.unmatched = check_files, []
+        self.upright, self.turns_upright = upright, upright is not False
         self.img_dir, self.mask_dir, self.ignore_value = img_dir, mask_dir, ignore_value
         pairs = [self._pairs(class_id) for class_id in range(len(self.classes))]
         self._images = [[name for name, _ in group] for group in pairs]
         self._masks = {name: mask for group in pairs for name, mask in group}
+        self._image_of = {mask: name for name, mask in self._masks.items()}
         if self.unmatched and check_files:
             raise FileNotFoundError(self._summary('files or folders are missing', [text for _, text in self.unmatched]))
 
@@ -200,6 +208,8 @@ class ImageFolderIndex(ClassFolderIndex):
             return []
         image_folder, mask_folder = folders
         images, masks = _by_stem(image_folder, IMAGE_SUFFIXES), _by_stem(mask_folder, MASK_SUFFIXES)
+        if set(images) - set(masks):
+            masks = {**_by_stem(mask_folder, OTHER_MASK_SUFFIXES, without=masks), **masks}
         missing = sorted(set(images) - set(masks))
         self.unmatched += [(os.path.join(image_folder, images[stem]),
                             f'The image "{class_name}/{self.img_dir}/{images[stem]}" has no mask: expected '
@@ -258,18 +268,16 @@ class ImageFolderIndex(ClassFolderIndex):
         return list(self._images[class_id])
 
     def _load_own_mask(self, path: str) -> np.ndarray:
-        stored = read_label_map(path, allow_color=True)
-        mask = (stored != 0).astype(np.uint8)
-        if self.ignore_value is not None:
-            mask[stored == self.ignore_value] = IGNORE
-        return mask
+        return read_object_mask(path, self.ignore_value, self.upright, self.image_path(self._image_of[path]))
 
 
-def _by_stem(folder: str, suffixes: Sequence[str]) -> Dict[str, str]:
+def _by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
     """File of each stem, in composed Unicode form; two images of one stem could not be told apart by their mask."""
     found: Dict[str, str] = {}
     for name, file in list_names(folder, suffixes).items():
         stem = os.path.splitext(name)[0]
+        if stem in without:
+            continue
         if stem in found:
             raise ValueError(f'"{folder}" holds both {found[stem]} and {file}; images and masks are matched by stem.')
         found[stem] = file

@@ -62,6 +62,7 @@ class PackEpisodeInputs(BaseTransform):
         metainfo.update(
             img_path=query['img_path'],
             query_name=query['name'],
+            upright=bool(query.get('upright')),
             ori_shape=query['ori_shape'],
             img_shape=query['img'].shape[:2],
             support_paths=[[image['img_path'] for image in group] for group in supports],

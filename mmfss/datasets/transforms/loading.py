@@ -1,5 +1,5 @@
 """Loading the images and class masks of an episode."""
-from typing import Dict
+from typing import Dict, Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -13,26 +13,42 @@ from .resize import resize_nearest
 class LoadEpisodeImage(BaseTransform):
     """Load one image with Pillow, as the published evaluations do: OpenCV decodes some JPEG files differently.
 
-    Required keys: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W).
+    Required keys: ``img_path``; optional: ``upright``, whether images of this data are turned by their EXIF orientation
+    (those of :class:`ImageFolderIndex` are). Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape``
+    (H, W), ``upright`` (bool).
 
     Args:
-        color_type (str): ``'color_ignore_orientation'`` (the stored orientation) or ``'color'`` (upright by EXIF).
+        color_type (str, optional): ``'color_ignore_orientation'`` (the stored orientation) or ``'color'`` (upright by
+            EXIF); by default as the data say, and the stored orientation where they say nothing.
     """
 
-    def __init__(self, color_type: str = 'color_ignore_orientation') -> None:
-        if color_type not in ('color', 'color_ignore_orientation'):
+    def __init__(self, color_type: Optional[str] = None) -> None:
+        if color_type not in (None, 'color', 'color_ignore_orientation'):
             raise ValueError(f"color_type must be 'color' or 'color_ignore_orientation', got {color_type!r}.")
         self.color_type = color_type
 
     def transform(self, results: Dict) -> Dict:
-        """Load the image; a file that cannot be read is an error that names it."""
-        image = read_image(results['img_path'], self.color_type)
+        """Load the image.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be read, or ``color_type`` contradicts what the data say.
+        """
+        upright = results.get('upright')
+        if self.color_type is not None:
+            if upright not in (None, self.color_type == 'color'):
+                raise ValueError(f"The pipeline loads images with color_type='{self.color_type}', but masks of these "
+                                 f'data are {"" if upright else "not "}turned upright. Leave color_type out, and set '
+                                 f'upright={not upright} in the dataset if that is what you want.')
+            upright = self.color_type == 'color'
+        image = read_image(results['img_path'], 'color' if upright else 'color_ignore_orientation')
+        results['upright'] = bool(upright)
         results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(color_type='{self.color_type}')"
+        return f'{type(self).__name__}(color_type={self.color_type!r})'
 
 
 @TRANSFORMS.register_module()
@@ -77,12 +93,22 @@ class LoadClassMask(BaseTransform):
         mask_path = index.mask_path(results['name'], class_ids[0])
         if 'img' in results and mask.shape != results['img'].shape[:2]:
             raise ValueError(f'The mask of "{results["name"]}" in {mask_path} has size {mask.shape} (H, W), its image '
-                             f'{results["img_path"]} has {results["img"].shape[:2]}. If one is the other turned by 90 '
-                             "degrees, load images with color_type='color' (or 'color_ignore_orientation').")
+                             f'{results["img_path"]} has {results["img"].shape[:2]}.{self._advice(results)}')
         stored = results.get('stored_seg_map', mask)
         if results['role'] == 'support' and not (stored == 1).any():
             raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" '
                              f'is empty ({mask_path}). Correct the mask, or remove the image from the class.')
+
+    @staticmethod
+    def _advice(results: Dict) -> str:
+        """What to try if one is the other turned by 90 degrees."""
+        upright = results.get('upright')
+        if results['class_index'].turns_upright is None:
+            value = 'color_ignore_orientation' if upright else 'color'
+            return f" If one is the other turned by 90 degrees, load images with color_type='{value}'."
+        return (' If one is the other turned by 90 degrees, the mask was drawn on the '
+                f'{"image as it is stored: set upright=False" if upright else "upright image: set upright=True"} '
+                'in the dataset.')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(keep_original={self.keep_original})'
