@@ -13,7 +13,7 @@ model = dict(
             checkpoint='checkpoints/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth',
             prefix='backbone.')))
 train_dataloader = dict(batch_size=48)
-# No published training: validation is on the training classes, so that the best checkpoint is not chosen on tested ones.
+# Not a published training: validation shows training classes, so that the best checkpoint is not chosen on tested ones.
 val_dataloader = dict(
     dataset=dict(
         classes_of='train',

@@ -29,7 +29,7 @@ model = dict(
             checkpoint='checkpoints/vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth',
             prefix='backbone.')))
 train_dataloader = dict(batch_size=48, dataset=dict(pipeline=pipeline))
-# No published training: validation is on the training classes, so that the best checkpoint is not chosen on tested ones.
+# Not a published training: validation shows training classes, so that the best checkpoint is not chosen on tested ones.
 val_dataloader = dict(
     dataset=dict(
         classes_of='train',

@@ -4,7 +4,7 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=8)
-# No published training: validation is on the training classes, so that the best checkpoint is not chosen on tested ones.
+# Not a published training: validation shows training classes, so that the best checkpoint is not chosen on tested ones.
 val_dataloader = dict(
     dataset=dict(
         classes_of='train',

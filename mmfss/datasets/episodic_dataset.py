@@ -56,6 +56,9 @@ class EpisodicDataset(Dataset):
         ValueError: If fold, class, split or an episode argument is wrong, or a class has too few images.
     """
 
+    SPLITS_SHARE_CLASSES = True
+    """Whether validation by default shows the classes of the test."""
+
     def __init__(self,
                  index: Union[Dict, ClassIndex],
                  pipeline: Sequence[Dict],
