@@ -219,9 +219,9 @@ class TestSweep:
 
     @pytest.mark.parametrize(('head', 'ways', 'shots'), [
         ('DCAMAHead', 1, 1), ('DCAMAHead', 1, 2), ('DCAMAHead', 2, 1), ('HSNetHead', 1, 1), ('HSNetHead', 1, 3)])
-    def test_equals_a_test_at_each_threshold(self, data: Path, tmp_path: Path, head: str, ways: int, shots: int) -> None:
+    def test_equals_tests(self, data: Path, tmp_path: Path, head: str, ways: int, shots: int) -> None:
         cfg = config(0, str(data / 'data'), dict(TINY_MODEL, head=dict(type=head)), num_ways=ways)
-        cfg.test_dataloader.dataset.update(split='val', num_ways=ways, num_shots=shots)
+        cfg.test_dataloader.dataset.update(num_ways=ways, num_shots=shots)
         checkpoint = data / f'{head}.pth'
         found = build_runner(sweep_config(cfg, GRID, held_out=True, num_shots=shots), checkpoint, tmp_path).test()
         assert found['thresholds'] == GRID and len(set(found['mIoU'])) > 1
