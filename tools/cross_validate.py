@@ -133,9 +133,9 @@ def collect(args: argparse.Namespace) -> list[Fold]:
         folds.append(Fold(config, cfg, model, name, methods, choice))
     if args.choose_threshold:
         for group in folds_of_models(folds).values():
-            check_choosable({fold.config: fold.cfg for fold in group})
             for fold in group:
                 sweep_config(fold.cfg, threshold_grid(), held_out=len(group) > 1)
+            check_choosable({fold.config: fold.cfg for fold in group})
     return folds
 
 

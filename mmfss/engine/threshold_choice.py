@@ -95,10 +95,8 @@ def sweep_config(cfg: Config,
     # Not a single episode twice, however many processes there are.
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=False)
     cfg = copy.deepcopy(cfg)
-    cfg.merge_from_dict(dict(
-        test_dataloader=dict(loader, _delete_=True),
-        test_cfg=dict(_delete_=True, type='ThresholdLoop', thresholds=list(thresholds)),
-        test_evaluator=[]))
+    cfg.test_dataloader, cfg.test_evaluator = loader, []
+    cfg.test_cfg = dict(type='ThresholdLoop', thresholds=list(thresholds))
     set_episodes(cfg, num_shots=num_shots, num_episodes=num_episodes, seed=seed)
     return cfg
 

@@ -45,7 +45,8 @@ def config(fold: int = 0, data: str = 'data', model: dict = TINY_MODEL, **val: A
     return Config(dict(
         default_scope='mmfss', custom_imports=dict(imports=['mmfss'], allow_failed_imports=False),
         model=copy.deepcopy(model),
-        val_dataloader=loader('val', **val), test_dataloader=loader('test'), test_cfg=dict(type='TestLoop'),
+        val_dataloader=loader('val', **val), test_dataloader=loader('test'), val_cfg=dict(type='ValLoop'),
+        val_evaluator=dict(type='EpisodicIoU'), test_cfg=dict(type='TestLoop'),
         test_evaluator=dict(type='EpisodicIoU', num_replicates=0)), cfg_text='-', filename=f'm/x_fold{fold}.py')
 
 

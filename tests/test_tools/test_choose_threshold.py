@@ -28,7 +28,8 @@ def write_config(root: Path, fold: int, **val: Any) -> Path:
     Config(dict(
         default_scope='mmfss', custom_imports=dict(imports=['mmfss'], allow_failed_imports=False), model=TINY_MODEL,
         env_cfg=dict(dist_cfg=dict(backend='gloo')), val_dataloader=loader('val', **val),
-        test_dataloader=loader('test'), test_cfg=dict(type='TestLoop'),
+        test_dataloader=loader('test'), val_cfg=dict(type='ValLoop'),
+        val_evaluator=dict(type='EpisodicIoU'), test_cfg=dict(type='TestLoop'),
         test_evaluator=dict(type='EpisodicIoU', num_replicates=0))).dump(path)
     return path
 
