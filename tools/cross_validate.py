@@ -135,7 +135,7 @@ def collect(args: argparse.Namespace) -> list[Fold]:
         for group in folds_of_models(folds).values():
             for fold in group:
                 sweep_config(fold.cfg, threshold_grid(), held_out=len(group) > 1)
-            check_choosable({fold.config: fold.cfg for fold in group})
+            check_choosable([fold.config for fold in group], [fold.cfg for fold in group])
     return folds
 
 

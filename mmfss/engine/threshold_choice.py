@@ -143,28 +143,28 @@ def fold_curve(config: Path, checkpoint: Path, result: Mapping[str, Any], episod
                 thresholds=list(result['thresholds']), mIoU=list(result['mIoU']))
 
 
-def check_choosable(cfgs: Mapping[Path, Config]) -> None:
+def check_choosable(configs: Sequence[Path], cfgs: Sequence[Config]) -> None:
     """Make sure that thresholds can be chosen without the tested classes, before any work is done.
 
     Args:
-        cfgs (Mapping[Path, Config]): Configs of one model by file: of several folds, or one whose validation episodes
-            show no tested class.
+        configs (Sequence[Path]): Config files of one model: of several folds, or one whose validation episodes show no
+            tested class.
+        cfgs (Sequence[Config]): The configs.
 
     Raises:
         ConfigError: If they cannot.
     """
-    configs = ', '.join(map(str, cfgs))
     if len(cfgs) == 1:
-        if validates_on_tested_classes(*cfgs.values()):
+        if validates_on_tested_classes(*cfgs):
             raise ConfigError(
-                f'The validation episodes of "{configs}" show the classes of its test: a threshold chosen on them may '
+                f'The validation episodes of "{configs[0]}" show the classes of its test: a threshold chosen on them may '
                 'serve other folds only. Name the configs of all folds (..._fold{0..3}.py), validate on the training '
                 "classes (val_dataloader.dataset.classes_of='train'), or write the curve alone (--curve-only).")
         return
-    folds = [cfg.val_dataloader.dataset.get('fold', 0) for cfg in cfgs.values()]
+    folds = [cfg.val_dataloader.dataset.get('fold', 0) for cfg in cfgs]
     if len(set(folds)) < len(folds) or None in folds:
         raise ConfigError(f'A fold takes the threshold chosen on the other folds: name one config of each fold of a '
-                          f'model, got the folds {folds} ({configs}).')
+                          f'model, got the folds {folds} ({", ".join(map(str, configs))}).')
 
 
 def choose(curves: Sequence[Mapping[str, Any]]) -> dict[str, dict]:

@@ -38,7 +38,7 @@ def curve(fold: int, miou: list[float], **changes: Any) -> dict:
 def config(fold: int = 0, data: str = 'data', model: dict = TINY_MODEL, **val: Any) -> Config:
     def loader(split: str, **changes: Any) -> dict:
         dataset = dict(type='ImageFolderDataset', data_root=data, split=split, fold=fold, num_folds=2,
-                       pipeline=PIPELINE, sampler=dict(type='UniformEpisodeSampler', num_episodes=5), **changes)
+                       pipeline=PIPELINE, sampler=dict(type='UniformEpisodeSampler', num_episodes=5))
         return dict(batch_size=2, num_workers=0, dataset={**dataset, **changes},
                     sampler=dict(type='DefaultSampler', shuffle=False))
 
@@ -85,14 +85,14 @@ class TestRefusals:
 
     def test_one_config_that_validates_on_tested_classes(self) -> None:
         with pytest.raises(ConfigError, match=r'"x.py" show the classes of its test.*all folds.*classes_of.*curve'):
-            check_choosable({Path('x.py'): config()})
-        check_choosable({Path('x.py'): config(classes_of='train')})
+            check_choosable([Path('x.py')], [config()])
+        check_choosable([Path('x.py')], [config(classes_of='train')])
 
     def test_folds(self) -> None:
-        check_choosable({Path('a.py'): config(0), Path('b.py'): config(1)})
+        check_choosable([Path('a.py'), Path('b.py')], [config(0), config(1)])
         for folds in ((0, 0), (1, 0, 1), (0, None)):
             with pytest.raises(ConfigError, match=r'got the folds \[.*c0.py, c1.py'):
-                check_choosable({Path(f'c{place}.py'): config(fold) for place, fold in enumerate(folds)})
+                check_choosable([Path(f'c{place}.py') for place in range(len(folds))], [*map(config, folds)])
 
     @pytest.mark.parametrize(('changes', 'message'), [
         (dict(split='test'), "split='test': a threshold is chosen on validation episodes"),

@@ -113,9 +113,11 @@ class TestWholeWay:
         call('cross_validate.py', *arguments, 'from', '--threshold-from', 'chosen/thresholds/choices.json')
         same = read(root / 'from' / 'cross_validation.json')
         assert same['rows'][0] == summary['rows'][0]
+        model, = read(root / 'chosen' / 'thresholds' / 'choices.json')['models'].values()
         for fold, other in ((0, 1), (1, 0)):
             used = summary['thresholds'][f'tiny_fold{fold}']
-            assert used['chosen_on_folds'] == [other] and used['value'] != 0.5
+            assert used['chosen_on_folds'] == [other]
+            assert used['value'] == model['choices'][str(fold)]['threshold']
             results = {method: read(root / 'chosen' / 'results' / f'tiny_fold{fold}_1shot_{method}.json')
                        for method in ('model', 'wrong-class_support', 'copied_mask')}
             assert results['model']['threshold'] == results['wrong-class_support']['threshold'] == used

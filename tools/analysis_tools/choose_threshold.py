@@ -98,7 +98,7 @@ def choose_for(model: str, members: list[Member], args: argparse.Namespace) -> d
     sweeps = [sweep_config(member.cfg, threshold_grid(args.step), held_out, args.shots, args.episodes, args.seed)
               for member in members]
     if not args.curve_only:
-        check_choosable({member.config: member.cfg for member in members})
+        check_choosable([member.config for member in members], [member.cfg for member in members])
     curves = []
     for member, cfg in zip(members, sweeps):
         setup_distributed(cfg, args.launcher)
