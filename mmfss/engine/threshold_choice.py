@@ -157,9 +157,10 @@ def check_choosable(configs: Sequence[Path], cfgs: Sequence[Config]) -> None:
     if len(cfgs) == 1:
         if validates_on_tested_classes(*cfgs):
             raise ConfigError(
-                f'The validation episodes of "{configs[0]}" show the classes of its test: a threshold chosen on them may '
-                'serve other folds only. Name the configs of all folds (..._fold{0..3}.py), validate on the training '
-                "classes (val_dataloader.dataset.classes_of='train'), or write the curve alone (--curve-only).")
+                f'The validation episodes of "{configs[0]}" show the classes of its test: a threshold chosen on them '
+                'may serve other folds only. Name the configs of all folds (..._fold{0..3}.py), validate on the '
+                "training classes (val_dataloader.dataset.classes_of='train'), or write the curve alone "
+                '(--curve-only).')
         return
     folds = [cfg.val_dataloader.dataset.get('fold', 0) for cfg in cfgs]
     if len(set(folds)) < len(folds) or None in folds:
