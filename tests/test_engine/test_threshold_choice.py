@@ -1,7 +1,8 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -20,7 +21,8 @@ from mmfss.engine.threshold_choice import (
     sweep_config,
     validates_on_tested_classes,
 )
-from mmfss.evaluation.threshold_curve import threshold_grid
+from mmfss.engine.threshold_loop import ThresholdLoop
+from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshold_grid
 from mmfss.registry import MODELS, register_all_modules
 from tests.tiny_data import PIPELINE, write_class_folders
 from tests.tiny_model import TINY_MODEL
@@ -230,6 +232,24 @@ class TestSweep:
             cfg.model.threshold = threshold
             # A rounded margin may fall on the other side of a threshold: a few pixels of 20000.
             assert miou == pytest.approx(build_runner(cfg, checkpoint, tmp_path).test()['mIoU'], abs=0.05)
+
+    @pytest.mark.parametrize(('rule', 'shifts'), [(lambda logits: logits, True), (lambda logits: 1e3 * logits, False),
+                                                  (lambda logits: logits.softmax(1), False)])
+    def test_only_shifted_margins_are_counted_by_their_histogram(self, rule: Callable, shifts: bool) -> None:
+        """Probabilities instead of logits, say, as DMTNet's ``one_shot_probabilities`` gives."""
+        ways = [torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))]
+        loop = ThresholdLoop.__new__(ThresholdLoop)
+        loop.counts = ThresholdCounts([0], GRID)
+        loop.model = SimpleNamespace(threshold=0.5)
+
+        def compose(ways: list, size: tuple) -> torch.Tensor:
+            background, foreground = ways[0].unbind(1)
+            return rule(torch.stack((background + log_odds(loop.model.threshold), foreground), dim=1))
+
+        loop.model.compose = compose
+        margins = loop._shifting_margins(ways, (4, 4))
+        assert (margins is not None) == shifts
+        assert not shifts or torch.allclose(margins, ways[0][:, 1] - ways[0][:, 0])
 
     def test_episodes(self, data: Path) -> None:
         cfg = config(1, str(data / 'data'), classes_of='train', seed=4)
