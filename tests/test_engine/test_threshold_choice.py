@@ -38,8 +38,8 @@ def curve(fold: int, miou: list[float], **changes: Any) -> dict:
 
 
 def config(fold: int = 0, data: str = 'data', model: dict = TINY_MODEL, **val: Any) -> Config:
-    def loader(split: str, **changes: Any) -> dict:
-        dataset = dict(type='ImageFolderDataset', data_root=data, split=split, fold=fold, num_folds=2,
+    def loader(part: str, **changes: Any) -> dict:
+        dataset = dict(type='ImageFolderDataset', data_root=data, split=part, fold=fold, num_folds=2,
                        pipeline=PIPELINE, sampler=dict(type='UniformEpisodeSampler', num_episodes=5))
         return dict(batch_size=2, num_workers=0, dataset={**dataset, **changes},
                     sampler=dict(type='DefaultSampler', shuffle=False))
@@ -134,7 +134,9 @@ class TestValidationClasses:
         (dict(type='FSS1000Dataset'), False),
     ])
     def test_of_folds(self, val: dict, expected: bool) -> None:
-        assert validates_on_tested_classes(config(**val)) is expected
+        cfg = config()
+        cfg.val_dataloader.dataset.update(val)
+        assert validates_on_tested_classes(cfg) is expected
 
     def test_of_named_classes(self) -> None:
         cfg = config(class_ids=['ant', 'bee'])
