@@ -1,5 +1,6 @@
 """Every config of the package: it can be read, its model is built, and all that it names exists."""
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mmfss.engine.config_options import accepted_arguments, find_class
 from mmfss.engine.explanation_setup import build_explainers, check_metrics, explainer_configs
+from mmfss.engine.threshold_choice import validates_on_tested_classes
 from mmfss.evaluation.attribution import InsertionDeletion, InsertionDeletionGap
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
@@ -174,6 +176,42 @@ class TestRecipe:
         folds = [f'{data}_fold{fold}' for data in ('pascal5i', 'coco20i') for fold in range(4)] + ['fss1000']
         expected = {f'dcama/{backbone}_{rest}' for backbone in ('resnet50', 'resnet101', 'swinb') for rest in folds}
         assert expected <= set(NAMES)
+
+
+class TestChoices:
+    """Nothing is chosen on the classes that are tested, except where a published protocol does."""
+    PUBLISHED = re.compile(r'(dcama|hsnet)/(resnet50|resnet101|swinb|vgg16)_(pascal5i|coco20i)_fold\d(_5shot)?')
+
+    @pytest.mark.parametrize('name', EPISODIC)
+    def test_validation(self, name: str) -> None:
+        assert validates_on_tested_classes(read(name)) == bool(self.PUBLISHED.fullmatch(name))
+
+    @pytest.mark.parametrize('name', NAMES)
+    def test_no_config_sets_a_threshold(self, name: str) -> None:
+        assert 'threshold' not in read(name).model
+
+    @pytest.mark.parametrize('method', ['dcama', 'hsnet'])
+    def test_pages_say_so(self, method: str) -> None:
+        page = ' '.join((CONFIGS / method / 'README.md').read_text().split())
+        assert 'the best checkpoint is chosen on the tested classes' in page
+
+    @pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('scaleprotoseg/') and (
+        'shapes' in name or 'voc257' in name)])
+    def test_ordinary_segmentation(self, name: str) -> None:
+        """Their validation images are the tested ones: no best checkpoint, and no early stop before the end."""
+        cfg = read(name)
+        assert cfg.default_hooks.checkpoint.save_best is None
+        for phase in (cfg.get('phases') or {}).values():
+            hooks = [hook for hook in phase.get('custom_hooks') or () if 'EarlyStopping' in hook.type]
+            train = {**cfg.train_cfg, **phase.get('train_cfg', {})}
+            assert all(hook.patience > train['max_iters'] / train['val_interval'] for hook in hooks)
+
+    def test_methods_on_the_same_data_train_alike(self) -> None:
+        names = ('dcama', 'hsnet', 'dmtnet', 'scaleproto_fss')
+        methods = [read(f'{name}/mobilenetv2_voc257_fold0') for name in names]
+        for key in ('train_cfg', 'param_scheduler', 'optim_wrapper', 'train_dataloader', 'val_dataloader'):
+            assert all(cfg[key] == methods[0][key] for cfg in methods)
+        assert methods[0].train_cfg.max_iters == methods[0].param_scheduler[0].total_steps
 
 
 def run(model: FewShotSegmentor, size: int) -> Tensor:

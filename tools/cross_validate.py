@@ -30,7 +30,20 @@ from mmfss.engine.cross_validation import (
     trained_checkpoint,
 )
 from mmfss.engine.runner_setup import check_writable, default_work_dir, plain_errors, set_episodes
+from mmfss.engine.threshold_choice import (
+    apply_choice,
+    check_choosable,
+    check_not_tested,
+    choose,
+    load_choice,
+    model_key,
+    save_choices,
+    sweep,
+    sweep_config,
+    validates_on_tested_classes,
+)
 from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
+from mmfss.evaluation.threshold_curve import threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
 from mmfss.utils.files import atomic_path, dump_json, write_text
 
@@ -61,6 +74,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--controls', action='store_true',
                         help='also test, on the same episodes, a copied support mask, supports of another class, and '
                         'an untrained prototype; what depends on the features alone, once for models of equal features')
+    thresholds = parser.add_mutually_exclusive_group()
+    thresholds.add_argument('--choose-threshold', action='store_true',
+                            help='give every fold of every model the threshold that is best on the validation episodes '
+                            'of its other folds, as tools/analysis_tools/choose_threshold.py does')
+    thresholds.add_argument('--threshold-from', type=Path, metavar='FILE',
+                            help='take the thresholds from choices.json of that tool; default: those of the configs')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
                         help='folder of the results; default: work_dirs/cross_validation')
     parser.add_argument('--overwrite', action='store_true', help='test again what is done')
@@ -84,12 +103,14 @@ class Fold:
         model (str): Name of the model.
         name (str): Name of the files of its results.
         methods (Sequence[str]): What is tested.
+        choice (dict, optional): The choice of its threshold; None for that of the config.
     """
     config: Path
     cfg: Config
     model: str
     name: str
     methods: Sequence[str]
+    choice: Optional[dict[str, Any]] = None
 
 
 def collect(args: argparse.Namespace) -> list[Fold]:
@@ -108,8 +129,39 @@ def collect(args: argparse.Namespace) -> list[Fold]:
             methods = [method for method in methods if method not in CONTROLS]
         for shots in args.shots:  # What is asked for is refused before the training, not after it.
             set_episodes(copy.deepcopy(cfg), shots, args.ways, args.episodes, args.seed)
-        folds.append(Fold(config, cfg, model, name, methods))
+        choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, config)
+        folds.append(Fold(config, cfg, model, name, methods, choice))
+    if args.choose_threshold:
+        for group in folds_of_models(folds).values():
+            for fold in group:
+                sweep_config(fold.cfg, threshold_grid(), held_out=len(group) > 1)
+            check_choosable([fold.config for fold in group], [fold.cfg for fold in group])
     return folds
+
+
+def folds_of_models(folds: list[Fold]) -> dict[str, list[Fold]]:
+    """The folds of each model, by :func:`model_key`."""
+    groups: dict[str, list[Fold]] = {}
+    for fold in folds:
+        groups.setdefault(model_key(fold.config), []).append(fold)
+    return groups
+
+
+def choose_thresholds(folds: list[Fold], checkpoints: list[Path], args: argparse.Namespace) -> None:
+    """Choose the threshold of every fold, the same way for all models; the choices are saved with the results."""
+    checkpoint_of = {fold.name: checkpoint for fold, checkpoint in zip(folds, checkpoints)}
+    out, models = args.out / 'thresholds', {}
+    for model, group in folds_of_models(folds).items():
+        curves = []
+        for fold in group:
+            print(f'{fold.name}: mIoU of validation episodes at every threshold', flush=True)
+            cfg = sweep_config(fold.cfg, threshold_grid(), held_out=len(group) > 1)
+            curves.append(sweep(cfg, fold.config, checkpoint_of[fold.name], out, fold.name, args.overwrite))
+        choices = choose(curves)
+        for fold, curve in zip(group, curves):
+            fold.choice = dict(choices[str(curve['fold'])], file=str(out / 'choices.json'))
+        models[model] = dict(choices=choices, curves=curves)
+    save_choices(models, out / 'choices.json')
 
 
 def model_name(config: Path) -> str:
@@ -165,7 +217,10 @@ def evaluate_fold(fold: Fold, checkpoint: Path, shots: int, args: argparse.Names
     """Results of all methods on one fold; only what is not stored yet is tested."""
     cfg = copy.deepcopy(fold.cfg)
     set_episodes(cfg, num_shots=shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
+    threshold = apply_choice(cfg, fold.choice)
     keys = {method: fingerprint(cfg, checkpoint, method) for method in fold.methods}
+    if fold.choice is not None:  # An equal value from elsewhere is not the same result.
+        keys = {method: dict(key, threshold=threshold['source']) for method, key in keys.items()}
     paths = {method: result_path(args.out, fold, shots, method) for method in fold.methods}
     results = {method: None if args.overwrite else load_result(paths[method], keys[method]) for method in fold.methods}
     for method, result in results.items():
@@ -173,7 +228,9 @@ def evaluate_fold(fold: Fold, checkpoint: Path, shots: int, args: argparse.Names
             report(fold, shots, method, result, 'kept')
     missing = [method for method, result in results.items() if result is None]
     for method, result in evaluate_methods(cfg, checkpoint, missing, args.out / 'logs' / fold.name):
-        results[method] = save_result(paths[method], result, keys[method])
+        check_not_tested(threshold, result['episodes'])
+        used = None if method in CONTROLS else threshold
+        results[method] = save_result(paths[method], dict(result, threshold=used), keys[method])
         report(fold, shots, method, result, f'{result["seconds"]} s')
     return results
 
@@ -205,13 +262,18 @@ def summarise(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
             scores.append(FoldScore(row, shots, column[fold.name], metrics['mIoU'], metrics['FB-IoU']))
     rows = make_rows(scores)
     tested = [all_methods[MODEL] for _, _, all_methods in results]
+    checkpoints = {fold.name: all_methods[MODEL]['fingerprint']['checkpoint'] for fold, _, all_methods in results}
     return dict(
         rows=[row.to_dict() for row in rows],
         markdown=to_markdown(rows),
         times_best_control=times_best_control(rows) if len(models) == 1 else None,
         split_lists=sorted({result['episodes']['lists'] for result in tested}),
         not_comparable_because=sorted({reason for result in tested for reason in result['protocol']}),
-        checkpoints={fold.name: all_methods[MODEL]['fingerprint']['checkpoint'] for fold, _, all_methods in results},
+        checkpoints=checkpoints,
+        thresholds={fold.name: apply_choice(copy.deepcopy(fold.cfg), fold.choice) for fold, _, _ in results},
+        chosen_on_tested_classes=[
+            fold.name for fold in {fold.name: fold for fold, _, _ in results}.values()
+            if Path(checkpoints[fold.name]).name.startswith('best_') and validates_on_tested_classes(fold.cfg)],
         versions=tested[0]['versions'])
 
 
@@ -242,6 +304,15 @@ def write_summary(summary: dict[str, Any], out: Path) -> None:
     text += f'Split lists: {"; ".join(summary["split_lists"])}.\n'
     if summary['not_comparable_because']:
         text += f'Not comparable with papers: {"; ".join(summary["not_comparable_because"])}.\n'
+    sources: dict[str, list[str]] = {}
+    for name, threshold in summary['thresholds'].items():
+        if threshold is not None:
+            sources.setdefault('{value:g}, {source}'.format(**threshold), []).append(name)
+    for source, names in sources.items():
+        text += f'Threshold of {", ".join(names)}: {source}.\n' if len(sources) > 1 else f'Threshold: {source}.\n'
+    if summary['chosen_on_tested_classes']:
+        names = ', '.join(summary['chosen_on_tested_classes'])
+        text += f'The checkpoints of {names} were chosen by validation on the tested classes (published protocol).\n'
     for shots, ratio in (summary['times_best_control'] or {}).items():
         text += f'{shots}-shot: {ratio:.2f} times the better of copied mask and wrong-class support.\n'
     dump_json(summary, out / 'cross_validation.json')
@@ -257,6 +328,8 @@ def main() -> None:
         folds = collect(args)
         check_writable(args.out)
         checkpoints = find_checkpoints(folds, args)
+        if args.choose_threshold:
+            choose_thresholds(folds, checkpoints, args)
         write_summary(summarise([(fold, shots, evaluate_fold(fold, checkpoint, shots, args))
                                  for shots in dict.fromkeys(args.shots)
                                  for fold, checkpoint in zip(folds, checkpoints)]), args.out)

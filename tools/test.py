@@ -3,7 +3,7 @@ import argparse
 import time
 from numbers import Real
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -24,6 +24,7 @@ from mmfss.engine.runner_setup import (
     set_episodes,
     versions,
 )
+from mmfss.engine.threshold_choice import apply_choice, check_not_tested, load_choice
 from mmfss.utils.files import dump_json
 
 
@@ -37,6 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
     parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
                         'the working directory')
+    parser.add_argument('--threshold-from', type=Path, metavar='FILE',
+                        help='take model.threshold from choices.json of tools/analysis_tools/choose_threshold.py, '
+                        'where it was chosen on other classes than those tested; default: that of the config')
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -50,13 +54,16 @@ def check_drawable(cfg: Config) -> None:
                           'has none. tools/explain.py draws what models with prototypes segment.')
 
 
-def test(runner: Runner) -> Dict[str, Any]:
-    """Run the test and describe it completely."""
+def test(runner: Runner, threshold: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """Run the test and describe it completely; ``threshold`` says which there is and where it comes from."""
     start = time.perf_counter()
+    if 'chosen_on_classes' in (threshold or {}):
+        check_not_tested(threshold, runner.test_loop.dataloader.dataset.metainfo)
     metrics = runner.test()
     dataset = runner.test_dataloader.dataset
     return dict(
         metrics=metrics,
+        threshold=threshold,
         config=runner.cfg.filename,
         checkpoint=runner.cfg.load_from,
         # An ordinary data set has no episodes.
@@ -78,6 +85,8 @@ def report(results: Dict[str, Any], path: Path) -> None:
     if 'num_ways' in episodes:
         title = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}'.format(**episodes)
         lists = [('split lists', episodes['lists'])]
+    if results['threshold'] is not None:
+        lists.append(('threshold', '{value:g} ({source})'.format(**results['threshold'])))
     print_table(title, [*figures, *lists, ('seconds', results['seconds']), ('results', path)])
     dump_json(results, path)
 
@@ -95,8 +104,10 @@ def main() -> None:
             check_drawable(cfg)
             check_writable(args.show_dir, 'folder', '--show-dir')
             add_hook(cfg, dict(type='EpisodeVisualizationHook', out_dir=str(args.show_dir)))
+        choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, args.config)
+        threshold = apply_choice(cfg, choice)
         runner = RUNNERS.build(cfg)
-        results = test(runner)
+        results = test(runner, threshold)
         if runner.rank == 0:
             meta = results['episodes']
             name = 'results.json'

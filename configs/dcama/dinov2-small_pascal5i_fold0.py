@@ -29,6 +29,11 @@ model = dict(
             checkpoint='checkpoints/vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth',
             prefix='backbone.')))
 train_dataloader = dict(batch_size=48, dataset=dict(pipeline=pipeline))
-val_dataloader = dict(dataset=dict(pipeline=pipeline))
+# Not a published training: validation shows training classes, so that the best checkpoint is not chosen on tested ones.
+val_dataloader = dict(
+    dataset=dict(
+        classes_of='train',
+        pipeline=pipeline,
+        sampler=dict(_delete_=True, type='UniformEpisodeSampler', num_episodes=1000, seed=1, small_classes='skip')))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 train_cfg = dict(max_iters=36000, val_interval=180)

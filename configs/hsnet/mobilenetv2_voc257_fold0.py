@@ -11,9 +11,7 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
-            prefix='backbone.')),
-    threshold=0.3)
+            prefix='backbone.')))
 
 train_dataloader = dict(batch_size=4)
-train_cfg = dict(max_iters=3000, val_interval=3000)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=3000, by_epoch=False)]
+train_cfg = dict(val_interval=2000)  # once, after the schedule's 2000 iterations

@@ -16,5 +16,4 @@ model = dict(
     features=dict(num_levels=4))
 
 train_dataloader = dict(batch_size=4)
-train_cfg = dict(max_iters=3000, val_interval=3000)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=3000, by_epoch=False)]
+train_cfg = dict(val_interval=2000)  # once, after the schedule's 2000 iterations

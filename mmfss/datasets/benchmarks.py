@@ -1,7 +1,7 @@
 """PASCAL-5i and COCO-20i as one-line data sets."""
 import logging
 import os
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.logging import print_log
@@ -29,7 +29,12 @@ def find_split_dir(split_dir: Optional[str]) -> Optional[str]:
     return None
 
 
-def list_source(title: str, files: Sequence[str], official: bool) -> str:
+def listed_folds(fold: int, classes_of: str) -> List[int]:
+    """The folds, of four, whose own classes are those of a split: the others for ``'train'``, else the fold itself."""
+    return [other for other in range(4) if other != fold] if classes_of == 'train' else [fold]
+
+
+def list_source(title: str, files: Iterable[str], official: bool) -> str:
     """Where lists come from, in words."""
     return f'official {title} (DCAMA/HSNet)' if official else f'unrecognised lists {", ".join(files)}'
 
@@ -120,7 +125,7 @@ class Pascal5iDataset(EpisodicDataset):
         if self.fold is None:
             folds = list(range(4))
         else:
-            folds = [fold for fold in range(4) if fold != self.fold] if self.split == 'train' else [self.fold]
+            folds = listed_folds(self.fold, self.classes_of)
         if list_files is not None:
             return super()._load_lists(list_files, min_pixels)
         if self.split_dir is None:
@@ -198,17 +203,24 @@ class COCO20iDataset(EpisodicDataset):
             return super()._load_lists(list_files, min_pixels)
         if self.split_dir is None:
             return coco_lists(self.index, self.class_ids, min_pixels)
-        part, path = self._find_list()
-        lists = read_coco_list(path)
-        check_class_ids(lists, len(self.index.classes), path)
-        lists = {class_id: lists.get(class_id, []) for class_id in self.class_ids}
-        official = is_official('coco', part, coco_digest(lists))
-        return ClassLists.from_dict(lists, list_source('COCO-20i', [path], official), official)
+        # The training list of a fold holds the classes of the other folds; a validation list, those of its own.
+        folds = [self.fold] if self.split == 'train' else listed_folds(self.fold, self.classes_of)
+        wanted, paths, official = {}, [], True
+        for fold in folds:
+            part, path = self._find_list(fold)
+            lists = read_coco_list(path)
+            check_class_ids(lists, len(self.index.classes), path)
+            own = self.class_ids if len(folds) == 1 else [i for i in self.class_ids if i % 4 == fold]
+            lists = {class_id: lists.get(class_id, []) for class_id in own}
+            official &= is_official('coco', part, coco_digest(lists))
+            wanted.update(lists)
+            paths.append(path)
+        return ClassLists.from_dict(wanted, list_source('COCO-20i', dict.fromkeys(paths), official), official)
 
-    def _find_list(self) -> Tuple[str, str]:
+    def _find_list(self, fold: int) -> Tuple[str, str]:
         """Part of the benchmark, and the first list file that exists for it."""
         folder = 'trn' if self.split == 'train' else 'val'
-        part = f'{folder}/fold{self.fold}'
+        part = f'{folder}/fold{fold}'
         names = [f'{part}.pkl', f'{part}.json', f'{folder}.json.gz', f'{folder}.json']
         paths = [os.path.join(self.split_dir, name) for name in names]
         found = [path for path in paths if os.path.isfile(path)]

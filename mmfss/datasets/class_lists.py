@@ -84,3 +84,16 @@ class ClassLists:
         """Keep the items of some classes, in the same order."""
         keep = np.isin(self.class_ids, np.asarray(class_ids, dtype=np.int32))
         return ClassLists(self.class_ids[keep], self.names[self.images[keep]], self.source, self.official)
+
+    def without_images_of(self, other: 'ClassLists', what: str) -> 'ClassLists':
+        """Leave out every image that other lists hold.
+
+        Args:
+            other (ClassLists): The other lists.
+            what (str): What the other lists show, for the source of the result, e.g. ``'tested classes'``.
+
+        Returns:
+            ClassLists: The other items, in the same order; they are not the published lists.
+        """
+        keep = ~np.isin(self.names, other.names)[self.images]
+        return ClassLists(self.class_ids[keep], self.names[self.images[keep]], f'{self.source}, images without {what}')

@@ -1,4 +1,5 @@
 """Class index + fold split + sampler + pipeline = a data set of episodes."""
+import copy
 import random
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 from mmfss.registry import DATASETS, TASK_UTILS, TRANSFORMS
 from .class_indices import CHECK_DATASET, ClassIndex
 from .class_lists import ClassLists
-from .folds import check_split, fold_classes, make_folds, resolve_classes
+from .folds import check_classes_of, check_split, fold_classes, make_folds, resolve_classes
 from .samplers import Episode, EpisodeSampler
 from .split_lists import check_class_ids, read_coco_list, read_pascal_list
 
@@ -30,6 +31,10 @@ class EpisodicDataset(Dataset):
         index (dict | ClassIndex): The class index, e.g. ``dict(type='PascalVOCIndex', data_root=...)``.
         pipeline (Sequence[dict]): Transforms of an episode, ending in ``PackEpisodeInputs``.
         split (str): ``'train'`` (classes of the other folds), ``'val'`` or ``'test'`` (classes of the fold).
+        classes_of (str, optional): ``'train'`` with ``split='val'``: validate on the training classes of the fold, so
+            that what is chosen by validation (the best checkpoint, say) is not chosen on the tested classes. Images
+            that the split lists for a tested class are left out. By default the classes are those of ``split``, as in
+            the published protocols, where validation shows the tested classes.
         fold (int, optional): The fold; None uses all classes in every split.
         folds (dict | Sequence, optional): How classes are dealt to folds: ``dict(num_folds=4, scheme='modulo')`` (the
             default) or ``'contiguous'``, see :func:`make_folds`, or the classes of each fold, as names or ids.
@@ -54,6 +59,9 @@ class EpisodicDataset(Dataset):
         ValueError: If fold, class, split or an episode argument is wrong, or a class has too few images.
     """
 
+    SPLITS_SHARE_CLASSES = True
+    """Whether validation by default shows the classes of the test."""
+
     def __init__(self,
                  index: Union[Dict, ClassIndex],
                  pipeline: Sequence[Dict],
@@ -70,12 +78,19 @@ class EpisodicDataset(Dataset):
                  min_pixels: int = 1,
                  check_files: bool = True,
                  dataset_name: Optional[str] = None,
+                 classes_of: Optional[str] = None,
                  with_sampler: bool = True) -> None:
         self.index = DATASETS.build(index) if isinstance(index, dict) else index
         check_split(split)
-        self.split, self.fold = split, fold
+        check_classes_of(classes_of, split, fold, class_ids)
+        self.split, self.fold, self.classes_of = split, fold, classes_of or split
         self.class_ids = self._classes_of_split(folds, class_ids)
         self.lists = self._load_lists(list_files, min_pixels)
+        if self.classes_of != split:
+            tested = copy.copy(self)
+            tested.classes_of = split
+            tested.class_ids = tested._classes_of_split(folds, class_ids)
+            self.lists = self.lists.without_images_of(tested._load_lists(list_files, min_pixels), 'tested classes')
         if check_files:
             self.index.check_files(self.lists, f'The list "{self.lists.source}"')
         self._sampler_options = (sampler, num_ways, num_shots, num_episodes, seed)
@@ -93,7 +108,7 @@ class EpisodicDataset(Dataset):
             groups = make_folds(len(names), **(folds or dict(num_folds=4, scheme='modulo')))
         else:
             groups = [resolve_classes(group, names) for group in folds]
-        return fold_classes(groups, self.fold, self.split)
+        return fold_classes(groups, self.fold, self.classes_of)
 
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
         """The items of this split's classes."""
@@ -141,6 +156,7 @@ class EpisodicDataset(Dataset):
             classes=self.index.classes,
             fold=self.fold,
             split=self.split,
+            classes_of=self.classes_of,
             # Of the sampler: a class that it skips for lack of images is not tested and does not count.
             fold_class_ids=list(self.sampler.class_ids),
             num_ways=self.sampler.num_ways,

@@ -48,6 +48,7 @@ class FSS1000Dataset(EpisodicDataset):
     """
 
     PARTS = dict(train='trn', val='val', test='test')
+    SPLITS_SHARE_CLASSES = False
     NUM_IMAGES = 10
 
     def __init__(self,

@@ -39,6 +39,18 @@ def check_split(split: str) -> None:
         raise ValueError(f'Unknown split {split!r}; known: {SPLITS}.')
 
 
+def check_classes_of(classes_of: Optional[str], split: str, fold: Optional[int], class_ids: Optional[Sequence]) -> None:
+    """Raise a ValueError where ``classes_of`` (see :class:`EpisodicDataset`) has no meaning."""
+    if classes_of is None:
+        return
+    if (classes_of, split) != ('train', 'val'):
+        raise ValueError(f"classes_of='train' goes with split='val' (validation on the training classes), got "
+                         f'classes_of={classes_of!r} with split={split!r}.')
+    if fold is None or class_ids is not None:
+        reason = 'all classes are in every split with fold=None' if fold is None else 'the classes are given'
+        raise ValueError(f"classes_of='train' takes the training classes of a fold, but {reason}: leave it out.")
+
+
 def fold_classes(folds: Sequence[Sequence[int]], fold: Optional[int], split: str) -> Tuple[int, ...]:
     """Ascending ids of the classes that episodes of a split are drawn from.
 

@@ -2,8 +2,6 @@
 import os
 from typing import Any, Dict, Optional, Sequence, Union
 
-import numpy as np
-
 from mmfss.registry import DATASETS
 from .class_indices import CocoInstanceIndex
 from .class_lists import ClassLists
@@ -98,8 +96,5 @@ class ShapesDataset(EpisodicDataset):
         lists = super()._load_lists(list_files, min_pixels)
         if self.split != 'train' or not self.hide_tested:
             return lists
-        shown = self.index.build_lists()
-        tested = ~np.isin(shown.class_ids, self.class_ids)
-        keep = ~np.isin(lists.names, shown.names[shown.images[tested]])[lists.images]
-        return ClassLists(lists.class_ids[keep], lists.names[lists.images[keep]],
-                          f'{lists.source}, images without tested classes')
+        tested = [class_id for class_id in range(len(self.index.classes)) if class_id not in self.class_ids]
+        return lists.without_images_of(self.index.build_lists(tested), 'tested classes')

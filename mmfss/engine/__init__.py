@@ -9,9 +9,10 @@ from .prototype_explanation_loop import PrototypeExplanationLoop
 from .prototype_push import PrototypePush
 from .prototype_test_loop import PrototypeTestLoop
 from .self_finetuning import SelfFinetuningTestLoop
+from .threshold_loop import ThresholdLoop
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
     'PrototypeExplanationLoop', 'PrototypePush', 'PrototypeTestLoop', 'SelfFinetuningTestLoop',
-    'TrainableOptimWrapperConstructor', 'leave_distributed', 'setup_distributed', 'setup_local_rank'
+    'ThresholdLoop', 'TrainableOptimWrapperConstructor', 'leave_distributed', 'setup_distributed', 'setup_local_rank'
 ]

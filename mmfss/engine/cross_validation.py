@@ -141,7 +141,7 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
         ``protocol`` (deviations from the published one), ``seconds`` and ``versions``.
     """
     if set(methods) - {WRONG_SUPPORT}:
-        runner = _build_runner(cfg, checkpoint, work_dir)
+        runner = build_runner(cfg, checkpoint, work_dir)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for method in (method for method in methods if method != WRONG_SUPPORT):
             runner.model = CONTROLS[method](model) if method in CONTROLS else model
@@ -150,7 +150,7 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
     if WRONG_SUPPORT in methods:
         cfg = copy.deepcopy(cfg)
         cfg.test_dataloader.dataset = dict(type='WrongSupportDataset', dataset=cfg.test_dataloader.dataset)
-        yield WRONG_SUPPORT, _test(_build_runner(cfg, checkpoint, work_dir))
+        yield WRONG_SUPPORT, _test(build_runner(cfg, checkpoint, work_dir))
 
 
 def protocol_deviations(dataset: Any) -> list[str]:
@@ -192,7 +192,17 @@ class _ProgressHook(Hook):
         print(file=sys.stderr)
 
 
-def _build_runner(cfg: Config, checkpoint: Path, work_dir: Path) -> Runner:
+def build_runner(cfg: Config, checkpoint: Path, work_dir: Path) -> Runner:
+    """A quiet runner that tests a checkpoint, with a progress bar on a terminal.
+
+    Args:
+        cfg (Config): The config, with the episodes set; not changed.
+        checkpoint (Path): The checkpoint, which is loaded.
+        work_dir (Path): Folder of the logs.
+
+    Returns:
+        Runner: Its ``test()`` is ready to be called.
+    """
     cfg = copy.deepcopy(cfg)
     cfg.work_dir, cfg.load_from, cfg.resume = str(work_dir), str(checkpoint), False
     # The figures are what counts here; the config, the environment and every table would be logged once per runner.

@@ -1,5 +1,6 @@
 import pickle
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmfss.datasets import EpisodicDataset, ImageFolderDataset
+from mmfss.datasets import COCO20iDataset, EpisodicDataset, ImageFolderDataset, Pascal5iDataset
+from mmfss.datasets.split_lists import write_coco_list
 from mmfss.registry import DATASETS
 from tests.test_datasets.layouts import PIPELINE, write_coco, write_fss, write_pascal_splits, write_voc
+from tests.tiny_data import write_class_folders
 
 RANDOM_PIPELINE = [
     dict(
@@ -373,3 +376,65 @@ class TestImageFolder:
         (tmp_path / 'cow').mkdir()
         with pytest.raises(FileNotFoundError, match='cow/images" does not exist'):
             ImageFolderDataset(str(tmp_path), PIPELINE)
+
+
+class TestValidationOnTrainingClasses:
+    """``classes_of='train'``: classes of the other folds, in images that the split lists for no tested class."""
+
+    def test_pascal_lists(self, voc_root, voc_splits, tmp_path):
+        splits = tmp_path / 'splits'
+        shutil.copytree(voc_splits, splits)
+        # An image of class 0 (tested in fold 0) is listed for class 7 too.
+        listed = splits / 'val' / 'fold1.txt'
+        listed.write_text('2007_000001__08\n' + listed.read_text())
+        arguments = dict(data_root=voc_root, split_dir=str(splits), pipeline=PIPELINE, split='val', fold=0)
+        tested = Pascal5iDataset(**arguments)
+        dataset = Pascal5iDataset(**arguments, classes_of='train', num_episodes=40)
+        assert tested.class_ids == tuple(range(5)) and tested.metainfo['classes_of'] == 'val'
+        assert dataset.class_ids == tuple(range(5, 20)) and dataset.metainfo['classes_of'] == 'train'
+        assert not set(dataset.lists.names) & set(tested.lists.names) and dataset.lists.num_images == 60
+        assert [f'val/fold{fold}' in dataset.lists.source for fold in range(4)] == [False, True, True, True]
+        assert dataset.lists.source.endswith('images without tested classes') and not dataset.lists.official
+        for episode in (dataset.episode(index) for index in range(40)):
+            assert 5 <= episode.class_ids[0] < 20
+            assert not {episode.query, *episode.supports[0]} & set(tested.lists.names)
+
+    def test_built_lists(self, voc_root):
+        """Every image of class c also shows class c + 1; those of class 19 show class 0, which is tested."""
+        dataset = Pascal5iDataset(voc_root, PIPELINE, 'val', 0, split_dir=None, min_pixels=1, classes_of='train')
+        assert {name[5:8] for name in dataset.lists.names} == {f'{class_id:03d}' for class_id in range(5, 19)}
+
+    def test_coco(self, coco_root, tmp_path):
+        arguments = dict(data_root=coco_root, pipeline=PIPELINE, split='val', fold=1)
+        built = COCO20iDataset(**arguments, split_dir=None, classes_of='train', min_pixels=1)
+        assert built.class_ids == tuple(i for i in range(80) if i % 4 != 1) and built.lists.num_images == 180
+        names = {class_id: [f'val2014/COCO_val2014_{class_id + 80 * number:012d}.jpg' for number in range(3)]
+                 for class_id in range(80)}
+        names[4] = [*names[4], names[5][0]]  # class 5 is tested
+        write_coco_list(names, tmp_path / 'val.json')
+        listed = COCO20iDataset(**arguments, split_dir=str(tmp_path), classes_of='train')
+        assert {i: listed.lists.images_of(i) for i in built.class_ids} == {
+            i: built.lists.images_of(i) for i in built.class_ids}
+        for fold in (0, 2, 3):  # one list per fold, which holds other classes too
+            write_coco_list(names, tmp_path / 'val' / f'fold{fold}.pkl')
+        split = COCO20iDataset(**arguments, split_dir=str(tmp_path), classes_of='train')
+        assert split.lists.images_of(4) == listed.lists.images_of(4) and len(split.lists) == len(listed.lists) == 180
+        assert 'fold2.pkl' in split.lists.source and 'fold1' not in split.lists.source
+
+    def test_own_folder(self, tmp_path):
+        root = write_class_folders(tmp_path / 'own')
+        train, val = (ImageFolderDataset(str(root), PIPELINE, split, 1, num_folds=2, **extra, num_episodes=3)
+                      for split, extra in (('train', {}), ('val', dict(classes_of='train'))))
+        assert val.class_ids == train.class_ids == (0, 1)
+        assert val.lists.names.tolist() == train.lists.names.tolist()  # there is no division of the images
+
+    @pytest.mark.parametrize('arguments, message', [
+        (dict(split='train'), "classes_of='train' goes with split='val'"),
+        (dict(split='test'), "classes_of='train' goes with split='val'"),
+        (dict(split='val', fold=None), 'all classes are in every split with fold=None'),
+        (dict(split='val', class_ids=[1, 2]), 'the classes are given: leave it out'),
+        (dict(split='val', classes_of='test'), "got classes_of='test'"),
+    ])
+    def test_where_it_has_no_meaning(self, fss_root, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            build(fss_root, **{'classes_of': 'train', **arguments})

@@ -172,6 +172,17 @@ class TestDataset:
         assert all(len(train.lists.pool(class_id)) > 2 for class_id in train.class_ids)
         assert kept.isdisjoint(test.lists.names.tolist())
 
+    @pytest.mark.parametrize('hide_tested', [True, False])
+    def test_validation_of_training_classes_never_shows_a_tested_class(self, root: Path, hide_tested: bool) -> None:
+        """In images of the val part, whatever training does."""
+        val = ShapesDataset(str(root), PIPELINE, 'val', 1, classes_of='train', hide_tested=hide_tested, index=INDEX,
+                            sampler=dict(type='UniformEpisodeSampler', small_classes='skip'))
+        tested = set(range(1, 64, 4))
+        assert set(val.class_ids) == set(range(64)) - tested
+        assert val.lists.num_images > 20
+        for name in val.index.image_names():
+            assert (name in val.lists.names) == tested.isdisjoint(val.index.class_pixels(name))
+
     def test_custom_of_the_benchmarks_as_an_option(self, root: Path) -> None:
         dataset = ShapesDataset(str(root), PIPELINE, 'train', 0, hide_tested=False, index=INDEX)
         shown = [dataset.index.class_pixels(name) for name in dataset.lists.names.tolist()]

@@ -40,6 +40,7 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split_dir=split_dir,
+        # As published: the classes of the test, see docs/en/choosing_on_validation.md.
         split='val',
         fold=0,
         num_ways=1,

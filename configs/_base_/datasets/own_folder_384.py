@@ -41,11 +41,15 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='val',
+        # Training classes: what is chosen by validation is not chosen on the tested ones. A folder has no images of its
+        # own for validation, so these are the images of training; with many classes, keep some for validation by
+        # `class_ids` in the three loaders.
+        classes_of='train',
         fold=0,
         num_folds=4,
         num_ways=1,
         num_shots=1,
-        sampler=dict(type='UniformEpisodeSampler', num_episodes=1000, seed=0),
+        sampler=dict(type='UniformEpisodeSampler', num_episodes=1000, seed=1),
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=8,

@@ -38,10 +38,11 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='val',
+        # Training classes: what is chosen by validation is not chosen on the tested ones.
+        classes_of='train',
         fold=0,
         num_ways=1,
         num_shots=1,
-        # Not the test's episodes: models may be compared on these.
         sampler=dict(type='UniformEpisodeSampler', num_episodes=200, seed=1),
         pipeline=pipeline))
 test_dataloader = dict(

@@ -44,8 +44,9 @@ class FewShotSegmentor(BaseSegmentor):
         frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics
             stay too). Defaults to True.
         threshold (float): Probability, in (0, 1), above which a pixel shows the class, of each shot where heads
-            predict by shots. Less than 0.5 helps where training saw few classes: others are ranked well, but with lower
-            probabilities. The background's logits of predictions are shifted by log(t / (1 - t)), those of losses not.
+            predict by shots. Less than 0.5 may help where training saw few classes: others are ranked well, but with
+            lower probabilities. The background's logits of predictions are shifted by log(t / (1 - t)), those of losses
+            not. ``tools/analysis_tools/choose_threshold.py`` chooses it without the tested classes.
         data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
         train_cfg, test_cfg (dict, optional): Accepted for MMSegmentation's sake, not used.
         init_cfg (dict, optional): Initialisation config.

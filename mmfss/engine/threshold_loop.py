@@ -1,0 +1,111 @@
+"""A pass over episodes that gives the mIoU at every threshold."""
+from typing import Any, Optional, Sequence, Union
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, TestLoop
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshold_grid
+from mmfss.models.segmentors.few_shot_segmentor import FewShotSegmentor, support_masks
+from mmfss.registry import LOOPS
+from .config_options import ConfigError
+
+
+@LOOPS.register_module()
+class ThresholdLoop(TestLoop):
+    """Predict every episode once, and count it at all thresholds.
+
+    With one way and one shot a threshold only shifts the margin between the two logits, and a histogram of margins is
+    counted. Otherwise (a vote of shots, several ways) the model composes its prediction anew at each threshold, from
+    the same output of the head. Either way the figures are those of tests with these thresholds.
+
+    Args:
+        runner (Runner): The runner, of a :class:`FewShotSegmentor`.
+        dataloader (DataLoader | dict): The episodes. Its sampler must not repeat any to even out the processes
+            (``round_up=False``).
+        evaluator (Evaluator | dict | list): Not used.
+        thresholds (Sequence[float], optional): Ascending; by default 0.01 to 0.99.
+
+    Raises:
+        ConfigError: If the model has no threshold.
+    """
+
+    def __init__(self,
+                 runner: Runner,
+                 dataloader: Union[DataLoader, dict[str, Any]],
+                 evaluator: Union[Evaluator, dict[str, Any], list] = (),
+                 thresholds: Optional[Sequence[float]] = None) -> None:
+        super().__init__(runner, dataloader, evaluator or [])
+        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(self.model, FewShotSegmentor):
+            raise ConfigError(f'A {type(self.model).__name__} has no threshold to choose; a FewShotSegmentor has.')
+        meta = self.dataloader.dataset.metainfo
+        self.counts = ThresholdCounts(meta['fold_class_ids'], thresholds or threshold_grid())
+
+    def run(self) -> dict[str, Any]:
+        """Count all episodes.
+
+        Returns:
+            dict: ``thresholds``, and ``mIoU`` (per cent) at each.
+        """
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        self.model.eval()
+        threshold = self.model.threshold
+        try:
+            for idx, data_batch in enumerate(self.dataloader):
+                self.run_iter(idx, data_batch)
+        finally:
+            self.model.threshold = threshold
+        self.counts.merge()
+        curve = self.counts.miou()
+        self.runner.call_hook('after_test_epoch', metrics={'mIoU': max(curve)})
+        self.runner.call_hook('after_test')
+        return dict(thresholds=self.counts.thresholds, mIoU=curve)
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
+        """Count one batch.
+
+        Args:
+            idx (int): Number of the iteration in this process.
+            data_batch (dict): Episodes.
+        """
+        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        data = self.model.data_preprocessor(data_batch, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        pyramid, encoding = self.model.encode(inputs['query'], inputs['support'], support_masks(samples))
+        ways = [self.model.head(pyramid, way) for way in encoding.ways]
+        targets = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
+        class_ids = [sample.class_ids for sample in samples]
+        single = inputs['support'].shape[1:3] == (1, 1)
+        margins = self._shifting_margins(ways, targets.shape[-2:]) if single else None
+        if margins is not None:
+            self.counts.add_margins(margins, targets, [group[0] for group in class_ids])
+        else:
+            for place, threshold in enumerate(self.counts.thresholds):
+                predictions = self._compose(ways, targets.shape[-2:], threshold).argmax(1)
+                self.counts.add_predictions(place, predictions, targets, class_ids)
+        self.runner.call_hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=samples)
+
+    def _compose(self, ways: Sequence[Tensor], size: Sequence[int], threshold: float) -> Tensor:
+        self.model.threshold = threshold
+        return self.model.compose(ways, size)
+
+    def _shifting_margins(self, ways: Sequence[Tensor], size: Sequence[int]) -> Optional[Tensor]:
+        """Margins (B, H, W) at threshold 0.5; None if the head makes something else of logits than their shift.
+
+        DMTNet's ``one_shot_probabilities`` does, for example.
+        """
+        lowest = self.counts.thresholds[0]
+        margins, shifted = (_margin(self._compose(ways, size, threshold)) for threshold in (0.5, lowest))
+        expected = margins - log_odds(lowest)
+        tolerance = 1e-5 * (1 + float(expected.abs().max()))
+        return margins if torch.allclose(shifted, expected, rtol=0, atol=tolerance) else None
+
+
+def _margin(logits: Tensor) -> Tensor:
+    return logits[:, 1] - logits[:, 0]
