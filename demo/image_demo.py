@@ -2,6 +2,8 @@
 
 ``python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR``
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

@@ -3,6 +3,8 @@
 Larger objects are drawn first, so the smaller of two overlapping objects has the pixel. The PNGs lie in
 <data_root>/annotations/<img_dir> unless --mask-dir says otherwise, where mmfss.datasets.CocoMaskIndex expects them.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 
