@@ -4,16 +4,17 @@ import time
 from datetime import timedelta
 from typing import Callable, Optional, TextIO
 
-FIRST_INTERVAL = 10.  # seconds
+FIRST_REPORT = 2.  # seconds; what a single item took says little
+INTERVAL = 10.  # seconds
 SHARE_OF_ELAPSED = 0.1
 
 
 class Progress:
-    """Say how far work is and how long the rest takes, at the first item and then now and then.
+    """Say how far work is and how long the rest takes, from two seconds on.
 
     On a terminal one line is rewritten in place, twice a second at most. Elsewhere (files, pipes) every report is a
-    line of its own: after the first item, then every ten seconds, and more rarely the longer the work has lasted, so
-    that a day's log holds some eighty lines.
+    line of its own: every ten seconds, and more rarely the longer the work has lasted, so that a day's log holds some
+    eighty lines. The end is always reported.
 
     Args:
         total (int): Number of items.
@@ -27,9 +28,7 @@ class Progress:
 
     Example:
         >>> progress = Progress(2, 'drawing', 'images', stream=sys.stdout)
-        >>> progress.update()
-        drawing: 1 of 2 images, about 0:00:00 left
-        >>> progress.update()
+        >>> progress.update(2)
         drawing: 2 of 2 images in 0:00:00
     """
 
@@ -48,7 +47,7 @@ class Progress:
         self.in_place = self.stream.isatty() if in_place is None else in_place
         self.clock = clock
         self.start = clock()
-        self.next_report = 0.
+        self.next_report = FIRST_REPORT
         self.width = 0
 
     def update(self, count: int = 1) -> None:
@@ -64,7 +63,7 @@ class Progress:
         elif elapsed >= self.next_report:
             left = elapsed / max(self.done - self.before, 1) * (self.total - self.done)
             self._write(f'{self.what}: {self.done} of {self.total} {self.items}, about {_time(left)} left')
-            wait = 0.5 if self.in_place else max(FIRST_INTERVAL, SHARE_OF_ELAPSED * elapsed)
+            wait = 0.5 if self.in_place else max(INTERVAL, SHARE_OF_ELAPSED * elapsed)
             self.next_report = elapsed + wait
 
     def _write(self, line: str, last: bool = False) -> None:
