@@ -11,7 +11,7 @@ from mmfss.utils.progress import Progress
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Report on standard error from the first iteration on, see :class:`mmfss.utils.progress.Progress`.
+    """Report on standard error, from the first seconds on, see :class:`mmfss.utils.progress.Progress`.
 
     MMEngine's log says something every so many iterations, which on a busy machine is minutes.
 
