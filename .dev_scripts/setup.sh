@@ -57,5 +57,6 @@ if [ "$TORCH" = keep ]; then
         > "$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/active_environment.pth"
 fi
 install --no-deps --no-build-isolation --editable .
-"$VENV/bin/python" -c 'import mmfss, torch; print(f"setup: mmfss {mmfss.__version__}, PyTorch {torch.__version__}")'
+# Written also where the user wants no bytecode elsewhere: each start would compile all of it again, for 20 seconds.
+env -u PYTHONDONTWRITEBYTECODE "$VENV/bin/python" -c 'import mmfss, torch; print(f"setup: mmfss {mmfss.__version__}, PyTorch {torch.__version__}")'
 echo "$state" > "$stamp"

@@ -5,6 +5,8 @@ the exit status is 1.
 
 ``python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR``
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

@@ -2,6 +2,8 @@
 
 ``python tools/cross_validate.py 'configs/dcama/swinb_coco20i_fold{0..3}.py' --shots 1 5 --controls --out DIR``
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import copy
 import json

@@ -4,9 +4,14 @@ explain it.
 ``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the
 first one was stopped.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
-import subprocess
+import gc
+import runpy
 import sys
+import warnings
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Optional
 
@@ -28,23 +33,46 @@ def parse_args() -> argparse.Namespace:
 
 
 def run(tool: str, *args: object, log: Optional[Path] = None) -> None:
-    """Run one of the tools in a process of its own; end with its status if it fails.
+    """Run one of the tools in this process, which has imported everything already; end with its status if it fails.
 
     Args:
         tool (str): File name below ``tools``.
         *args: Its arguments.
-        log (Path, optional): File for its output, instead of the terminal.
+        log (Path, optional): File for its output, instead of the terminal. Progress and errors stay on the terminal.
     """
-    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / tool), *map(str, args)]
-    print('\n$ python', *[part.removeprefix(f'{ROOT}/') for part in command[3:]], flush=True)
-    if log is None:
-        status = subprocess.run(command).returncode
-    else:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open('w') as file:
-            status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
-    if status:
-        raise SystemExit(f'{tool} failed' + (f', see {log}' if log else ''))
+    command = [str(ROOT / 'tools' / tool), *map(str, args)]
+    print('\n$ python', *[part.removeprefix(f'{ROOT}/') for part in command], flush=True)
+    arguments, sys.argv = sys.argv, command
+    try:
+        with ExitStack() as stack:
+            if log is not None:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                # Not closed: MMEngine's loggers keep it. By lines: worker processes inherit what is not written yet.
+                stack.enter_context(redirect_stdout(log.open('w', buffering=1)))
+            runpy.run_path(command[0], run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise SystemExit(f'{tool} failed' + (f', see {log}' if log else '')) from end
+    finally:
+        sys.argv = arguments
+    gc.collect()  # the runner and the workers of its data loaders
+
+
+def train(args: argparse.Namespace) -> Path:
+    """Train, or continue, unless it is done; returns the last checkpoint."""
+    from mmfss.engine.config_options import load_config
+    from mmfss.engine.runner_setup import plain_errors
+
+    work_dir = args.work_dir / args.config.stem
+    if not (work_dir / 'train_summary.json').is_file():
+        with plain_errors():
+            loop = load_config(args.config).train_cfg
+        options = ['--work-dir', work_dir, '--resume']
+        if loop.get('val_interval', 1) >= loop.max_iters:
+            # A single validation, at the end, has nothing to choose from; the test follows anyway.
+            options += ['--cfg-options', f'train_cfg.val_begin={loop.max_iters + 1}']
+        run('train.py', args.config, *options)
+    return max(work_dir.glob('iter_*.pth'), key=lambda path: path.stat().st_mtime)
 
 
 def explain(args: argparse.Namespace, checkpoint: Path) -> Path:
@@ -60,10 +88,13 @@ def explain(args: argparse.Namespace, checkpoint: Path) -> Path:
 
 def main() -> None:
     args = parse_args()
-    run('cross_validate.py', args.config, '--train', '--shots', 1, 5, '--controls', '--episodes', args.episodes,
+    print('Loading PyTorch and MMSegmentation: about 10 seconds, 30 on a busy machine.', flush=True)
+    warnings.simplefilter('ignore')
+    import mmfss  # noqa: F401
+
+    checkpoint = train(args)
+    run('cross_validate.py', args.config, '--shots', 1, 5, '--controls', '--episodes', args.episodes,
         '--work-dirs', args.work_dir, '--out', args.work_dir)
-    checkpoints = (args.work_dir / args.config.stem).glob('iter_*.pth')
-    checkpoint = max(checkpoints, key=lambda path: path.stat().st_mtime)
     pictures, drawing = args.work_dir / 'pictures', args.work_dir / 'drawing'
     run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures, '--work-dir', drawing,
         log=drawing / 'log.txt')

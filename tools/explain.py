@@ -2,6 +2,8 @@
 
 The same command continues an interrupted run.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 from typing import Any

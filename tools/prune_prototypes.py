@@ -5,6 +5,8 @@ Afterwards train the last layer again: tools/train_scaleproto.py CONFIG --phases
 Example:
     python tools/prune_prototypes.py configs/scaleprotoseg/resnet18_shapes_stage1.py pushed.pth pruned.pth
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

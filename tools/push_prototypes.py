@@ -5,6 +5,8 @@ The data and the options are those of the config's PrototypePushHook.
 Example:
     python tools/push_prototypes.py configs/scaleprotoseg/resnet18_shapes_stage1.py iter_800.pth --out work_dirs/push
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 from typing import Any

@@ -3,6 +3,8 @@
 Candidates of each class are ranked for some queries, and the best are measured on other queries, against random
 choices. With ``--folder`` on one's own pictures, ``<class>/images/*`` and ``<class>/masks/*``.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 from typing import Any

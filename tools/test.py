@@ -1,4 +1,6 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import time
 from numbers import Real
@@ -13,6 +15,7 @@ import mmfss  # noqa: F401  (at the top: workers of the data loader import this 
 from mmfss.datasets import EpisodicDataset
 from mmfss.engine.config_options import ConfigError
 from mmfss.engine.cross_validation import protocol_deviations
+from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
@@ -107,6 +110,7 @@ def main() -> None:
         choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, args.config)
         threshold = apply_choice(cfg, choice)
         runner = RUNNERS.build(cfg)
+        runner.register_hook(ProgressHook())
         results = test(runner, threshold)
         if runner.rank == 0:
             meta = results['episodes']

@@ -3,6 +3,8 @@
 Example:
     python tools/threshold_groups.py configs/scaleprotoseg/resnet18_shapes_stage2.py iter_300.pth thresholded.pth
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

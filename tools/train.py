@@ -1,4 +1,6 @@
 """Train a model: ``python tools/train.py CONFIG``."""
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from mmengine.runner import Runner
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.config_options import ConfigError
+from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.runner_setup import (
     add_common_arguments,
     add_hook,
@@ -99,6 +102,7 @@ def main() -> None:
         runner = RUNNERS.build(cfg)
         if runner.rank == 0:
             begin(runner)
+        runner.register_hook(ProgressHook())
         runner.train()
         report(runner)
 

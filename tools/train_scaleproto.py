@@ -7,6 +7,8 @@ Example:
     python tools/train_scaleproto.py configs/scaleprotoseg/resnet18_shapes_stage1.py \
         configs/scaleprotoseg/resnet18_shapes_stage2.py
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

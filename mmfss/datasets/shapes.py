@@ -14,7 +14,8 @@ SHAPES_CLASSES = tuple(shape.name for shape in CLASSES)
 
 @DATASETS.register_module()
 class ShapesIndex(CocoInstanceIndex):
-    """Class index of the shapes data set, which is made under ``data_root`` if it is not there (about ten seconds).
+    """Class index of the shapes data set, which is made under ``data_root`` if it is not there (on all cores,
+    about ten seconds on two).
 
     .. code-block:: none
 

@@ -2,20 +2,25 @@
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from filelock import FileLock
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 from numpy import ndarray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmfss.utils.progress import Progress
 from .shapes_classes import CLASSES
 from .shapes_scene import Scene, render
 
@@ -23,7 +28,7 @@ VERSION = 4  # of the pictures; to be raised with any change of the drawing code
 MARKER = 'shapes.json'
 PARTS = ('train', 'val')
 JPEG_QUALITY = 92
-PROGRESS_STEP = 100  # images between two updates of the progress bar
+CHUNK = 20  # images that a process draws at a time
 
 
 class ShapesSpec(NamedTuple):
@@ -122,13 +127,20 @@ def write_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> st
     root = Path(root)
     root.mkdir(parents=True)
     digest = hashlib.sha256()
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # threads cost more than they save on images this small
-    try:
+    total = spec.num_train + spec.num_val
+    progress = Progress(total, 'drawing', 'images')
+    with ExitStack() as stack:
+        # Threads cost more than they save on images this small, so processes share the work.
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)
+        processes = min(torch.get_num_threads(), total // CHUNK)
+        each: Callable = map
+        # A worker of a pool or a data loader may have no processes of its own.
+        if processes > 1 and not multiprocessing.current_process().daemon:
+            pool = ProcessPoolExecutor(processes, multiprocessing.get_context('fork'))
+            each = partial(stack.enter_context(pool).map, chunksize=CHUNK)
         for part, count in zip(PARTS, (spec.num_train, spec.num_val)):
-            _write_part(root, part, count, spec, digest)
-    finally:
-        cv2.setNumThreads(threads)
+            _write_part(root, part, each(partial(_scene, part=part, spec=spec), range(count)), spec, digest, progress)
     _dump(dict(_marker(spec), sha256=digest.hexdigest()), root / MARKER)
     return digest.hexdigest()
 
@@ -145,15 +157,19 @@ def scenes(part: str, count: int, spec: ShapesSpec) -> Iterator[Scene]:
         Scene: The scenes in order.
     """
     for number in range(count):
-        yield render(np.random.RandomState([spec.seed, PARTS.index(part), number]), spec.side)
+        yield _scene(number, part, spec)
 
 
-def _write_part(root: Path, part: str, count: int, spec: ShapesSpec, digest: Any) -> None:
+def _scene(number: int, part: str, spec: ShapesSpec) -> Scene:
+    return render(np.random.RandomState([spec.seed, PARTS.index(part), number]), spec.side)
+
+
+def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec, digest: Any,
+                progress: Progress) -> None:
     folder = root / 'images' / part
     folder.mkdir(parents=True)
     images, annotations = [], []
-    bar = ProgressBar(count, bar_width=30)
-    for number, scene in enumerate(scenes(part, count, spec), start=1):
+    for number, scene in enumerate(drawn, start=1):
         name = f'{number:06d}.jpg'
         Image.fromarray(scene.image).save(folder / name, quality=JPEG_QUALITY, subsampling=0)
         images.append(dict(id=number, file_name=name, width=spec.side, height=spec.side))
@@ -161,9 +177,7 @@ def _write_part(root: Path, part: str, count: int, spec: ShapesSpec, digest: Any
             annotations.append(_annotation(len(annotations) + 1, number, class_id, mask))
         digest.update(scene.image.tobytes())
         digest.update(np.packbits(scene.masks).tobytes())
-        if number % PROGRESS_STEP == 0 or number == count:
-            bar.update((number - 1) % PROGRESS_STEP + 1)
-    bar.file.write('\n')
+        progress.update()
     content = dict(
         info=dict(description='shapes: rendered few-shot segmentation data', version=str(VERSION), seed=spec.seed),
         licenses=[],

@@ -12,6 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from torch.utils.data import DataLoader
 
 from mmfss import registry as mmfss_registry
+from mmfss.utils.formatted_config import FormattedConfig
 
 _EVERYWHERE = {'type', '_delete_', '_scope_'}
 # Top-level keys that are read from the config and are no argument of the runner.
@@ -65,7 +66,7 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
         hint = f' Did you mean {", ".join(close)}?' if close else ''
         raise ConfigError(f'The config "{path}" does not exist.{hint}')
     try:
-        cfg = Config.fromfile(path)
+        cfg = FormattedConfig.of(Config.fromfile(path))
     except Exception as error:  # A config is a program: anything can go wrong in it.
         raise ConfigError(f'The config "{path}" cannot be read: {type(error).__name__}: {error}') from error
     if options:

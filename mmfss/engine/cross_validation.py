@@ -3,22 +3,20 @@ import copy
 import hashlib
 import json
 import re
-import sys
 import time
 from itertools import chain
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmengine.utils import ProgressBar
 
 from mmfss.evaluation import CopiedMask, PrototypeMatching
 from mmfss.utils.files import dump_json
 from .config_options import ConfigError
+from .hooks import ProgressHook
 from .runner_setup import add_hook, versions
 
 MODEL = 'model'
@@ -146,11 +144,11 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
         for method in (method for method in methods if method != WRONG_SUPPORT):
             runner.model = CONTROLS[method](model) if method in CONTROLS else model
             model.eval()
-            yield method, _test(runner)
+            yield method, _test(runner, method)
     if WRONG_SUPPORT in methods:
         cfg = copy.deepcopy(cfg)
         cfg.test_dataloader.dataset = dict(type='WrongSupportDataset', dataset=cfg.test_dataloader.dataset)
-        yield WRONG_SUPPORT, _test(build_runner(cfg, checkpoint, work_dir))
+        yield WRONG_SUPPORT, _test(build_runner(cfg, checkpoint, work_dir), WRONG_SUPPORT)
 
 
 def protocol_deviations(dataset: Any) -> list[str]:
@@ -179,21 +177,8 @@ def protocol_deviations(dataset: Any) -> list[str]:
     return reasons
 
 
-class _ProgressHook(Hook):
-    """A progress bar of the test on a terminal."""
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        self.bar = ProgressBar(len(runner.test_dataloader), bar_width=30, file=sys.stderr)
-
-    def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        self.bar.update()
-
-    def after_test_epoch(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        print(file=sys.stderr)
-
-
 def build_runner(cfg: Config, checkpoint: Path, work_dir: Path) -> Runner:
-    """A quiet runner that tests a checkpoint, with a progress bar on a terminal.
+    """Build a quiet runner that tests a checkpoint.
 
     Args:
         cfg (Config): The config, with the episodes set; not changed.
@@ -209,16 +194,17 @@ def build_runner(cfg: Config, checkpoint: Path, work_dir: Path) -> Runner:
     cfg.log_level = 'WARNING'
     add_hook(cfg, dict(type='CheckpointGuardHook', source=str(checkpoint)))
     runner = RUNNERS.build(cfg)
-    if sys.stderr.isatty():
-        runner.register_hook(_ProgressHook())
+    runner.register_hook(ProgressHook())
     runner.load_or_resume()
     return runner
 
 
-def _test(runner: Runner) -> dict[str, Any]:
+def _test(runner: Runner, method: str) -> dict[str, Any]:
+    dataset = runner.test_dataloader.dataset
+    progress, = (hook for hook in runner.hooks if isinstance(hook, ProgressHook))
+    progress.what = f'testing {method}, {dataset.metainfo["num_shots"]}-shot'
     start = time.perf_counter()
     metrics = runner.test()
-    dataset = runner.test_dataloader.dataset
     return dict(
         metrics=metrics,
         episodes=dict(dataset.metainfo),

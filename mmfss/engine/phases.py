@@ -17,6 +17,7 @@ from mmengine.registry import RUNNERS
 from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.files import dump_json, moved_into
 from .config_options import ConfigError
+from .hooks import ProgressHook
 from .runner_setup import add_hook
 
 DONE = 'phase.json'
@@ -155,6 +156,7 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
         cfg.model.decode_head.layout_from = _layout_source(cfg.load_from)
     cfg.experiment_name = f'{phase.work_dir.parent.name}_{phase.name}_{next(_runs)}'
     runner = RUNNERS.build(cfg)
+    runner.register_hook(ProgressHook())
     runner.train()
     info = runner.message_hub.runtime_info
     result = phase.work_dir / phase.result if phase.result else Path(info['last_ckpt'])

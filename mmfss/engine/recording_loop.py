@@ -1,5 +1,4 @@
 """A test loop that writes a record of every item it is shown, and goes on where it was interrupted."""
-import sys
 import time
 from abc import abstractmethod
 from typing import Any, Optional, Sequence, Union
@@ -9,10 +8,10 @@ from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main
 from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
-from mmengine.utils import ProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmfss.utils.progress import Progress
 from .config_options import ConfigError
 from .explanation_records import ExplanationFolder
 from .explanation_setup import run_settings
@@ -75,10 +74,12 @@ class RecordingLoop(TestLoop):
         self.dataloader = self._loader_of(pending)
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
-        progress = _Progress(self.runner, len(items) - len(pending), len(items), self.folder.items)
+        progress = self._progress(len(items) - len(pending), len(items))
         for iteration, (index, data_batch) in enumerate(zip(self.dataloader.sampler, self.dataloader)):
             self.run_iter(iteration, data_batch, index)
-            progress.update()
+            if progress is not None:
+                # The other processes are taken to be as fast.
+                progress.update(get_dist_info()[1])
         barrier()
         figures = self.evaluate(items)
         self.runner.call_hook('after_test_epoch', metrics=figures)
@@ -143,32 +144,14 @@ class RecordingLoop(TestLoop):
             worker_init_fn=loader.worker_init_fn,
             pin_memory=loader.pin_memory)
 
+    def _progress(self, done: int, total: int) -> Optional[Progress]:
+        """Progress of the run, on the main process."""
+        items = self.folder.items
+        if done:
+            self.runner.logger.info(f'{done} of {total} {items} are explained already.')
+        return Progress(total, 'explaining', items, done) if is_main_process() else None
+
     def device_name(self) -> str:
         """The device on which the model is."""
         device = next(self.model.parameters()).device
         return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
-
-
-class _Progress:
-    """A bar on a terminal, else a line in the log every half minute; on the main process."""
-
-    def __init__(self, runner: Runner, done: int, total: int, what: str, interval: float = 30) -> None:
-        self.runner, self.done, self.total, self.what, self.interval = runner, done, total, what, interval
-        self.step = get_dist_info()[1]
-        self.last = time.monotonic()
-        if done:
-            runner.logger.info(f'{done} of {total} {what} are explained already.')
-        self.bar = None
-        if is_main_process() and sys.stderr.isatty() and done < total:
-            self.bar = ProgressBar(total, bar_width=30, file=sys.stderr)
-            self.bar.completed = done
-
-    def update(self) -> None:
-        """This process has explained an item; the others are taken to be as fast."""
-        step = min(self.step, self.total - self.done)
-        self.done += step
-        if self.bar is not None:
-            self.bar.update(step)
-        elif time.monotonic() - self.last >= self.interval:
-            self.last = time.monotonic()
-            self.runner.logger.info(f'{self.done} of {self.total} {self.what} explained.')

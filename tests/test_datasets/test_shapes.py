@@ -1,12 +1,14 @@
 """The shapes data set: exactly repeatable, valid COCO, honest folds, and not to be solved by colour or place."""
 import filecmp
 import json
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -86,6 +88,35 @@ class TestFiles:
         assert files == _files(tmp_path / 'b') and len(files) == 6 + 4 + 3
         assert filecmp.cmpfiles(tmp_path / 'a', tmp_path / 'b', files, shallow=False)[0] == files
         assert write_shapes(tmp_path / 'c', spec._replace(seed=1)) != digests[0]
+
+    @pytest.mark.parametrize('threads', [2, 3])
+    def test_any_number_of_processes_writes_the_same_bytes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           threads: int) -> None:
+        # More than one chunk for each process, and a rest.
+        spec = ShapesSpec(num_train=4 * shapes_files.CHUNK + 3, num_val=7, side=32)
+        digests = []
+        for count in (1, threads):
+            monkeypatch.setattr(torch, 'get_num_threads', lambda count=count: count)
+            digests.append(write_shapes(tmp_path / str(count), spec))
+        assert digests[0] == digests[1]
+        files = _files(tmp_path / '1')
+        assert files == _files(tmp_path / str(threads)) and len(files) == 4 * shapes_files.CHUNK + 3 + 7 + 3
+        assert filecmp.cmpfiles(tmp_path / '1', tmp_path / str(threads), files, shallow=False)[0] == files
+
+    def test_a_failure_while_drawing_ends_all_processes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+        def fail(*args) -> None:
+            raise ArithmeticError('no such colour')
+
+        monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
+        monkeypatch.setattr(shapes_files, 'render', fail)
+        with pytest.raises(ArithmeticError, match='colour'):
+            ensure_shapes(tmp_path / 'shapes', ShapesSpec(num_train=2 * shapes_files.CHUNK, num_val=2, side=32))
+        assert not (tmp_path / 'shapes').exists() and not multiprocessing.active_children()
+
+    def test_progress_is_reported(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        write_shapes(tmp_path / 'shapes', ShapesSpec(num_train=4, num_val=2, side=32))
+        assert 'drawing: 6 of 6 images' in capsys.readouterr().err
 
     @pytest.mark.parametrize('part, count', [('train', 400), ('val', 200)])
     def test_is_valid_coco(self, root: Path, part: str, count: int) -> None:

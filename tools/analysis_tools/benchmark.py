@@ -9,6 +9,8 @@ Examples:
     python tools/analysis_tools/benchmark.py --parts head --backbones swinb --shots 5 --threads 1
     python tools/analysis_tools/benchmark.py configs/dcama/swinb_coco20i_fold0.py dcama.pth --shots 1 5
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import platform
 import statistics

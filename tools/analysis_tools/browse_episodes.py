@@ -3,6 +3,8 @@
 Example:
     python tools/analysis_tools/browse_episodes.py configs/dcama/resnet50_pascal5i_fold0.py --num 8 --output-dir out
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 from typing import Dict

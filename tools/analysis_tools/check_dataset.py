@@ -8,6 +8,8 @@ Example:
     python tools/analysis_tools/check_dataset.py configs/dcama/resnet50_pascal5i_fold0.py
     python tools/analysis_tools/check_dataset.py data/my_data
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import os
 from collections import Counter

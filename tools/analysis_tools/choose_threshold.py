@@ -4,6 +4,8 @@ Example:
     python tools/analysis_tools/choose_threshold.py 'configs/dcama/mobilenetv2_voc257_fold{0..3}.py' --out thresholds
     python tools/test.py configs/dcama/mobilenetv2_voc257_fold1.py CHECKPOINT --threshold-from thresholds/choices.json
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import os
 from pathlib import Path

@@ -5,6 +5,8 @@ are ordered by name. Results on such lists do not compare with papers. Reads wha
 documents; writes {trn,val}.json for all folds, or with --format pkl {trn,val}/fold{0..3}.pkl as the published lists are
 stored.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 from typing import Dict, List

@@ -5,6 +5,8 @@ Larger objects are drawn first, so the smaller of two overlapping objects has th
 the folders of their images. More than 254 classes are written with 16 bits. The annotations are checked first: nothing
 is written if one of them is faulty, or if two images would have one PNG.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import posixpath
 from pathlib import Path

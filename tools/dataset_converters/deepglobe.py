@@ -10,6 +10,8 @@ no mask. The default gives water its masks.
 
 A run that was interrupted continues where it stopped.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -3,6 +3,8 @@
 Rule: the categories in sorted order, cut at 52 % and 76 % (520, 240, 240 of a thousand). Results on such lists do not
 compare with papers. Writes {trn,val,test}.txt.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

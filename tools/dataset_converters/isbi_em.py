@@ -6,6 +6,8 @@ The slices to validate on are drawn with NumPy's seed 42. Files: train-volume.ti
 Example:
     python tools/dataset_converters/isbi_em.py DOWNLOADS data/isbi_em
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import io
 from pathlib import Path

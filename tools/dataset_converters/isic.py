@@ -9,6 +9,8 @@ writes with an underscore, so that class 3 stays empty.
 
 A run that was interrupted continues where it stopped.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import csv
 import io

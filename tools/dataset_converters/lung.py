@@ -7,6 +7,8 @@ and masks (138 + 566 of each), which mmfss.datasets.LungIndex reads.
 
 A run that was interrupted continues where it stopped.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 from typing import List

@@ -2,6 +2,8 @@
 
 Layout and meaning: mmfss.datasets.ShapesIndex. The same numbers give the same data set.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import json
 from pathlib import Path

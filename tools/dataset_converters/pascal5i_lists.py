@@ -4,6 +4,8 @@ Rule: an image of the image set (trainaug for training, val for validation) is l
 least --min-pixels pixels of its mask; lines are ordered by image, then by class. Results on such lists do not compare
 with papers. Reads what mmfss.datasets.Pascal5iDataset documents; writes {trn,val}/fold{0..3}.txt.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

@@ -1,4 +1,6 @@
 """Cut the backbone out of a training checkpoint: ``python tools/model_converters/publish_backbone.py SRC DST``."""
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 from pathlib import Path
 

@@ -2,6 +2,8 @@
 
 The pickled model is read with placeholders for its classes: no code in the file runs.
 """
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import argparse
 import os
 from pathlib import Path

@@ -1,4 +1,6 @@
 """Convert ResNet or VGG weights with torchvision names to MMPretrain names."""
+import mmfss_threads  # noqa: F401  (before PyTorch)
+
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.utils.weight_conversion import convert_resnet, run_converter
 
