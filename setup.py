@@ -66,7 +66,7 @@ setup(
     keywords='computer vision, few-shot segmentation, explainability, attribution',
     packages=find_packages(include=['mmfss', 'mmfss.*']),
     py_modules=['mmfss_threads'],
-    package_data={'mmfss.visualization': ['page/*']},
+    package_data={'mmfss.visualization.pages': ['assets/*']},
     python_requires='>=3.10,<3.14',
     install_requires=[
         'filelock>=3.12',

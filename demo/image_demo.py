@@ -12,8 +12,9 @@ from pathlib import Path
 
 from mmfss.apis import FewShotInferencer, init_model
 from mmfss.apis.support_set import Shots
-from mmfss.engine.config_options import OptionsAction
-from mmfss.engine.runner_setup import check_writable, plain_errors
+from mmfss.engine.runner_setup import plain_errors
+from mmfss.utils.config_options import OptionsAction
+from mmfss.utils.files import check_writable
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,8 +19,8 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 RUNNERS = _child(mmseg_registry.RUNNERS, 'engine')
 RUNNER_CONSTRUCTORS = _child(mmseg_registry.RUNNER_CONSTRUCTORS, 'engine')
-LOOPS = _child(mmseg_registry.LOOPS, 'engine')
-HOOKS = _child(mmseg_registry.HOOKS, 'engine')
+LOOPS = _child(mmseg_registry.LOOPS, 'engine', 'explanation', 'prototypes')
+HOOKS = _child(mmseg_registry.HOOKS, 'engine', 'prototypes')
 OPTIMIZERS = _child(mmseg_registry.OPTIMIZERS, 'engine')
 OPTIM_WRAPPERS = _child(mmseg_registry.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmseg_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
@@ -55,7 +55,8 @@ def register_all_modules(init_default_scope: bool = False) -> None:
         init_default_scope (bool): Also make ``mmfss`` the current default scope, for use outside a Runner.
     """
     for package in ('mmseg.datasets', 'mmseg.engine', 'mmseg.evaluation', 'mmseg.models', 'mmseg.visualization',
-                    'mmfss.datasets', 'mmfss.engine', 'mmfss.evaluation', 'mmfss.explainers', 'mmfss.models',
+                    'mmfss.datasets', 'mmfss.engine', 'mmfss.evaluation', 'mmfss.explainers',
+                    'mmfss.explanation', 'mmfss.models', 'mmfss.prototypes',
                     'mmfss.visualization'):
         importlib.import_module(package)
     if init_default_scope:

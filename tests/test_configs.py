@@ -11,13 +11,14 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmfss.engine.config_options import accepted_arguments, find_class
-from mmfss.engine.explanation_setup import build_explainers, check_metrics, explainer_configs
 from mmfss.engine.threshold_choice import validates_on_tested_classes
 from mmfss.evaluation.attribution import InsertionDeletion, InsertionDeletionGap
+from mmfss.explainers.building import build_explainers, explainer_configs
+from mmfss.explanation.episodes.loop import check_metrics
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
-from tests.weightless import Weightless
+from mmfss.utils.config_options import accepted_arguments, find_class
+from tests.tiny.weightless import Weightless
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')

@@ -15,8 +15,8 @@ from mmfss import register_all_modules
 from mmfss.evaluation.attribution import build_attribution_metric
 from mmfss.models import MatchingHead
 from mmfss.registry import EXPLAINERS, MODELS
-from tests.tiny_episode import draw_episode
-from tests.tiny_model import build_tiny_model
+from tests.tiny.episode import draw_episode
+from tests.tiny.model import build_tiny_model
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs' / 'en'

@@ -14,9 +14,10 @@ import pytest
 from mmengine.config import Config
 
 from mmfss import register_all_modules
-from mmfss.engine.config_options import check_options
 from mmfss.engine.cross_validation import expand_braces
-from mmfss.engine.explanation_setup import explainer_configs, metric_configs
+from mmfss.evaluation.attribution.presets import metric_configs
+from mmfss.explainers.building import explainer_configs
+from mmfss.utils.config_options import check_options
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/en/*.md')), *sorted(ROOT.glob('configs/*/README.md'))]

@@ -31,7 +31,8 @@ def test_wheel_carries_configs_tools_and_index(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {
         'mmfss/.mim/model-index.yml', 'mmfss/.mim/configs/_base_/default_runtime.py', 'mmfss/.mim/tools/train.py',
-        'mmfss/.mim/tools/dist_train.sh', 'mmfss/registry.py', 'mmfss/visualization/page/page.js', 'mmfss_threads.py'
+        'mmfss/.mim/tools/dist_train.sh', 'mmfss/registry.py',
+        'mmfss/visualization/pages/assets/page.js', 'mmfss_threads.py'
     } <= names
     packaged = {name.removeprefix('mmfss/.mim/') for name in names if name.startswith('mmfss/.mim/configs/')}
     assert packaged == {

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmfss import register_all_modules
 from mmfss.engine.phases import Phase, phases_of
 from mmfss.registry import METRICS, MODELS, TRANSFORMS
-from tests.weightless import Weightless
+from tests.tiny.weightless import Weightless
 
 CONFIGS = Path(__file__).parents[1] / 'configs/scaleprotoseg'
 # Classes, prototypes, input scales, crop, batch, accumulation; iterations of the phases; weights of L1 and entropy.

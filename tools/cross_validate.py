@@ -18,7 +18,6 @@ from typing import Any, Optional, Sequence
 from mmengine.config import Config
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError, OptionsAction, load_config
 from mmfss.engine.cross_validation import (
     CONTROLS,
     METHODS,
@@ -31,7 +30,7 @@ from mmfss.engine.cross_validation import (
     save_result,
     trained_checkpoint,
 )
-from mmfss.engine.runner_setup import check_writable, default_work_dir, plain_errors, set_episodes
+from mmfss.engine.runner_setup import default_work_dir, plain_errors
 from mmfss.engine.threshold_choice import (
     apply_choice,
     check_choosable,
@@ -47,7 +46,9 @@ from mmfss.engine.threshold_choice import (
 from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
 from mmfss.evaluation.threshold_curve import threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
-from mmfss.utils.files import atomic_path, dump_json, write_text
+from mmfss.utils.config import load_config, set_episodes
+from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.files import atomic_path, check_writable, dump_json, write_text
 
 TRAIN_TOOL = Path(__file__).with_name('train.py')
 

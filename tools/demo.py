@@ -60,8 +60,8 @@ def run(tool: str, *args: object, log: Optional[Path] = None) -> None:
 
 def train(args: argparse.Namespace) -> Path:
     """Train, or continue, unless it is done; returns the last checkpoint."""
-    from mmfss.engine.config_options import load_config
     from mmfss.engine.runner_setup import plain_errors
+    from mmfss.utils.config import load_config
 
     work_dir = args.work_dir / args.config.stem
     if not (work_dir / 'train_summary.json').is_file():

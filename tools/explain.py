@@ -12,23 +12,15 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError, OptionsAction
-from mmfss.engine.explanation_setup import (
-    explainer_configs,
-    explains_prototypes,
-    metric_configs,
-    set_explainer_options,
-)
-from mmfss.engine.prototype_explanation_loop import source_places
-from mmfss.engine.runner_setup import (
-    add_common_arguments,
-    add_hook,
-    check_writable,
-    plain_errors,
-    prepare_config,
-    set_episodes,
-)
+from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config
+from mmfss.evaluation.attribution.presets import metric_configs
 from mmfss.explainers import REGIONS
+from mmfss.explainers.building import explainer_configs, set_explainer_options
+from mmfss.explanation.choose_loop import explains_prototypes
+from mmfss.prototypes.sources import source_places
+from mmfss.utils.config import add_hook, set_episodes
+from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.files import check_writable
 
 LOOP, PROTOTYPE_LOOP = 'ExplanationLoop', 'PrototypeExplanationLoop'
 EXPLAINERS = ['unmasked_affex', 'masked_affex', 'signed_affex', 'random']

@@ -16,18 +16,12 @@ from mmengine.registry import DefaultScope
 from push_prototypes import push_options
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.engine.config_options import ConfigError
-from mmfss.engine.prototype_pruning import prune_prototypes
-from mmfss.engine.runner_setup import (
-    add_common_arguments,
-    check_output_file,
-    plain_errors,
-    prepare_config,
-    print_table,
-)
+from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config, print_table
+from mmfss.prototypes.pruning import prune_prototypes
 from mmfss.registry import DATASETS, MODELS, register_all_modules
 from mmfss.utils.checkpoint import load_model_checkpoint
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.files import atomic_path, check_output_file, dump_json
 
 
 def parse_args() -> argparse.Namespace:

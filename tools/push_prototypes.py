@@ -18,11 +18,12 @@ from mmengine.dist import init_dist
 from mmengine.registry import DefaultScope
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.engine.config_options import ConfigError
-from mmfss.engine.prototype_push import PROVENANCE, PUSHED, PrototypePush
 from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config, print_table
+from mmfss.prototypes.push import PrototypePush
+from mmfss.prototypes.sources import PROVENANCE, PUSHED
 from mmfss.registry import MODELS, register_all_modules
 from mmfss.utils.checkpoint import load_model_checkpoint
+from mmfss.utils.config_options import ConfigError
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,14 +13,16 @@ from mmengine.config import Config
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.apis import init_model
+from mmfss.apis.support_study import ATTRIBUTION, SupportStudy, to_markdown
 from mmfss.datasets import EpisodicDataset
 from mmfss.datasets.folds import resolve_classes
-from mmfss.engine.config_options import ConfigError, OptionsAction
-from mmfss.engine.explanation_setup import build_explainers, explainer_configs, set_explainer_options
-from mmfss.engine.runner_setup import check_writable, plain_errors, set_episodes, versions
-from mmfss.engine.support_study import ATTRIBUTION, SupportStudy, to_markdown
+from mmfss.engine.runner_setup import plain_errors
+from mmfss.explainers.building import build_explainers, explainer_configs, set_explainer_options
 from mmfss.registry import DATASETS
-from mmfss.utils.files import dump_json, write_text
+from mmfss.utils.config import set_episodes
+from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.files import check_writable, dump_json, write_text
+from mmfss.utils.versions import versions
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,22 +13,14 @@ from mmengine.runner import Runner
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.datasets import EpisodicDataset
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.cross_validation import protocol_deviations
 from mmfss.engine.hooks import ProgressHook
-from mmfss.engine.runner_setup import (
-    add_common_arguments,
-    add_hook,
-    check_output_file,
-    check_writable,
-    plain_errors,
-    prepare_config,
-    print_table,
-    set_episodes,
-    versions,
-)
+from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config, print_table
 from mmfss.engine.threshold_choice import apply_choice, check_not_tested, load_choice
-from mmfss.utils.files import dump_json
+from mmfss.utils.config import add_hook, set_episodes
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.files import check_output_file, check_writable, dump_json
+from mmfss.utils.versions import versions
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,13 +12,13 @@ import torch
 from mmengine.registry import DefaultScope
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.engine.config_options import ConfigError
-from mmfss.engine.runner_setup import add_common_arguments, check_output_file, plain_errors, prepare_config
+from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config
 from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.models import ScaleProtoGroupHead
 from mmfss.registry import MODELS, register_all_modules
 from mmfss.utils.checkpoint import load_model_checkpoint
-from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.files import atomic_path, check_output_file, dump_json
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,21 +9,20 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.runner_setup import (
     add_common_arguments,
-    add_hook,
     add_resume_schedule,
     plain_errors,
     prepare_config,
     print_table,
     set_resume_schedule,
-    set_seed,
-    versions,
 )
 from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
+from mmfss.utils.config import add_hook, set_seed
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
+from mmfss.utils.versions import versions
 
 SUMMARY = 'train_summary.json'
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.phases import Phase, phases_of, train_phases
 from mmfss.engine.runner_setup import (
     add_common_arguments,
@@ -25,10 +24,11 @@ from mmfss.engine.runner_setup import (
     prepare_config,
     print_table,
     set_resume_schedule,
-    set_seed,
-    versions,
 )
+from mmfss.utils.config import set_seed
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
+from mmfss.utils.versions import versions
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,8 +7,9 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from mmfss.engine.config_options import ConfigError, check_options, load_config
 from mmfss.models import FewShotSegmentor
+from mmfss.utils.config import load_config
+from mmfss.utils.config_options import ConfigError, check_options
 from .model_zoo import build_model, get_config_path
 
 

@@ -15,9 +15,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import mmfss
-from mmfss.engine.config_options import ConfigError
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
+from mmfss.utils.config_options import ConfigError
 
 INDEX = 'model-index.yml'
 

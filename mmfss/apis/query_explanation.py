@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfss.engine.explanation_setup import build_explainers, explainer_configs
 from mmfss.explainers import Explainer
+from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode

@@ -31,8 +31,8 @@ from .samplers import (
     episodes_text,
 )
 from .scaleproto_datasets import COCOStuff182Dataset, ISBIEMDataset
-from .shapes import SHAPES_CLASSES, ShapesDataset, ShapesIndex
-from .shapes_semantic import ShapesSegDataset
+from .shapes.dataset import SHAPES_CLASSES, ShapesDataset, ShapesIndex
+from .shapes.semantic import ShapesSegDataset
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage, PackEpisodeInputs, ResizeEpisodeImage
 
 __all__ = [

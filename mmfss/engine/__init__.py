@@ -1,18 +1,13 @@
 """Training, explaining: loops, optimizer wrappers, hooks."""
 from mmfss.utils import checkpoint as _checkpoint  # noqa: F401  (its loaders take the place of MMEngine's)
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
-from .explanation_loop import ExplanationLoop
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop
 from .optim import BFloat16OptimWrapper, TrainableOptimWrapperConstructor
-from .prototype_explanation_loop import PrototypeExplanationLoop
-from .prototype_push import PrototypePush
-from .prototype_test_loop import PrototypeTestLoop
 from .self_finetuning import SelfFinetuningTestLoop
 from .threshold_loop import ThresholdLoop
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'ExplanationLoop',
-    'PrototypeExplanationLoop', 'PrototypePush', 'PrototypeTestLoop', 'SelfFinetuningTestLoop',
+    'BFloat16OptimWrapper', 'CheckpointGuardHook', 'EpisodeTrainLoop', 'ExactCheckpointHook', 'SelfFinetuningTestLoop',
     'ThresholdLoop', 'TrainableOptimWrapperConstructor', 'leave_distributed', 'setup_distributed', 'setup_local_rank'
 ]

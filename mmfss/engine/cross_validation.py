@@ -14,10 +14,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmfss.evaluation import CopiedMask, PrototypeMatching
+from mmfss.utils.config import add_hook
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
-from .config_options import ConfigError
+from mmfss.utils.versions import versions
 from .hooks import ProgressHook
-from .runner_setup import add_hook, versions
 
 MODEL = 'model'
 WRONG_SUPPORT = 'wrong-class support'

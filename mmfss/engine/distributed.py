@@ -4,7 +4,7 @@ import os
 import torch
 from mmengine.config import Config
 
-from .config_options import ConfigError
+from mmfss.utils.config_options import ConfigError
 
 # What a launcher sets for each process, and how it is called.
 _STARTED_BY = dict(pytorch=('RANK', 'torchrun (tools/dist_*.sh)'), slurm=('SLURM_PROCID', 'srun (tools/slurm_*.sh)'),

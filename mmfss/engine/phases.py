@@ -15,10 +15,10 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
 
 from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
+from mmfss.utils.config import add_hook
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json, moved_into
-from .config_options import ConfigError
 from .hooks import ProgressHook
-from .runner_setup import add_hook
 
 DONE = 'phase.json'
 _runs = itertools.count()

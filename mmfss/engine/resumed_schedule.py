@@ -13,7 +13,7 @@ from mmengine.optim.scheduler.param_scheduler import ReduceOnPlateauParamSchedul
 from mmengine.runner import Runner
 from torch import Tensor
 
-from .config_options import ConfigError
+from mmfss.utils.config_options import ConfigError
 
 RESUME_SCHEDULES = ('exact', 'config', 'checkpoint')
 RESUME_SCHEDULE_HELP = (

@@ -3,27 +3,20 @@ import argparse
 import os
 import re
 import sys
-import tempfile
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
-import cv2
-import mmcv
-import mmengine
-import mmseg
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from prettytable import PrettyTable
 
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
+from mmfss.utils.config import load_config
+from mmfss.utils.config_options import ConfigError, OptionsAction
 from mmfss.utils.determinism import prepare_determinism
-from mmfss.utils.files import print_any_name
-from mmfss.version import __version__
-from .config_options import ConfigError, OptionsAction, accepted_arguments, find_class, load_config
+from mmfss.utils.files import check_writable, print_any_name
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
 from .resumed_schedule import RESUME_SCHEDULE_HELP, RESUME_SCHEDULES
 
@@ -112,117 +105,6 @@ def default_work_dir(config: Path) -> Path:
     """
     config = Path(config).absolute()
     return Path('work_dirs') / config.parent.name / config.stem
-
-
-def check_writable(folder: Path, name: str = 'working directory', option: str = '--work-dir') -> None:
-    """Make a folder and make sure that files can be written to it.
-
-    Args:
-        folder (Path): The folder.
-        name (str): How the error calls it.
-        option (str): The option that the error says to change.
-
-    Raises:
-        OSError: If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix='.writable'):
-            pass
-    except OSError as error:
-        raise type(error)(f'The {name} "{folder}" cannot be written to ({error.strerror}). Choose another with '
-                          f'{option}.') from error
-
-
-def check_output_file(path: Path, option: str) -> None:
-    """Make the folder of a file, and make sure that the file can be written. To be called before the work is done.
-
-    Args:
-        path (Path): The file.
-        option (str): The option or argument that names it, for the error.
-
-    Raises:
-        OSError: If that is not possible.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f'{option} is a file to write, but "{path}" is a folder: name a file in it.')
-    check_writable(path.parent, 'folder', option)
-
-
-def set_seed(cfg: Config, seed: Optional[int]) -> None:
-    """Set the seed of training.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        seed (int, optional): 0 to 2^32 - 1; None leaves that of the config.
-
-    Raises:
-        ConfigError: If it is another number.
-    """
-    if seed is None:
-        return
-    if not 0 <= seed < 2**32:
-        raise ConfigError(f'--seed must be 0 or more, and less than 2^32, got {seed}.')
-    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-
-
-def set_episodes(cfg: Config,
-                 num_shots: Optional[int] = None,
-                 num_ways: Optional[int] = None,
-                 num_episodes: Optional[int] = None,
-                 seed: Optional[int] = None) -> None:
-    """Change the episodes that are tested. What is None stays as in the config.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        num_shots (int, optional): Supports of each class, 1 or more.
-        num_ways (int, optional): Classes of an episode, 1 or more.
-        num_episodes (int, optional): Number of episodes, 1 or more.
-        seed (int, optional): Seed of the episodes, 0 or more.
-
-    Raises:
-        ConfigError: If the config tests no episodic data set, or a number is too small.
-    """
-    changes = dict(num_shots=num_shots, num_ways=num_ways, num_episodes=num_episodes, seed=seed)
-    dataset = _test_dataset(cfg)
-    dataset_class = find_class(dataset.get('type'))
-    known = accepted_arguments(dataset_class) if dataset_class is not None else None
-    for key, value in changes.items():
-        if value is None:
-            continue
-        if known is not None and key not in known:
-            raise ConfigError(f'test_dataloader.dataset is a {dataset.get("type")}, which has no "{key}" to change.')
-        if value < (0 if key == 'seed' else 1):
-            raise ConfigError(f'{key} must be {0 if key == "seed" else 1} or more, got {value}.')
-        dataset[key] = value
-        if isinstance(dataset.get('sampler'), dict):
-            dataset.sampler.pop(key, None)
-
-
-def _test_dataset(cfg: Config) -> Dict[str, Any]:
-    loader = cfg.get('test_dataloader')
-    if loader is None or cfg.get('test_cfg') is None or cfg.get('test_evaluator') is None:
-        raise ConfigError(f'The config "{cfg.filename}" cannot be tested: it needs test_dataloader, test_cfg and '
-                          'test_evaluator.')
-    return loader['dataset']
-
-
-def add_hook(cfg: Config, hook: Dict[str, Any]) -> None:
-    """Add a hook to the config's own.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        hook (dict): The hook's config.
-    """
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-
-
-def versions() -> Dict[str, str]:
-    """dict: Names and versions of the packages on which results depend."""
-    return dict(
-        mmfss=__version__, mmsegmentation=mmseg.__version__, mmengine=mmengine.__version__, mmcv=mmcv.__version__,
-        torch=torch.__version__, numpy=np.__version__, opencv=cv2.__version__,
-        python='.'.join(map(str, sys.version_info[:3])))
 
 
 def print_table(title: str, rows: List[Tuple[str, Any]]) -> None:

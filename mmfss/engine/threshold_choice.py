@@ -14,10 +14,11 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 from mmfss.evaluation.threshold_curve import DEFAULT, best_threshold
 from mmfss.registry import register_all_modules
+from mmfss.utils.config import set_episodes
+from mmfss.utils.config_options import ConfigError, accepted_arguments, find_class
 from mmfss.utils.files import dump_json
-from .config_options import ConfigError, accepted_arguments, find_class
+from mmfss.utils.versions import versions
 from .cross_validation import build_runner, fingerprint, load_result, save_result
-from .runner_setup import set_episodes, versions
 
 PROCEDURE = ('Fold f takes the threshold with the largest mean mIoU over the other folds: of the model of each, on the '
              'validation episodes of the classes that it holds out.')

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshold_grid
 from mmfss.models.segmentors.few_shot_segmentor import FewShotSegmentor, support_masks
 from mmfss.registry import LOOPS
-from .config_options import ConfigError
+from mmfss.utils.config_options import ConfigError
 
 
 @LOOPS.register_module()

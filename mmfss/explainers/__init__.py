@@ -1,7 +1,7 @@
 """Reading a segmentation backwards: which support pixels made it."""
 from .ablation import FeatureAblation, Occlusion
-from .affex import AffEx, Explanation, MaskedAffEx, ReverseSignedAffEx, SignedAffEx, SmoothedAffEx
-from .base import Explainer
+from .affex import AffEx, MaskedAffEx, ReverseSignedAffEx, SignedAffEx, SmoothedAffEx
+from .base import Explainer, Explanation
 from .blur_ig import BlurIG
 from .class_explainer import ClassExplainer
 from .class_score import ClassScore, EncodedEpisode
@@ -20,9 +20,9 @@ from .saliency import Saliency
 from .xrai import XRAI
 
 __all__ = [
-    'REGIONS', 'XRAI', 'AffEx', 'BlurIG', 'ClassExplainer', 'ClassScore', 'Contributions', 'DeepLift',
-    'EmptyRegionError', 'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation',
-    'GaussianNoiseControl', 'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx',
-    'Occlusion', 'PrototypeExplainer', 'PrototypeReadout', 'RandomControl', 'Region', 'ReverseSignedAffEx',
-    'Saliency', 'SignedAffEx', 'SmoothedAffEx', 'select_region'
+    'AffEx', 'BlurIG', 'ClassExplainer', 'ClassScore', 'Contributions', 'DeepLift', 'EmptyRegionError',
+    'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation', 'GaussianNoiseControl',
+    'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx', 'Occlusion',
+    'PrototypeExplainer', 'PrototypeReadout', 'REGIONS', 'RandomControl', 'Region', 'ReverseSignedAffEx', 'Saliency',
+    'SignedAffEx', 'SmoothedAffEx', 'XRAI', 'select_region'
 ]

@@ -1,5 +1,4 @@
 """AffEx, the Affinity Explainer: which support pixels the query's segmentation was matched with (arXiv 2511.18163)."""
-from dataclasses import dataclass
 from typing import Optional, Sequence, Union
 
 import torch
@@ -7,14 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor, MatchingHead
+from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from .base import Explainer, check_masks
+from .base import Explainer, Explanation, check_masks
 from .contributions import Contributions, RegionWeights, layer_weights, region_shares
 from .isolation import isolated, ordinary
 from .mask_weights import blur, dilate
-from .matched_way import MatchedWay
 from .region import EmptyRegionError, Region, check_region, region_of_each, region_pixels, resize_region
 from .scaling import min_max
 
@@ -24,21 +23,6 @@ CHOICES = dict(
     layer_order=('aligned', 'reference'),
     region_class=('own', 'first'),
     region_resize=('nearest', 'logits'))
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """An attribution and what it was made of.
-
-    Attributes:
-        attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
-        contributions (Contributions): Which layers and which supports carried the prediction.
-        neutral (Tensor, optional): The value of the attribution that means no contribution, (N, ); of variants whose
-            values are signed.
-    """
-    attribution: Tensor
-    contributions: Contributions
-    neutral: Optional[Tensor] = None
 
 
 @EXPLAINERS.register_module(name='unmasked_affex')

@@ -1,12 +1,14 @@
 """The contract of explainers."""
 from abc import ABCMeta, abstractmethod
-from typing import Sequence, Union
+from dataclasses import dataclass
+from typing import Optional, Sequence, Union
 
 import torch
 from torch import Tensor
 
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
+from .contributions import Contributions
 from .isolation import isolated, ordinary
 from .region import Region, region_of_each, select_region
 
@@ -88,3 +90,18 @@ def check_masks(episode: Episode) -> None:
         names = (episode.info or {}).get('support_names')
         name = f' ("{names[way][shot]}")' if names else ''
         raise ValueError(f'Support {shot + 1} of class {way + 1}{name} has an empty mask: it cannot be explained.')
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An attribution and what it was made of.
+
+    Attributes:
+        attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
+        contributions (Contributions): Which layers and which supports carried the prediction.
+        neutral (Tensor, optional): The value of the attribution that means no contribution, (N, ); of variants whose
+            values are signed.
+    """
+    attribution: Tensor
+    contributions: Contributions
+    neutral: Optional[Tensor] = None

@@ -6,7 +6,8 @@ from typing import Any, Optional, Sequence
 import torch
 from torch import Tensor
 
-from mmfss.models.layers import Affinity, resize_adjoint, resize_unaligned
+from mmfss.models.affinities import Affinity
+from mmfss.models.layers import resize_adjoint, resize_unaligned
 
 EPS = 1e-6
 """Keeps a support position that receives no affinity, and a layer without contributions, finite."""

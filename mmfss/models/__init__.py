@@ -3,6 +3,7 @@ import mmpretrain.models  # noqa: F401  (registers the backbones that configs na
 
 from .backbones import DeconvUNet, DeepLabResNet
 from .data_preprocessor import EpisodeDataPreProcessor
+from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
 from .features import FeaturePyramid, FeatureReader
 from .heads import (
     CorrelationHead,
@@ -11,11 +12,7 @@ from .heads import (
     FewShotScaleProtoHead,
     HSNetHead,
     MatchingHead,
-    PrototypeHead,
     PrototypeReader,
-    ScaleProtoGroupHead,
-    ScaleProtoHead,
-    StridedFCNHead,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding

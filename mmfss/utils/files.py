@@ -134,3 +134,38 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def check_writable(folder: Path, name: str = 'working directory', option: str = '--work-dir') -> None:
+    """Make a folder and make sure that files can be written to it.
+
+    Args:
+        folder (Path): The folder.
+        name (str): How the error calls it.
+        option (str): The option that the error says to change.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix='.writable'):
+            pass
+    except OSError as error:
+        raise type(error)(f'The {name} "{folder}" cannot be written to ({error.strerror}). Choose another with '
+                          f'{option}.') from error
+
+
+def check_output_file(path: Path, option: str) -> None:
+    """Make the folder of a file, and make sure that the file can be written. To be called before the work is done.
+
+    Args:
+        path (Path): The file.
+        option (str): The option or argument that names it, for the error.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f'{option} is a file to write, but "{path}" is a folder: name a file in it.')
+    check_writable(path.parent, 'folder', option)

@@ -49,3 +49,11 @@ def preserve_random_state() -> Iterator[None]:
         yield
     finally:
         set_random_state(state)
+
+
+def seed_all(*key: int) -> None:
+    """Seed Python, NumPy and PyTorch on all devices by a key of integers."""
+    seeds = np.random.SeedSequence(key).generate_state(3)
+    random.seed(int(seeds[0]))
+    np.random.seed(seeds[1])
+    torch.manual_seed(int(seeds[2]))

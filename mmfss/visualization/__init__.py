@@ -1,10 +1,10 @@
 """Pictures of episodes and of explanations."""
 from .attribution_panel import draw_attributions
 from .episode_panel import draw_episode
-from .explanation_page import write_explanation_page
 from .heatmap import draw_outline, heat_colours, overlay_heat, scale_heat
 from .overlay import caption_image, class_palette, overlay_mask, tile_images, to_rgb
-from .prototype_page import write_prototype_page
+from .pages.explanation_page import write_explanation_page
+from .pages.prototype_page import write_prototype_page
 from .prototype_panel import draw_prototypes
 
 __all__ = [

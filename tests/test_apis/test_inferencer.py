@@ -12,11 +12,11 @@ from PIL import Image
 
 from mmfss.apis import FewShotInferencer, init_model
 from mmfss.apis.image_transform import read_mask
-from mmfss.engine.config_options import ConfigError
 from mmfss.registry import DATASETS
 from mmfss.utils.checkpoint import CheckpointError
-from tests.tiny_data import PIPELINE, draw_picture, write_class_folders
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from mmfss.utils.config_options import ConfigError
+from tests.tiny.data import PIPELINE, draw_picture, write_class_folders
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 
 @pytest.fixture(scope='module')

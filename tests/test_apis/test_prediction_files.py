@@ -11,8 +11,8 @@ from PIL import Image
 
 from mmfss.apis import FailedQueries, FewShotInferencer
 from mmfss.apis.prediction_files import JobRecord, PredictionWriter
-from tests.tiny_data import PIPELINE, draw_picture, write_class_folders
-from tests.tiny_model import build_tiny_model
+from tests.tiny.data import PIPELINE, draw_picture, write_class_folders
+from tests.tiny.model import build_tiny_model
 
 PICTURE, MASK = np.zeros((6, 8, 3), np.uint8), np.ones((6, 8), np.uint8)
 

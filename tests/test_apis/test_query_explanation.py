@@ -10,12 +10,12 @@ from PIL import Image
 
 from mmfss.apis import FewShotInferencer
 from mmfss.apis.query_explanation import build_explainer
-from mmfss.engine.config_options import ConfigError
 from mmfss.explainers import Explainer, Saliency, SignedAffEx
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
-from tests.tiny_data import PIPELINE, draw_picture
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from mmfss.utils.config_options import ConfigError
+from tests.tiny.data import PIPELINE, draw_picture
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 SUPPORT = dict(ant=[draw_picture('a', 0), draw_picture('b', 0, (70, 50))], bee=[draw_picture('c', 1)])
 QUERY = draw_picture('q', 0, (48, 96))[0]

@@ -16,9 +16,9 @@ from mmfss.models import FewShotSegmentor
 from mmfss.models.layers.precision import full_precision
 from mmfss.registry import EXPLAINERS, MODELS
 from tests.test_explainers.all_explainers import NAMES, PROTOTYPE_HEAD, build_explainer
-from tests.tiny_data import PIPELINE, draw_picture
-from tests.tiny_episode import draw_episode
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from tests.tiny.data import PIPELINE, draw_picture
+from tests.tiny.episode import draw_episode
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 THREADS = 4
 SIZES = ((40, 48), (48, 40), (64, 64), (56, 40))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmfss.datasets import BaseClassDataset
-from tests.tiny_data import write_class_folders
+from tests.tiny.data import write_class_folders
 
 PIPELINE = [dict(type='LoadEpisodeImage'), dict(type='LoadClassMask'), dict(type='mmseg.RandomFlip', prob=0.5),
             dict(type='mmseg.PackSegInputs', meta_keys=('img_path', ))]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmfss.datasets.checking import Fault, check_dataset
 from tests.test_datasets.layouts import boxes_mask, save_mask, write_coco, write_pascal_splits, write_voc
-from tests.tiny_data import PIPELINE, write_class_folders
+from tests.tiny.data import PIPELINE, write_class_folders
 
 
 def folder_cfg(root: Path, **options: Any) -> dict:

@@ -5,7 +5,7 @@ import torch
 
 from mmfss.datasets.control_datasets import WrongSupportDataset
 from mmfss.registry import DATASETS
-from tests.tiny_data import PIPELINE, write_class_folders
+from tests.tiny.data import PIPELINE, write_class_folders
 
 
 @pytest.fixture(scope='module')

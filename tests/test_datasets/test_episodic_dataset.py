@@ -14,7 +14,7 @@ from mmfss.datasets import COCO20iDataset, EpisodicDataset, ImageFolderDataset, 
 from mmfss.datasets.split_lists import write_coco_list
 from mmfss.registry import DATASETS
 from tests.test_datasets.layouts import PIPELINE, write_coco, write_fss, write_pascal_splits, write_voc
-from tests.tiny_data import write_class_folders
+from tests.tiny.data import write_class_folders
 
 RANDOM_PIPELINE = [
     dict(
@@ -350,7 +350,7 @@ class TestFSS1000:
 
 class TestImageFolder:
     def write(self, root, images=4):
-        from tests.tiny_data import write_class_folders
+        from tests.tiny.data import write_class_folders
 
         return write_class_folders(root, num_images=images)
 

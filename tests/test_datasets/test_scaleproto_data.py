@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmfss import register_all_modules
 from mmfss.datasets import COCOStuff182Dataset, ISBIEMDataset, RepeatableDataset, ShapesSegDataset
-from mmfss.datasets.shapes_semantic import FAMILY_NAMES, quarters
+from mmfss.datasets.shapes.semantic import FAMILY_NAMES, quarters
 from mmfss.datasets.transforms import RandomScale
 
 ROOT = Path(__file__).parents[2]

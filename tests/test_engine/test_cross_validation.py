@@ -6,7 +6,6 @@ import pytest
 from mmengine.config import Config
 
 from mmfss.datasets import ClassLists, PublishedProtocolSampler
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.cross_validation import (
     expand_braces,
     expand_checkpoints,
@@ -16,6 +15,7 @@ from mmfss.engine.cross_validation import (
     save_result,
     trained_checkpoint,
 )
+from mmfss.utils.config_options import ConfigError
 
 
 class TestExpandBraces:

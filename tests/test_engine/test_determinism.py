@@ -23,8 +23,8 @@ from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
 from mmfss.utils.determinism import prepare_determinism
 from tests.test_engine.toy import run, toy_config
-from tests.tiny_data import PIPELINE, write_class_folders
-from tests.tiny_seg import TINY_HEAD, TinySegDataset, build_tiny_segmentor
+from tests.tiny.data import PIPELINE, write_class_folders
+from tests.tiny.seg import TINY_HEAD, TinySegDataset, build_tiny_segmentor
 
 HEADS = ('DCAMAHead', 'HSNetHead', 'DMTNetHead', 'FewShotScaleProtoHead')
 # Operations that PyTorch refuses on a GPU while deterministic algorithms are on, or whose kernels add with atomics

@@ -14,11 +14,11 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.phases import phases_of, train_phases
 from mmfss.registry import HOOKS
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
-from tests.tiny_seg import TINY_HEAD, TINY_SEGMENTOR
+from tests.tiny.seg import TINY_HEAD, TINY_SEGMENTOR
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
@@ -175,7 +175,7 @@ def test_config_without_phases(tmp_path: Path) -> None:
 
 def kill_in_push(folder: Path) -> None:
     """Break down at the fifth image of the first push."""
-    from mmfss.engine import prototype_push
+    from mmfss.prototypes import push as prototype_push
     update, marker = prototype_push.NearestCells.update, folder / 'push_was_killed'
     seen = []
 

@@ -8,9 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from mmfss.engine.config_options import ConfigError
 from mmfss.registry import HOOKS
 from mmfss.utils.checkpoint import load_from_local
+from mmfss.utils.config_options import ConfigError
 from tests.test_engine.toy import record, run, toy_config
 
 POLY = dict(type='PolyLR', power=0.9, eta_min=0., begin=0, end=8, by_epoch=False)

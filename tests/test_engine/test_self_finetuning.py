@@ -10,8 +10,8 @@ from mmfss.engine.self_finetuning import SelfFinetuner
 from mmfss.models import FewShotSegmentor
 from mmfss.models.layers import resize_aligned
 from mmfss.registry import MODELS
-from tests.correlation_reference import assert_close, assert_masks, build_model, episodes, load
-from tests.tiny_data import write_class_folders
+from tests.references.correlations import assert_close, assert_masks, build_model, episodes, load
+from tests.tiny.data import write_class_folders
 
 # Backbone, seed of weights and inputs, side.
 CASES = dict(r50_136=('resnet50', 22, 136), vgg16_138=('vgg16', 10, 138))

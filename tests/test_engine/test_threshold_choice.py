@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.cross_validation import build_runner
 from mmfss.engine.threshold_choice import (
     apply_choice,
@@ -24,8 +23,9 @@ from mmfss.engine.threshold_choice import (
 from mmfss.engine.threshold_loop import ThresholdLoop
 from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshold_grid
 from mmfss.registry import MODELS, register_all_modules
-from tests.tiny_data import PIPELINE, write_class_folders
-from tests.tiny_model import TINY_MODEL
+from mmfss.utils.config_options import ConfigError
+from tests.tiny.data import PIPELINE, write_class_folders
+from tests.tiny.model import TINY_MODEL
 
 GRID = [0.25, 0.5, 0.75]
 CLASSES = {0: ['ant', 'bee'], 1: ['cat', 'dog'], 2: ['elk', 'fox']}

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmfss.datasets import ImageFolderDataset
 from mmfss.engine.runner_setup import plain_errors, worker_message
-from tests.tiny_data import PIPELINE, write_class_folders
+from tests.tiny.data import PIPELINE, write_class_folders
 
 
 @pytest.mark.parametrize('name, kind', [('images/1.jpg', 'no image|not an image'), ('masks/1.png', 'masks/1.png')])

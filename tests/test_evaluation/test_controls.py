@@ -7,8 +7,8 @@ from mmengine.structures import PixelData
 from mmfss.evaluation.controls import CopiedMask, PrototypeMatching
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import EpisodeDataSample
-from tests.seeded import seeded_image, seeded_mask
-from tests.tiny_model import build_tiny_model
+from tests.references.seeded import seeded_image, seeded_mask
+from tests.tiny.model import build_tiny_model
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmfss.evaluation.functional import bootstrap_intervals, compute_scores, episode_counts, tabulate_counts
-from tests.seeded import seeded_image, seeded_mask
+from tests.references.seeded import seeded_image, seeded_mask
 
 GOLDEN = json.loads((Path(__file__).parents[1] / 'data/evaluation/metric.json').read_text())
 CLASS_IDS = [5, 6, 7, 8, 9]

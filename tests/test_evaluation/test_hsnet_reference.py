@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmfss.evaluation.functional import compute_scores, episode_counts, tabulate_counts
-from tests.correlation_reference import load
-from tests.seeded import seeded_image
+from tests.references.correlations import load
+from tests.references.seeded import seeded_image
 
 CLASSES = (5, 6, 6, 8, 9, 5)
 

@@ -6,7 +6,7 @@ import torch
 from mmfss.explainers import Explainer
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS, MODELS
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 EXPLAINERS.import_from_location()
 NAMES = sorted(EXPLAINERS.module_dict)

@@ -16,9 +16,9 @@ from mmfss.explainers import EmptyRegionError
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
-from tests.seeded import seeded_image, seeded_mask
-from tests.tiny_model import build_tiny_model
+from tests.references.seeded import seeded_image, seeded_mask
+from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
+from tests.tiny.model import build_tiny_model
 
 VARIANTS = ('unmasked', 'masked', 'signed', 'reverse_signed', 'smoothed')
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmfss.converters.published_weights import hpn_learner_to_mmfss
 from mmfss.explainers.contributions import Contributions, RegionWeights, region_shares
 from mmfss.models import FeaturePyramid, FewShotSegmentor
+from mmfss.models.affinities import Affinity
 from mmfss.models.heads import DMTNetHead
-from mmfss.models.layers import Affinity
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from mmfss.utils.weight_conversion import hpn_learner_to_mmfss
-from tests.correlation_reference import (
+from tests.references.correlations import (
     AFFEX_GAINS,
     assert_close,
     assert_masks,
@@ -22,7 +22,7 @@ from tests.correlation_reference import (
     load,
     official_state_dict,
 )
-from tests.seeded import seeded_array, seeded_image, seeded_mask
+from tests.references.seeded import seeded_array, seeded_image, seeded_mask
 
 SIDE = 128
 KEY = re.compile(r'(?P<kind>map|full)_(?P<variant>unmasked|masked|signed)_(?P<aggregation>fa|mean)_(?P<region>pred|gt)_'

@@ -11,7 +11,7 @@ from mmfss.explainers import Contributions, Explanation
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.affex_reference import COARSE_FIRST, EPISODES, ReferenceEpisode, build_reference_model
+from tests.references.affex import COARSE_FIRST, EPISODES, ReferenceEpisode, build_reference_model
 
 KEY = re.compile(r'(?P<kind>map|full)_(?P<variant>\w+)_(?P<aggregation>fa|fafixed|mean)_'
                  r'(?P<region>pred|gt|predown|gtown)_(?P<size>full|s\d+)_c(?P<way>\d)$')

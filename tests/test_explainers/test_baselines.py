@@ -9,9 +9,9 @@ from torch import Tensor
 from mmfss.models import FeaturePyramid, FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.colour_matching import BLUE, GREEN, RED, ColourHead, ColourSegmentor, episode_of, square
-from tests.tiny_episode import draw_episode
-from tests.tiny_model import build_tiny_model
+from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourHead, ColourSegmentor, episode_of, square
+from tests.tiny.episode import draw_episode
+from tests.tiny.model import build_tiny_model
 
 # Options that make a method cheap.
 CHEAP = dict(

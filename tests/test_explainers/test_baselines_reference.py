@@ -19,7 +19,7 @@ from mmfss.explainers.class_score import input_gradient
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.affex_reference import DATA, EPISODES, build_reference_model
+from tests.references.affex import DATA, EPISODES, build_reference_model
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,7 @@ from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from tests.test_explainers.all_explainers import NAMES, build_explainer, build_model, shared_model
-from tests.tiny_episode import draw_episode
+from tests.tiny.episode import draw_episode
 
 SIZE = dict(ways=1, shots=2, size=(40, 48))
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.explainers.contributions import RegionWeights, layer_weights, region_shares
-from mmfss.models.layers import Affinity
+from mmfss.models.affinities import Affinity
 
 
 class Table(Affinity):

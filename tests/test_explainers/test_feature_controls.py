@@ -3,8 +3,8 @@ import torch
 
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
-from tests.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
-from tests.tiny_model import build_tiny_model
+from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
+from tests.tiny.model import build_tiny_model
 
 NAMES = ('prototype_readout', 'encoder_affinity')
 

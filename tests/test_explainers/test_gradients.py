@@ -15,8 +15,8 @@ from mmfss.explainers.seeding import episode_generator
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.tiny_episode import draw_episode
-from tests.tiny_model import build_tiny_model
+from tests.tiny.episode import draw_episode
+from tests.tiny.model import build_tiny_model
 
 
 @pytest.fixture(scope='module')

@@ -10,8 +10,8 @@ from mmfss.explainers.scaling import min_max
 from mmfss.models import FewShotSegmentor, PrototypeReader
 from mmfss.models.layers import resize_adjoint, resize_unaligned
 from mmfss.registry import EXPLAINERS, MODELS
-from tests.tiny_episode import draw_episode
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from tests.tiny.episode import draw_episode
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 OPTIONS = dict(scale_channels=8, prototypes_per_scale=(2, 3), num_groups=(2, 2), num_iterations=4, decoder_channels=8)
 

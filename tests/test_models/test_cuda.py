@@ -13,7 +13,7 @@ from mmfss import register_all_modules
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
-from tests.tiny_seg import TINY_HEAD, build_tiny_segmentor
+from tests.tiny.seg import TINY_HEAD, build_tiny_segmentor
 
 HEADS = ('DCAMAHead', 'HSNetHead', 'DMTNetHead', 'FewShotScaleProtoHead')
 # The default waits for the number of pixels that it averages over.

@@ -9,9 +9,9 @@ import torch
 from mmengine.config import Config
 
 from mmfss.models import DCAMAHead
-from tests.dcama_reference import HEAD_CHANNELS, head_inputs
-from tests.tiny_data import PIPELINE
-from tests.tiny_model import TINY_MODEL
+from tests.references.dcama import HEAD_CHANNELS, head_inputs
+from tests.tiny.data import PIPELINE
+from tests.tiny.model import TINY_MODEL
 
 TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 

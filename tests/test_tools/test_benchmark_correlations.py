@@ -10,7 +10,7 @@ import torch
 
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
-from tests.seeded import seeded_image
+from tests.references.seeded import seeded_image
 
 TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_engine.explaining import write_run
+from tests.test_explanation.explaining import write_run
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'browse_episodes.py'
 

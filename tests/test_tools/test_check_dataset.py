@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from tests.tiny_data import PIPELINE, write_class_folders
+from tests.tiny.data import PIPELINE, write_class_folders
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'check_dataset.py'
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmfss.converters.deepglobe_tiles import COLORS, VARIANTS, mask_tiles, tile_windows
 from mmfss.datasets import DeepGlobeDataset, ISICDataset, ISICIndex, LungDataset
-from mmfss.datasets.deepglobe_tiles import COLORS, VARIANTS, mask_tiles, tile_windows
-from tests.seeded import seeded_image
+from tests.references.seeded import seeded_image
 from tests.test_datasets.layouts import PIPELINE, boxes_mask, save_image, save_mask
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from mmfss import register_all_modules
 from mmfss.datasets import ISICIndex
 from mmfss.registry import MODELS
 from tests.test_datasets.layouts import write_fss
-from tests.tiny_data import draw_picture
+from tests.tiny.data import draw_picture
 
 ROOT = Path(__file__).parents[2]
 TINY = dict(depth=18, stem_channels=8, base_channels=8, init_cfg=None)

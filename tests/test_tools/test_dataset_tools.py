@@ -14,7 +14,7 @@ from PIL import Image
 from mmfss.datasets import CocoInstanceIndex, CocoMaskIndex
 from mmfss.registry import DATASETS
 from tests.test_datasets.layouts import PIPELINE, write_coco, write_fss, write_voc
-from tests.tiny_data import write_class_folders
+from tests.tiny.data import write_class_folders
 
 ROOT = Path(__file__).parents[2]
 

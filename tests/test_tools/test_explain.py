@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from tests.test_engine.explaining import write_run
+from tests.test_explanation.explaining import write_run
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from tests.test_engine.prototype_run import write_models
+from tests.test_explanation.prototype_run import write_models
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'explain.py'
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tests.tiny_data import PIPELINE, write_class_folders
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from tests.tiny.data import PIPELINE, write_class_folders
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_engine.explaining import write_run
-from tests.tiny_data import write_class_folders
+from tests.test_explanation.explaining import write_run
+from tests.tiny.data import write_class_folders
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'select_support.py'
 

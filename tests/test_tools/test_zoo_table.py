@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmfss.registry import MODELS, register_all_modules
-from tests.weightless import Weightless
+from tests.tiny.weightless import Weightless
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools' / 'analysis_tools'

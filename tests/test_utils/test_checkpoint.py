@@ -20,7 +20,7 @@ from mmfss.utils.checkpoint import (
     load_from_local,
     load_model_checkpoint,
 )
-from tests.tiny_seg import build_tiny_segmentor
+from tests.tiny.seg import build_tiny_segmentor
 
 
 class _Call:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmfss.engine.config_options import load_config
+from mmfss.utils.config import load_config
 from mmfss.utils.formatted_config import FormattedConfig
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'dcama' / 'resnet18_shapes_fold0.py'

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmfss.explainers import AffEx, Contributions
 from mmfss.explainers.contributions import RegionWeights, region_shares
-from mmfss.explainers.matched_way import MatchedWay
-from mmfss.models.layers.affinity import CHUNK_SIZE, Affinity, chunks
+from mmfss.models.affinities.affinity import CHUNK_SIZE, Affinity, chunks
+from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.structures import Episode
 
 

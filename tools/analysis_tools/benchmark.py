@@ -33,9 +33,9 @@ from prototype_cases import PROTOTYPE_MEANING, PROTOTYPE_PARTS, prototype_rows
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.apis import build_model
 from mmfss.apis.image_transform import ImageTransform
-from mmfss.engine.config_options import load_config
 from mmfss.registry import register_all_modules
 from mmfss.utils.benchmark import Ratio, alternate, peak_extra_memory, timed
+from mmfss.utils.config import load_config
 from mmfss.utils.files import dump_json
 
 PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost', *CORRELATION_PARTS,

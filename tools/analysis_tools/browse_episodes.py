@@ -16,10 +16,11 @@ from torch import Tensor
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets import EpisodicDataset
-from mmfss.engine.config_options import ConfigError, OptionsAction, load_config
-from mmfss.engine.runner_setup import check_writable, plain_errors
+from mmfss.engine.runner_setup import plain_errors
 from mmfss.registry import DATASETS, register_all_modules
-from mmfss.utils.files import atomic_path
+from mmfss.utils.config import load_config
+from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.files import atomic_path, check_writable
 from mmfss.visualization import caption_image, overlay_mask, tile_images
 
 

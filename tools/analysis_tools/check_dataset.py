@@ -22,10 +22,11 @@ from prettytable import PrettyTable
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.datasets.checking import Fault, check_dataset
-from mmfss.engine.config_options import ConfigError, OptionsAction, load_config
-from mmfss.engine.runner_setup import check_output_file, plain_errors
+from mmfss.engine.runner_setup import plain_errors
 from mmfss.registry import register_all_modules
-from mmfss.utils.files import dump_json
+from mmfss.utils.config import load_config
+from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.files import check_output_file, dump_json
 from mmfss.utils.names import file_name, visible
 
 SPLITS = ('train', 'val', 'test')

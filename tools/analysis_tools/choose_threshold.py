@@ -15,10 +15,9 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
-from mmfss.engine.config_options import ConfigError, OptionsAction, load_config
 from mmfss.engine.cross_validation import expand_braces, expand_checkpoints, trained_checkpoint
 from mmfss.engine.distributed import setup_distributed, setup_local_rank
-from mmfss.engine.runner_setup import check_writable, default_work_dir, plain_errors
+from mmfss.engine.runner_setup import default_work_dir, plain_errors
 from mmfss.engine.threshold_choice import (
     PROCEDURE,
     check_choosable,
@@ -30,7 +29,9 @@ from mmfss.engine.threshold_choice import (
 )
 from mmfss.evaluation.threshold_curve import DEFAULT, threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
-from mmfss.utils.files import atomic_path
+from mmfss.utils.config import load_config
+from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.files import atomic_path, check_writable
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfss.engine.prototype_search import NearestCells
 from mmfss.models import ScaleProtoHead
 from mmfss.models.losses import ClassRegions, JeffreysDiversityLoss, PrototypeEvidence
+from mmfss.prototypes.search import NearestCells
 from mmfss.utils.benchmark import Ratio, alternate, peak_extra_memory
 
 Computation = Callable[[], Any]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Dict, List
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import CocoInstanceIndex, CocoMaskIndex, make_folds
 from mmfss.datasets.benchmarks import MIN_PIXELS, coco_lists
-from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.split_lists import write_coco_list
 
 

@@ -16,9 +16,9 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import CocoInstanceIndex
 from mmfss.datasets.class_indices import coco_mask_file, label_format
-from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.utils.files import atomic_path
 
 

@@ -24,8 +24,8 @@ from mmengine.utils import ProgressBar
 from PIL import Image
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.datasets.conversion import require_files, run_dataset_converter
-from mmfss.datasets.deepglobe_tiles import COLORS, GRID, VARIANTS, mask_tiles, tile_windows
+from mmfss.converters.dataset_files import require_files, run_dataset_converter
+from mmfss.converters.deepglobe_tiles import COLORS, GRID, VARIANTS, mask_tiles, tile_windows
 from mmfss.datasets.images import read_image
 from mmfss.utils.files import atomic_path, dump_json
 from mmfss.utils.names import list_names

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import FSS1000Dataset, FSS1000Index
-from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.folder_datasets import cut_categories
 from mmfss.datasets.split_lists import write_fss_list
 

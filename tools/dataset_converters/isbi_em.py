@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.datasets.conversion import run_dataset_converter
+from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets.images import checked_bytes
 from mmfss.utils.files import atomic_path
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.converters.dataset_files import place_files, require_files, run_dataset_converter
 from mmfss.datasets import ISICIndex
-from mmfss.datasets.conversion import place_files, require_files, run_dataset_converter
 from mmfss.utils.files import read_text
 
 VARIANTS = ('fixed', 'released')

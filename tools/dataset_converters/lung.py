@@ -18,7 +18,7 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.datasets.conversion import place_files, require_files, run_dataset_converter
+from mmfss.converters.dataset_files import place_files, require_files, run_dataset_converter
 from mmfss.datasets.images import read_grey
 from mmfss.utils.files import atomic_path
 

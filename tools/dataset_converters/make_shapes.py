@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.datasets.conversion import run_dataset_converter
-from mmfss.datasets.shapes_files import MARKER, PARTS, ShapesSpec, ensure_shapes, scenes
+from mmfss.converters.dataset_files import run_dataset_converter
+from mmfss.datasets.shapes.files import MARKER, PARTS, ShapesSpec, ensure_shapes, scenes
 from mmfss.utils.files import atomic_path
 
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 8

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import Pascal5iDataset, PascalVOCIndex, make_folds
 from mmfss.datasets.benchmarks import MIN_PIXELS, pascal_lists
-from mmfss.datasets.conversion import run_dataset_converter
 from mmfss.datasets.split_lists import write_pascal_list
 
 

@@ -2,7 +2,7 @@
 import mmfss_threads  # noqa: F401  (before PyTorch)
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.utils.weight_conversion import convert_dmtnet, run_converter
+from mmfss.converters.published_weights import convert_dmtnet, run_converter
 
 if __name__ == '__main__':
     run_converter(convert_dmtnet, __doc__)

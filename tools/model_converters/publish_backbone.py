@@ -8,8 +8,8 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 import mmfss  # noqa: F401
-from mmfss.engine.runner_setup import check_output_file, plain_errors
-from mmfss.utils.files import atomic_path
+from mmfss.engine.runner_setup import plain_errors
+from mmfss.utils.files import atomic_path, check_output_file
 
 PREFIX = 'backbone.'
 

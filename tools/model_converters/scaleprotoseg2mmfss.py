@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
+from mmfss.converters.scaleproto_weights import convert_scaleproto, read_official
 from mmfss.utils.checkpoint import CheckpointError
 from mmfss.utils.files import atomic_path
-from mmfss.utils.scaleproto_conversion import convert_scaleproto, read_official
 
 
 def main() -> None:

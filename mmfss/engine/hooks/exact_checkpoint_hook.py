@@ -8,10 +8,10 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmfss.engine.config_options import ConfigError
 from mmfss.engine.loops import VALIDATED_ITER
 from mmfss.engine.resumed_schedule import RESUME_SCHEDULES, settle_schedule
 from mmfss.registry import HOOKS
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import atomic_path, moved_into
 from mmfss.utils.random_state import RandomState, get_random_state, set_random_state
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmfss.models import FeaturePyramid, FewShotSegmentor
-from mmfss.models.layers.affinity import chunks
+from mmfss.models.affinities.affinity import chunks
 from mmfss.structures import Episode
 
 Supports = tuple[Tensor, Tensor]

@@ -1,6 +1,6 @@
 """Attribution metrics by the names that users type."""
 import re
-from typing import Any
+from typing import Any, Sequence
 
 from mmfss.registry import METRICS
 from .attribution_metric import AttributionMetric
@@ -72,3 +72,8 @@ def build_attribution_metric(name: str, **options: Any) -> AttributionMetric:
         ValueError: If the name is unknown or an option has a wrong value.
     """
     return METRICS.build(dict(attribution_metric_config(name), **options))
+
+
+def metric_configs(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Configs of attribution metrics by their names, each once; an unknown name raises a ValueError with the known."""
+    return [attribution_metric_config(name) for name in dict.fromkeys(names)]

@@ -6,7 +6,8 @@ from mmengine.dist import is_main_process
 from prettytable import PrettyTable
 from torch import Tensor
 
-from mmfss.models import PrototypeHead, ScaleProtoGroupHead
+from mmfss.models import ScaleProtoGroupHead
+from mmfss.models.decode_heads.logit_reading import used_prototypes
 
 DEFINITIONS = dict(
     prototypes='prototypes of the model (after push and removal of duplicates)',
@@ -90,15 +91,3 @@ def print_report(report: dict[str, Any]) -> None:
         table.add_row([name, f'{value:.2f}' if isinstance(value, float) else value, definition])
     print(table, flush=True)
 
-def used_prototypes(head: PrototypeHead) -> Tensor:
-    """Which prototypes have a weight in some group, shape (P,), bool; without groups, all of them.
-
-    Args:
-        head (PrototypeHead): The head.
-    """
-    if not isinstance(head, ScaleProtoGroupHead):
-        return torch.ones_like(head.proto_class, dtype=torch.bool)
-    used = torch.zeros_like(head.proto_class, dtype=torch.bool)
-    members = head.group_members
-    used[members[(head.group_weights > 0).any(1) & (members >= 0)]] = True
-    return used

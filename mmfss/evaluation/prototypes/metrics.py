@@ -1,4 +1,4 @@
-"""Interpretability of prototypes as evaluators, to be run by :class:`mmfss.engine.PrototypeTestLoop`.
+"""Interpretability of prototypes as evaluators, to be run by :class:`mmfss.prototypes.PrototypeTestLoop`.
 
 Every score is printed with its definition, since published implementations differ in details that move it.
 """

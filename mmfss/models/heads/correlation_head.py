@@ -5,8 +5,9 @@ from typing import Any, Iterator, Optional, Sequence
 import torch
 from torch import Tensor
 
+from ..affinities import CorrelationAffinity
 from ..features import FeaturePyramid
-from ..layers import CorrelationAffinity, HypercorrelationLearner, find_shot_rule, query_major, resize_aligned
+from ..layers import HypercorrelationLearner, find_shot_rule, query_major, resize_aligned
 from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
 from .matching_head import MatchingHead, foreground_mean
 

@@ -7,16 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfss.registry import MODELS
+from ..affinities import Affinity, DotProductAffinity
 from ..features import FeaturePyramid
-from ..layers import (
-    Affinity,
-    DotProductAffinity,
-    RasterPositionEncoding,
-    Window,
-    resize_adjoint,
-    resize_aligned,
-    resize_window,
-)
+from ..layers import RasterPositionEncoding, Window, resize_adjoint, resize_aligned, resize_window
 from .matching_head import MatchingHead
 
 

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.registry import MODELS
+from ..affinities import CorrelationAffinity, unit
 from ..features import FeaturePyramid
-from ..layers import CorrelationAffinity, resize_aligned, unit
+from ..layers import resize_aligned
 from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
 from ..layers.precision import full_precision
 from ..layers.self_matching import (

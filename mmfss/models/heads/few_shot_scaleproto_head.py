@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfss.registry import MODELS
+from ..affinities.prototype_affinity import PrototypeAffinity, memberships
 from ..features import FeaturePyramid
 from ..layers.clustering import kmeans, pairwise_distances
 from ..layers.evidence_decoder import EvidenceDecoder
 from ..layers.precision import full_precision
-from ..layers.prototype_affinity import PrototypeAffinity, memberships
 from ..layers.prototype_reading import PrototypeReading
 from ..layers.prototypes import downsample_labels, log_similarity
 from ..layers.pyramid_scales import PyramidScales, cell_shares

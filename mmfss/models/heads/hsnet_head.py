@@ -5,8 +5,9 @@ from typing import Iterator
 from torch import Tensor
 
 from mmfss.registry import MODELS
+from ..affinities import CorrelationAffinity, unit
 from ..features import FeaturePyramid
-from ..layers import CorrelationAffinity, resize_aligned, unit
+from ..layers import resize_aligned
 from .correlation_head import CorrelationHead
 
 

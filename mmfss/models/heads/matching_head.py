@@ -8,8 +8,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmfss.registry import MODELS
+from ..affinities import Affinity
 from ..features import FeaturePyramid
-from ..layers import Affinity
 
 
 class MatchingHead(BaseModule, metaclass=ABCMeta):
@@ -23,7 +23,7 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         logits     = decode(evidence, query pyramid, encoding)
 
     A head that implements the steps trains, predicts and is explainable: an explainer reads the same affinities
-    backwards (:meth:`~mmfss.models.layers.Affinity.vote`) and measures a layer by decoding with its evidence set to
+    backwards (:meth:`~mmfss.models.affinities.Affinity.vote`) and measures a layer by decoding with its evidence set to
     zero (:meth:`layer_effects`).
 
     A head handles one way; :class:`FewShotSegmentor` combines ways.

@@ -1,7 +1,5 @@
 """Building blocks of matching heads."""
-from .affinity import Affinity, DotProductAffinity
 from .center_pivot_conv4d import CenterPivotBlock, CenterPivotConv4d, query_major
-from .correlation_affinity import CorrelationAffinity, unit
 from .hypercorrelation_learner import HypercorrelationLearner
 from .n_way import compose_ways
 from .positional_encoding import RasterPositionEncoding, sinusoidal_encoding
@@ -10,8 +8,7 @@ from .shot_combination import SHOT_RULES, find_shot_rule
 from .windows import Window, resize_window
 
 __all__ = [
-    'Affinity', 'CenterPivotBlock', 'CenterPivotConv4d', 'CorrelationAffinity', 'DotProductAffinity',
-    'HypercorrelationLearner', 'RasterPositionEncoding', 'SHOT_RULES', 'Window', 'compose_ways', 'find_shot_rule',
-    'query_major', 'resize_adjoint', 'resize_aligned', 'resize_unaligned', 'resize_window', 'sinusoidal_encoding',
-    'unit'
+    'CenterPivotBlock', 'CenterPivotConv4d', 'HypercorrelationLearner', 'RasterPositionEncoding', 'SHOT_RULES',
+    'Window', 'compose_ways', 'find_shot_rule', 'query_major', 'resize_adjoint', 'resize_aligned', 'resize_unaligned',
+    'resize_window', 'sinusoidal_encoding'
 ]

@@ -24,7 +24,7 @@ from tests.test_datasets.layouts import (
     write_fss,
     write_voc,
 )
-from tests.tiny_data import write_class_folders
+from tests.tiny.data import write_class_folders
 
 
 class TestPascalVOC:

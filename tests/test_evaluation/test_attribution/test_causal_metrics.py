@@ -9,9 +9,9 @@ from mmfss.evaluation import InsertionDeletion, InsertionDeletionGap, PerturbedE
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import METRICS
 from mmfss.structures import Episode
-from tests.seeded import seeded_image, seeded_mask
+from tests.references.seeded import seeded_image, seeded_mask
 from tests.test_evaluation.test_attribution.toy import predicted, row_subject, rows
-from tests.tiny_model import build_tiny_model
+from tests.tiny.model import build_tiny_model
 
 # The two right pixels of four are the object, in support and query.
 MASK, TARGET = [0, 0, 1, 1], [0, 0, 1, 1]

@@ -12,8 +12,8 @@ from mmfss.evaluation.attribution import build_attribution_metric
 from mmfss.evaluation.attribution.causal_metric import CausalMetric
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
-from tests.affex_reference import DATA, EPISODES, ReferenceEpisode, build_reference_model
-from tests.seeded import seeded_image
+from tests.references.affex import DATA, EPISODES, ReferenceEpisode, build_reference_model
+from tests.references.seeded import seeded_image
 
 CONFIDENCE, MIOU, END_TO_END = 1e-3, 3e-3, 2e-2
 CONF = dict(measure='confidence', channel='top')

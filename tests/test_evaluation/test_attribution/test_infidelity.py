@@ -9,8 +9,8 @@ from mmfss.evaluation import Infidelity, PerturbedEpisode
 from mmfss.evaluation.attribution.infidelity import infidelity, overlap, region_change, superpixels
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
-from tests.seeded import seeded_image, seeded_mask
-from tests.tiny_model import build_tiny_model
+from tests.references.seeded import seeded_image, seeded_mask
+from tests.tiny.model import build_tiny_model
 
 SIZE = (64, 96)
 

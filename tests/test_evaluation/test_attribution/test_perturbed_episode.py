@@ -4,9 +4,9 @@ import torch
 from mmfss.evaluation import PerturbedEpisode
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
-from tests.seeded import seeded_image, seeded_mask
+from tests.references.seeded import seeded_image, seeded_mask
 from tests.test_evaluation.test_attribution.toy import CopyModel, row_episode
-from tests.tiny_model import build_tiny_model
+from tests.tiny.model import build_tiny_model
 
 SIZE = (64, 96)
 

@@ -18,7 +18,7 @@ from mmfss.evaluation.prototypes import (
 )
 from mmfss.evaluation.prototypes.presence import nearest_cells
 from mmfss.models.layers.prototypes import log_similarity
-from tests.scaleproto_golden import (
+from tests.references.scaleproto_golden import (
     SEED,
     C,
     D,
@@ -33,7 +33,7 @@ from tests.scaleproto_golden import (
     stage1_head,
     stage2_head,
 )
-from tests.seeded import seeded_array
+from tests.references.seeded import seeded_array
 
 PARTS = golden('parts_metrics')
 LABELS = PARTS['labels'].astype(np.int64) - 1

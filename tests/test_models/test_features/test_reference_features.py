@@ -2,10 +2,10 @@
 import pytest
 import torch
 
+from mmfss.converters.published_weights import convert_dcama
 from mmfss.models.features import build_feature_reader
 from mmfss.registry import MODELS
-from mmfss.utils.weight_conversion import convert_dcama
-from tests.dcama_reference import assert_features, episodes, load, official_state_dict
+from tests.references.dcama import assert_features, episodes, load, official_state_dict
 
 SWIN_B = dict(type='mmpretrain.SwinTransformer', arch='base', img_size=384, window_size=12)
 

@@ -14,7 +14,7 @@ from mmfss.models.heads.matching_head import foreground_mean
 from mmfss.models.layers import resize_aligned
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
-from tests.seeded import seeded_image, seeded_mask
+from tests.references.seeded import seeded_image, seeded_mask
 
 CHANNELS = ((12, 12), (16, 16, 16), (24, ))
 SIZES = ((16, 16), (8, 8), (4, 4))

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from mmfss.converters.published_weights import dcama_head_to_mmfss
 from mmfss.models import DCAMAHead, FeaturePyramid
 from mmfss.registry import MODELS
-from mmfss.utils.weight_conversion import dcama_head_to_mmfss
-from tests.dcama_reference import (
+from tests.references.dcama import (
     HEAD_CHANNELS,
     HEAD_SEED,
     assert_coarse,
@@ -17,7 +17,7 @@ from tests.dcama_reference import (
     load,
     official_state_dict,
 )
-from tests.seeded import seeded_mask
+from tests.references.seeded import seeded_mask
 
 SMALL = [[8] * 2, [16] * 1, [16, 32], [32]]
 

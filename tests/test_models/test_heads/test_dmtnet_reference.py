@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmfss.converters.published_weights import hpn_learner_to_mmfss
 from mmfss.models import FewShotSegmentor
 from mmfss.models.heads.dmtnet_head import coarse_scores, flat
 from mmfss.models.layers import resize_aligned
 from mmfss.models.layers.self_matching import cell_starts, cells, prototypes, unit_rows
-from mmfss.utils.weight_conversion import hpn_learner_to_mmfss
-from tests.correlation_reference import (
+from tests.references.correlations import (
     assert_close,
     assert_gradients,
     assert_levels,

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from mmfss.models import FeaturePyramid, FewShotScaleProtoHead, FewShotSegmentor, MatchingHead
 from mmfss.registry import EXPLAINERS, MODELS
-from tests.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
-from tests.few_shot_scaleproto_reference import LiteralHead
-from tests.seeded import seeded_image, seeded_mask
-from tests.tiny_model import TINY_MODEL, build_tiny_model
+from tests.references.few_shot_scaleproto import LiteralHead
+from tests.references.seeded import seeded_image, seeded_mask
+from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
+from tests.tiny.model import TINY_MODEL, build_tiny_model
 
 CHANNELS = ((6, 6), (10, ), (12, 12))
 SIZES = ((6, 8), (3, 4), (2, 2))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmfss.models import FeaturePyramid, FewShotScaleProtoHead
 from mmfss.models.layers.support_prototypes import SupportPrototypes
-from tests.seeded import seeded_image, seeded_mask
+from tests.references.seeded import seeded_image, seeded_mask
 from tests.test_models.test_heads.test_few_shot_scaleproto_head import (
     at,
     build,

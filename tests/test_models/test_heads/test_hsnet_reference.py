@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmfss.converters.published_weights import hpn_learner_to_mmfss
 from mmfss.models import FewShotSegmentor
 from mmfss.models.heads.hsnet_head import tokens
 from mmfss.models.layers import resize_aligned
-from mmfss.utils.weight_conversion import hpn_learner_to_mmfss
-from tests.correlation_reference import (
+from tests.references.correlations import (
     assert_close,
     assert_gradients,
     assert_levels,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmfss.models.layers.clustering import kmeans, pairwise_distances
-from tests.clustering_reference import literal_kmeans
+from tests.references.clustering import literal_kmeans
 
 
 def draw(batch: int, num: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -7,18 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfss.models.layers import (
-    CenterPivotConv4d,
-    CorrelationAffinity,
-    HypercorrelationLearner,
-    query_major,
-    resize_aligned,
-    unit,
-)
+from mmfss.converters.published_weights import hpn_learner_to_mmfss
+from mmfss.models.affinities import CorrelationAffinity, unit
+from mmfss.models.layers import CenterPivotConv4d, HypercorrelationLearner, query_major, resize_aligned
 from mmfss.models.layers.hypercorrelation_learner import infer_grids
-from mmfss.utils.weight_conversion import hpn_learner_to_mmfss
-from tests.correlation_reference import assert_close, load
-from tests.seeded import seeded_array, seeded_mask, seeded_state_dict
+from tests.references.correlations import assert_close, load
+from tests.references.seeded import seeded_array, seeded_mask, seeded_state_dict
 
 # Input channels, output channels, kernel, support stride, shape of the input.
 CONVOLUTIONS = dict(

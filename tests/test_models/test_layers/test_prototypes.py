@@ -12,7 +12,7 @@ from mmfss.models.layers.prototypes import (
     prototype_table,
     squared_distances,
 )
-from tests.scaleproto_golden import golden
+from tests.references.scaleproto_golden import golden
 
 
 def test_three_ways_to_a_distance() -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmfss.models.affinities import unit
 from mmfss.models.heads.dmtnet_head import coarse_loss, reference_groups
-from mmfss.models.layers import resize_aligned, unit
+from mmfss.models.layers import resize_aligned
 from mmfss.models.layers.self_matching import (
     REFERENCE_RCOND,
     STABLE_RCOND,
@@ -17,8 +18,8 @@ from mmfss.models.layers.self_matching import (
     prototypes,
     unit_rows,
 )
-from tests.correlation_reference import assert_close, load
-from tests.seeded import seeded_array, seeded_mask, seeded_state_dict
+from tests.references.correlations import assert_close, load
+from tests.references.seeded import seeded_array, seeded_mask, seeded_state_dict
 
 
 @pytest.fixture(scope='module')

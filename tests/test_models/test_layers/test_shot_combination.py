@@ -4,8 +4,8 @@ from torch import Tensor
 
 from mmfss.models.layers import SHOT_RULES, find_shot_rule
 from mmfss.models.layers.shot_combination import vote
-from tests.correlation_reference import load
-from tests.seeded import seeded_array
+from tests.references.correlations import load
+from tests.references.seeded import seeded_array
 
 
 def explicit_vote(logits: Tensor, strict: bool = False) -> Tensor:

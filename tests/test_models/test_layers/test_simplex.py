@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from mmfss.models.layers.simplex import project_to_simplex
-from tests.scaleproto_golden import golden
+from tests.references.scaleproto_golden import golden
 
 
 def test_golden() -> None:

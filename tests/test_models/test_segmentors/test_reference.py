@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmfss.converters.published_weights import convert_dcama, convert_file
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import load_model_checkpoint
-from mmfss.utils.weight_conversion import convert_dcama, convert_file
-from tests.dcama_reference import assert_coarse, assert_features, assert_logits, episodes, load, official_state_dict
+from tests.references.dcama import assert_coarse, assert_features, assert_logits, episodes, load, official_state_dict
 
 RESNET50 = dict(
     type='FewShotSegmentor', backbone=dict(type='mmpretrain.ResNet', depth=50), head=dict(type='DCAMAHead'))

@@ -5,7 +5,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmfss.models import ScaleProtoSegmentor
-from tests.tiny_seg import TINY_HEAD, TINY_SEGMENTOR, TinySegDataset, build_tiny_segmentor
+from tests.tiny.seg import TINY_HEAD, TINY_SEGMENTOR, TinySegDataset, build_tiny_segmentor
 
 
 def batch(size: int = 3) -> dict:

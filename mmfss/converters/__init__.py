@@ -1,0 +1,1 @@
+"""Converters from published weights and datasets to the layout of this package."""

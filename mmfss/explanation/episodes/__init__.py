@@ -1,0 +1,1 @@
+"""Explanation runs of few-shot episodes."""

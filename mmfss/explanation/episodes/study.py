@@ -1,0 +1,165 @@
+"""Explaining one episode with several explainers, and measuring each."""
+from contextlib import contextmanager
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from mmfss.evaluation.attribution import AttributionMetric, PerturbedEpisode
+from mmfss.evaluation.functional import episode_counts
+from mmfss.explainers import EmptyRegionError, Explainer, select_region
+from mmfss.explainers.base import check_masks
+from mmfss.models import FewShotSegmentor
+from mmfss.structures import Episode
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.random_state import preserve_random_state, seed_all
+from mmfss.utils.timing import timed
+from ..run_folder import Arrays, Record
+
+# Of the metainfo of an episode, what a reader of a record needs.
+_INFO = ('class_ids', 'class_names', 'query_name', 'support_names', 'img_path', 'support_paths', 'upright')
+
+
+class EpisodeStudy:
+    """Explains an episode with every explainer, about the same region, and measures the maps by every metric.
+
+    What is drawn at random depends on the seed and the episode's index alone, and is the same for every explainer.
+
+    Args:
+        explainers (Mapping[str, Explainer]): Explainers by name.
+        metrics (Sequence[AttributionMetric]): Metrics.
+        region (str): What is explained, see :func:`select_region`.
+        seed (int): Seed of everything random.
+        dtype (str): Of the maps in the result.
+        batch_size (int): Perturbed support images encoded at a time, at least those of one state.
+    """
+
+    def __init__(self,
+                 explainers: Mapping[str, Explainer],
+                 metrics: Sequence[AttributionMetric],
+                 region: str = 'prediction',
+                 seed: int = 0,
+                 dtype: str = 'float16',
+                 batch_size: int = 8) -> None:
+        self.explainers, self.metrics, self.region = explainers, metrics, region
+        self.seed, self.dtype, self.batch_size = seed, dtype, batch_size
+
+    def __call__(self, model: FewShotSegmentor, index: int, episode: Episode) -> tuple[Record, Arrays]:
+        """Study one episode.
+
+        Args:
+            model (FewShotSegmentor): The model, in eval mode.
+            index (int): Index of the episode.
+            episode (Episode): The episode, on the model's device.
+
+        Returns:
+            tuple[dict, dict]: The record and the arrays, see :class:`ExplanationLoop`.
+
+        Raises:
+            ConfigError: If an explainer cannot serve this model or this episode; names both.
+            RuntimeError: If an explainer or a metric fails otherwise.
+        """
+        subject = PerturbedEpisode(model, episode, batch_size=self.batch_size)
+        logits, seconds = timed(lambda: subject.original_logits, episode.query.device)
+        labels = logits.argmax(0)
+        record = dict(
+            index=index, info=_plain_info(episode), empty=False, reason=None, iou=_foreground_iou(labels, episode),
+            prediction_seconds=seconds, seconds={}, scores={}, contributions={}, neutral={})
+        arrays = dict(_bytes('prediction', labels), **_bytes('support_masks', episode.masks),
+                      **_bytes('target', episode.target))
+        region, reason = self._region(model, episode, logits)
+        if region is None:
+            record.update(empty=True, reason=reason)
+            return record, arrays
+        arrays.update(_bytes('region', region))
+        with preserve_random_state():
+            try:
+                maps = self._explain(model, episode, region, record)
+            except EmptyRegionError as error:  # at an explainer's own size nothing may be left of a small region
+                record.update(empty=True, reason=str(error), seconds={}, contributions={}, neutral={})
+                return record, arrays
+            record['scores'] = self._measure(subject, maps, region, record)
+        arrays.update((name, attribution.cpu().numpy().astype(self.dtype)) for name, attribution in maps.items())
+        return record, arrays
+
+    def _region(self, model: FewShotSegmentor, episode: Episode,
+                logits: Tensor) -> tuple[Optional[Tensor], Optional[str]]:
+        """The region (N, h, w), or None and why this episode cannot be explained."""
+        try:
+            check_masks(episode)
+        except ValueError as error:
+            return None, str(error)
+        try:
+            return select_region(self.region, model, episode, logits), None
+        except EmptyRegionError as error:
+            return None, str(error)
+
+    def _explain(self, model: FewShotSegmentor, episode: Episode, region: Tensor, record: Record) -> dict[str, Tensor]:
+        """Maps of all explainers; their seconds and contributions go into the record."""
+        maps = {}
+        for name, explainer in self.explainers.items():
+            with self._named(f'The explainer "{name}"', record):
+                if hasattr(explainer, 'contributions'):
+                    # It selects the region itself: its prediction and its explanation share what they compute.
+                    explanation, seconds = timed(
+                        lambda explainer=explainer: explainer.explain(model, episode, self.region), region.device)
+                    maps[name] = explanation.attribution
+                    record['contributions'][name] = explanation.contributions.summary()
+                    if explanation.neutral is not None:
+                        record['neutral'][name] = explanation.neutral.tolist()
+                else:
+                    maps[name], seconds = timed(
+                        lambda explainer=explainer: explainer.attribute(model, episode, region), region.device)
+                record['seconds'][name] = seconds
+                _check_map(maps[name], episode)
+        return maps
+
+    def _measure(self, subject: PerturbedEpisode, maps: Mapping[str, Tensor], region: Tensor,
+                 record: Record) -> dict[str, dict[str, dict]]:
+        scores: dict[str, dict[str, dict]] = {}
+        for metric in self.metrics:
+            scores[metric.name] = {}
+            for name, attribution in maps.items():
+                with self._named(f'Measuring {metric.name} of "{name}"', record):
+                    scores[metric.name][name] = metric.measure(subject, attribution, region).to_record()
+        return scores
+
+    @contextmanager
+    def _named(self, what: str, record: Record) -> Iterator[None]:
+        """Seed the random numbers, and let errors say what failed on which episode."""
+        seed_all(self.seed, record['index'])
+        try:
+            yield
+        except EmptyRegionError:
+            raise
+        except Exception as error:
+            info = record['info']
+            episode = f'episode {record["index"]} ({", ".join(info.get("class_names", []))}; query ' \
+                      f'"{info.get("query_name")}")'
+            # What a user can put right is told in one line, see `plain_errors`; a defect keeps its traceback.
+            kind = ConfigError if isinstance(error, (ValueError, ImportError)) else RuntimeError
+            raise kind(f'{what} failed on {episode}: {type(error).__name__}: {error}') from error
+
+
+def _check_map(attribution: Tensor, episode: Episode) -> None:
+    expected = tuple(episode.masks.shape)
+    if tuple(attribution.shape) != expected:
+        raise RuntimeError(f'it returned the shape {tuple(attribution.shape)} instead of (N, K, H, W) = {expected}.')
+    if not attribution.isfinite().all():
+        raise RuntimeError('it returned values that are not finite.')
+
+
+def _foreground_iou(labels: Tensor, episode: Episode) -> Optional[float]:
+    if episode.target is None:
+        return None
+    intersection, union = episode_counts(labels, episode.target, episode.num_ways)['foreground']
+    return intersection / union if union else None
+
+
+def _plain_info(episode: Episode) -> dict[str, Any]:
+    info = episode.info or {}
+    return {key: info[key] for key in _INFO if key in info}
+
+
+def _bytes(name: str, values: Optional[Tensor]) -> Arrays:
+    return {} if values is None else {name: values.cpu().numpy().astype(np.uint8)}

@@ -1,0 +1,1 @@
+"""Explanation runs of ordinary segmentation models."""

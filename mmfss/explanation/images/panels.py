@@ -1,0 +1,128 @@
+"""Panels of explained images, from their records."""
+import re
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import numpy as np
+
+from mmfss.prototypes.sources import PrototypeSources
+from mmfss.visualization.attribution_panel import fit_labels
+from mmfss.visualization.heatmap import draw_outline
+from mmfss.visualization.overlay import overlay_mask
+from mmfss.visualization.prototype_panel import (
+    DrawnGroup,
+    DrawnPrototype,
+    draw_prototypes,
+    overlay_choice,
+    scale_jointly,
+    shown_maps,
+)
+from ..run_folder import Arrays, Record
+
+Tree = dict[str, Any]
+
+
+def draw_image(image: np.ndarray, record: Record, arrays: Arrays, region: str, classes: Sequence[str],
+               sources: Optional[PrototypeSources] = None) -> dict[str, np.ndarray]:
+    """Draw what was explained of an image.
+
+    Args:
+        image (np.ndarray): (H, W, 3), uint8 RGB.
+        record (dict): Its record, see :class:`PrototypeExplanationLoop`.
+        arrays (dict): Its arrays.
+        region (str): What was explained.
+        classes (Sequence[str]): Names of all classes.
+        sources (PrototypeSources, optional): Patches of the prototypes.
+
+    Returns:
+        dict[str, np.ndarray]: Panels by file name: one of each explained class, two of each failure.
+    """
+    pictures = {'image': image}
+    for name in ('target', 'prediction'):
+        if name in arrays:
+            labels = fit_labels(shown_labels(arrays[name], classes), image)
+            pictures['truth' if name == 'target' else name] = overlay_mask(image, labels)
+    panels = {}
+    for tree in record['classes']:
+        pixels = region_pixels(region, tree['class_id'], arrays)
+        panels[panel_name(tree)] = _panel(pictures, tree, [tree], pixels, arrays, sources)
+    for failure in record['failures']:
+        wrong = (arrays['target'] == failure['truth']) & (arrays['prediction'] == failure['predicted'])
+        for tree, role in zip(failure['explained'], ('truth', 'predicted')):
+            name = panel_name(tree, f'panel_failure_{failure["class_id"]:02d}_{role}')
+            panels[name] = _panel(pictures, tree, failure['explained'], wrong, arrays, sources)
+    return panels
+
+
+def panel_name(tree: Tree, prefix: str = 'panel') -> str:
+    """File name of the panel of a class, e.g. ``panel_03_wooden-wavy.png``."""
+    return f'{prefix}_{tree["class_id"]:02d}_{re.sub(r"[^0-9A-Za-z.-]+", "-", tree["class_name"])}.png'
+
+
+def region_pixels(region: str, class_id: int, arrays: Arrays) -> np.ndarray:
+    """The explained pixels of a class, bool, (H, W)."""
+    if region == 'all':
+        return np.ones(arrays['prediction'].shape, bool)
+    return arrays['prediction' if region == 'prediction' else 'target'] == class_id
+
+
+def shown_labels(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Labels for :func:`overlay_mask`: a first class that is called background stays untinted, void is 255."""
+    shown = labels.astype(int) + first_colour(classes)
+    return np.where(labels < 0, 255, np.where(shown > 254, shown % 254 + 1, shown)).astype(np.uint8)
+
+
+def first_colour(classes: Sequence[str]) -> int:
+    """Colour number of class 0: 0, none, if it is the background."""
+    return int(classes[0].lower() != 'background')
+
+
+def _panel(pictures: Mapping[str, np.ndarray], tree: Tree, together: Sequence[Tree], pixels: np.ndarray, arrays: Arrays,
+           sources: Optional[PrototypeSources]) -> np.ndarray:
+    """The panel of one class, whose maps have one scale with those of the classes ``together``."""
+    image = pictures['image']
+    outlined = draw_outline(pictures['prediction'], pixels)
+    overview = [(name, outlined if name == 'prediction' else picture) for name, picture in pictures.items()]
+    for key, caption in (('strongest_group', 'strongest group'), ('strongest_prototype', 'strongest prototype')):
+        if key in tree:
+            overview.append((caption, overlay_choice(image, arrays['choices'][tree[key]], pixels)))
+    numbers, rank = shown_maps(together), {index: place for place, index in enumerate(tree['members'])}
+    heats = dict(zip(numbers, scale_jointly(arrays['maps'][numbers])))
+
+    def prototypes(entries: Sequence[Tree], part: Callable[[Tree], str]) -> list[DrawnPrototype]:
+        return [DrawnPrototype(entry['index'], f'scale {entry["scale"]}: {part(entry)}', heats[entry['map']],
+                               *_source(entry, sources), rank[entry['index']]) for entry in entries if 'map' in entry]
+
+    if 'prototypes' in tree:
+        groups = [DrawnGroup('', None, prototypes(tree['prototypes'], _product))]
+    else:
+        groups = [DrawnGroup(_product(group), heats[group['map']], prototypes(
+            group['prototypes'], lambda entry, whole=group['contribution']: _share(entry['contribution'], whole)),
+            group['group'], f'group {group["group"] + 1}') for group in tree['groups']]
+    against = sum(other['contribution'] for other in tree['others'])
+    remark = f'{tree["class_name"]}: mean logit {tree["logit"]:.2f}, of it other classes {against:+.2f}'
+    return draw_prototypes(overview, image, groups, pixels, remark)
+
+
+def _source(entry: Mapping[str, Any], sources: Optional[PrototypeSources]) -> tuple[Optional[np.ndarray], str]:
+    """Picture and caption of a prototype's source."""
+    if sources is None:
+        return None, ''
+    return patch_of(sources, entry['index']), f'from {Path(entry["source"]["image"] or "an unknown image").name}'
+
+
+def patch_of(sources: PrototypeSources, prototype: int) -> Optional[np.ndarray]:
+    """The patch of a prototype, or None if picture and image are not there any more."""
+    try:
+        return sources.patch(prototype)
+    except FileNotFoundError:
+        return None
+
+
+def _product(entry: Mapping[str, Any]) -> str:
+    value = entry.get('activation', entry.get('similarity'))
+    return f'{entry["weight"]:.2f} x {value:.3g} = {entry["contribution"]:.3g}'
+
+
+def _share(part: float, whole: float) -> str:
+    return f'{100 * part / whole:.0f} % of the group' if whole else 'of nothing'

@@ -1,0 +1,157 @@
+"""A test loop that writes a record of every item it is shown, and goes on where it was interrupted."""
+import time
+from abc import abstractmethod
+from typing import Any, Optional, Sequence, Union
+
+import torch
+from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, TestLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.progress import Progress
+from mmfss.utils.versions import versions
+from .run_folder import ExplanationFolder
+from .run_settings import run_settings
+
+
+class RecordingLoop(TestLoop):
+    """Show the model one item of the test data after the other, keep a record of each, and report on all.
+
+    Everything is kept in a folder (see :class:`ExplanationFolder`). Interrupted, the same command goes on with the next
+    item; with more items it goes on where it ended. A record depends on the settings and on its item alone, so that the
+    report is the same for any number of processes, which share the folder. A folder with other settings is refused.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader | dict): The test data. Its sampler and batch size are not used: each process takes its
+            share of the items that are not done, one at a time.
+        evaluator (Evaluator | dict | list): Metrics, if the subclass uses any.
+        folder (ExplanationFolder): The folder.
+        settings (dict): What every record depends on, beside model and data.
+        panels (int): Number of items to draw, the first ones.
+        overwrite (bool): Start again, also over a run with other settings.
+
+    Raises:
+        ConfigError: If the number of panels is negative.
+        OSError: If the folder cannot be written to.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict[str, Any]],
+                 evaluator: Union[Evaluator, dict[str, Any], list], folder: ExplanationFolder, settings: dict[str, Any],
+                 panels: int, overwrite: bool) -> None:
+        if panels < 0:
+            raise ConfigError(f'--panels (test_cfg.panels) must be 0 or more, got {panels}.')
+        super().__init__(runner, dataloader, evaluator)
+        self.folder, self.settings = folder, settings
+        self.panels, self.overwrite = panels, overwrite
+        self.results: Optional[dict[str, Any]] = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, without the wrapper of data-parallel training."""
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def items(self) -> list[int]:
+        """Indices of the test data to record, in this order."""
+        return list(range(len(self.dataloader.dataset)))
+
+    def run(self) -> dict[str, Any]:
+        """Record what is not done, and report on all.
+
+        Returns:
+            dict: The figures; the whole report is in ``results``, in the main process.
+        """
+        start = time.perf_counter()
+        self.model.eval()
+        items = self.items()
+        self.drawn = set(items[:self.panels])
+        pending = self._begin(items)
+        self.dataloader = self._loader_of(pending)
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        progress = self._progress(len(items) - len(pending), len(items))
+        for iteration, (index, data_batch) in enumerate(zip(self.dataloader.sampler, self.dataloader)):
+            self.run_iter(iteration, data_batch, index)
+            if progress is not None:
+                # The other processes are taken to be as fast.
+                progress.update(get_dist_info()[1])
+        barrier()
+        figures = self.evaluate(items)
+        self.runner.call_hook('after_test_epoch', metrics=figures)
+        self.runner.call_hook('after_test')
+        if is_main_process():
+            self.results = self.report(items, figures, round(time.perf_counter() - start, 1))
+        barrier()
+        return figures
+
+    def run_iter(self, idx: int, data_batch: dict[str, Any], index: int) -> None:
+        """Record one item and write its files.
+
+        Args:
+            idx (int): Number of the iteration in this process.
+            data_batch (dict): A batch of one item.
+            index (int): Its index in the test data.
+        """
+        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self.record(data_batch, index)
+        self.runner.call_hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+    @abstractmethod
+    def record(self, data_batch: dict[str, Any], index: int) -> list[Any]:
+        """Study one item and write its files; returns the batch's samples with predictions, for hooks."""
+
+    def evaluate(self, items: Sequence[int]) -> dict[str, Any]:
+        """Figures from the records of this and of interrupted runs, in all processes; by default none."""
+        return {}
+
+    @abstractmethod
+    def report(self, items: Sequence[int], figures: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Write table and page, in the main process; returns what ``results.json`` holds, with ``markdown``."""
+
+    def _begin(self, items: Sequence[int]) -> list[int]:
+        """Prepare the folder; returns the items that are not done, the same in all processes."""
+        settings = run_settings(self.runner.cfg, self.model, **self.settings)
+        answer: list[Any] = [None, None]
+        if is_main_process():
+            try:
+                self.folder.begin(settings, self.overwrite, versions=versions())
+                answer[1] = [index for index in items if not self.folder.is_done(index, panel=index in self.drawn)]
+            except (ConfigError, OSError) as error:
+                answer[0] = error
+        # No process may write a record before the others know what is left.
+        broadcast_object_list(answer)
+        error, pending = answer
+        if error is not None:
+            raise error
+        return pending
+
+    def _loader_of(self, indices: Sequence[int]) -> DataLoader:
+        """The test data, restricted to this process's share of some items."""
+        rank, world_size = get_dist_info()
+        loader = self.dataloader
+        return DataLoader(
+            loader.dataset,
+            batch_size=1,
+            sampler=list(indices)[rank::world_size],
+            # A worker that has nothing to do would only cost its start.
+            num_workers=min(loader.num_workers, len(indices)),
+            collate_fn=loader.collate_fn,
+            worker_init_fn=loader.worker_init_fn,
+            pin_memory=loader.pin_memory)
+
+    def _progress(self, done: int, total: int) -> Optional[Progress]:
+        """Progress of the run, on the main process."""
+        items = self.folder.items
+        if done:
+            self.runner.logger.info(f'{done} of {total} {items} are explained already.')
+        return Progress(total, 'explaining', items, done) if is_main_process() else None
+
+    def device_name(self) -> str:
+        """The device on which the model is."""
+        device = next(self.model.parameters()).device
+        return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type

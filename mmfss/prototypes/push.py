@@ -1,0 +1,167 @@
+"""The push of ScaleProtoSeg: every prototype becomes the nearest real feature of its class (section 4)."""
+import hashlib
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import torch
+from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from mmfss.models import PrototypeHead
+from mmfss.registry import DATASETS
+from mmfss.utils.checkpoint import CheckpointError, load_from_local
+from mmfss.utils.files import atomic_path, dump_json
+from .embedding import embed_images, prototype_head
+from .push_result import PushResult, apply_push, resolve
+from .search import NearestCells
+from .source_records import describe_sources
+from .sources import PROVENANCE, PUSHED
+
+PROGRESS_STEP = 500  # images of a process between two messages
+
+
+class PrototypePush:
+    """Find the sources, replace the prototypes, write down where each comes from.
+
+    One pass over the data: N forwards, then one for each source image that is drawn. Images are dealt to the processes
+    in turn; any number of them gives the same result, as long as images are read one at a time (``batch_size=1``;
+    others may round differently). The state of the search is saved now and then: a push that was killed continues.
+
+    Args:
+        dataset (dict | Dataset): Training images with labels, in a fixed order, without augmentation.
+        batch_size (int): Images of a forward; more than 1 needs images of one size.
+        num_workers (int): Processes that load images.
+        absent (str): Prototypes of a class without a cell: ``'drop'`` them, or ``'collapse'``: all of a scale become
+            the first cell of the first image, as in the published code.
+        duplicates (str): Remove equal prototypes within a ``'class'`` and scale, or among ``'all'``, as published.
+        pictures (bool): Draw the sources.
+        save_interval (int): Images of a process between two savings of the state.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(self,
+                 dataset: Union[dict, Any],
+                 batch_size: int = 1,
+                 num_workers: int = 0,
+                 absent: str = 'drop',
+                 duplicates: str = 'class',
+                 pictures: bool = True,
+                 save_interval: int = 200) -> None:
+        if absent not in ('drop', 'collapse'):
+            raise ValueError(f"absent must be 'drop' or 'collapse', got {absent!r}.")
+        if duplicates not in ('class', 'all'):
+            raise ValueError(f"duplicates must be 'class' or 'all', got {duplicates!r}.")
+        if batch_size < 1 or save_interval < 1:
+            raise ValueError(f'batch_size and save_interval must be at least 1, got {batch_size} and {save_interval}.')
+        self._dataset = dataset
+        self.batch_size, self.num_workers, self.save_interval = batch_size, num_workers, save_interval
+        self.absent, self.duplicates, self.pictures = absent, duplicates, pictures
+
+    @property
+    def dataset(self) -> Any:
+        """Dataset: Built when first asked for."""
+        if isinstance(self._dataset, dict):
+            self._dataset = DATASETS.build(self._dataset)
+        return self._dataset
+
+    def run(self, model: nn.Module, out_dir: Union[str, Path], meta: Optional[dict] = None) -> dict[str, Any]:
+        """Push the prototypes of a model, in place.
+
+        Args:
+            model (nn.Module): A segmentor whose ``decode_head`` is a :class:`PrototypeHead`, on its device.
+            out_dir (str | Path): Folder for ``pushed.pth`` (the model), ``prototypes.json`` (sources) and
+                ``prototypes/`` (pictures).
+            meta (dict, optional): For the checkpoint.
+
+        Returns:
+            dict: What ``prototypes.json`` holds.
+
+        Raises:
+            ValueError: If the model has no prototypes, or the data no cell of any class.
+        """
+        model, out_dir = model.module if is_model_wrapper(model) else model, Path(out_dir)
+        head = prototype_head(model)
+        training = model.training
+        model.eval()
+        search = self._search(model, head, out_dir)
+        result = resolve(search, head, self.absent, self.duplicates)
+        self._report(head, result)
+        record = describe_sources(model, head, self.dataset, result, out_dir, self.pictures)
+        apply_push(head, result)
+        model.train(training)
+        if is_main_process():
+            dump_json(record, out_dir / PROVENANCE)
+            with atomic_path(out_dir / PUSHED) as temporary:
+                weights = {name: value.cpu() for name, value in model.state_dict().items()}
+                torch.save(dict(meta=dict(meta or {}), state_dict=weights), temporary)
+        barrier()
+        self._state_path(out_dir).unlink(missing_ok=True)
+        return record
+
+    def _search(self, model: nn.Module, head: PrototypeHead, out_dir: Path) -> NearestCells:
+        """The search over all images, by all processes."""
+        search = NearestCells(head)
+        fingerprint = self._fingerprint(model)
+        done = self._restore(search, out_dir, fingerprint)
+        rank, world_size = get_dist_info()
+        images = range(rank, len(self.dataset), world_size)
+        saved = shown = done
+        for indices, features, labels in embed_images(model, self.dataset, images[done:], self.batch_size,
+                                                      self.num_workers):
+            search.update(features, labels, indices)
+            done += len(indices)
+            if done - shown >= PROGRESS_STEP or done == len(images):
+                print_log(f'Push: {done * world_size} of about {len(self.dataset)} images searched.', 'current')
+                shown = done
+            if done - saved >= self.save_interval:
+                self._save(search, out_dir, fingerprint, done)
+                saved = done
+        self._save(search, out_dir, fingerprint, done)
+        for state in all_gather_object(search.state_dict()):
+            search.merge(state)
+        return search
+
+    def _state_path(self, out_dir: Path) -> Path:
+        rank, world_size = get_dist_info()
+        return out_dir / f'.push_{rank}_of_{world_size}.pth'
+
+    def _save(self, search: NearestCells, out_dir: Path, fingerprint: str, done: int) -> None:
+        with atomic_path(self._state_path(out_dir)) as temporary:
+            torch.save(dict(search=search.state_dict(), fingerprint=fingerprint, done=done), temporary)
+
+    def _restore(self, search: NearestCells, out_dir: Path, fingerprint: str) -> int:
+        """Continue a search that was cut off; returns the number of images it has seen."""
+        path = self._state_path(out_dir)
+        if not path.is_file():
+            return 0
+        try:
+            state = load_from_local(path, map_location='cpu')
+        except CheckpointError:
+            return 0
+        if state.get('fingerprint') != fingerprint:
+            print_log(f'{path} is of a push of another model or other data: starting anew.', 'current')
+            return 0
+        search.load_state_dict(state['search'])
+        return int(state['done'])
+
+    def _fingerprint(self, model: nn.Module) -> str:
+        """A name for what is pushed over what: the model's weights and the data set's size."""
+        digest = hashlib.blake2b(str((len(self.dataset), get_dist_info()[1])).encode())
+        for name, value in model.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _report(self, head: PrototypeHead, result: PushResult) -> None:
+        if result.absent:
+            names = (self.dataset.metainfo or {}).get('classes') or range(head.num_classes)
+            what = 'are removed' if self.absent == 'drop' else 'become the first cell of the first image'
+            print_log(f'No cell of the classes {[names[i] for i in result.absent]} in the images of the push: their '
+                      f'prototypes {what}.', 'current')
+        print_log(f'Push: {head.num_prototypes} prototypes, {len(result.kept)} kept, {len(result.duplicates)} '
+                  f'duplicates, {len(result.absent)} classes without a cell.', 'current')
+
+

@@ -1,0 +1,117 @@
+"""Read a config file and apply what a command asks for."""
+import difflib
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Union
+
+from mmengine.config import Config
+
+from .config_options import ConfigError, accepted_arguments, check_options, find_class
+from .formatted_config import FormattedConfig
+
+
+def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None) -> Config:
+    """Read a config file and apply changes to it.
+
+    Args:
+        path (str | Path): The file.
+        options (dict, optional): Dotted keys to values, as given to ``--cfg-options``.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        ConfigError: If there is no such file, it cannot be read, or a key does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'The config "{path}" is a folder: name a config file in it.')
+    if not path.is_file():
+        close = difflib.get_close_matches(path.as_posix(), list(_nearby_configs(path)), n=4, cutoff=0.5)
+        hint = f' Did you mean {", ".join(close)}?' if close else ''
+        raise ConfigError(f'The config "{path}" does not exist.{hint}')
+    try:
+        cfg = FormattedConfig.of(Config.fromfile(path))
+    except Exception as error:  # A config is a program: anything can go wrong in it.
+        raise ConfigError(f'The config "{path}" cannot be read: {type(error).__name__}: {error}') from error
+    if options:
+        check_options(cfg, options)
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def _nearby_configs(path: Path) -> Iterator[str]:
+    # The nearest folder above the wrong path that exists; outside a folder of configs, nothing is searched.
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path('.'))
+    if folder == Path('.'):
+        folder = Path('configs')
+    for found in folder.rglob('*.py'):
+        if '_base_' not in found.parts:
+            yield found.as_posix()
+
+
+def set_seed(cfg: Config, seed: Optional[int]) -> None:
+    """Set the seed of training.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        seed (int, optional): 0 to 2^32 - 1; None leaves that of the config.
+
+    Raises:
+        ConfigError: If it is another number.
+    """
+    if seed is None:
+        return
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f'--seed must be 0 or more, and less than 2^32, got {seed}.')
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+
+
+def set_episodes(cfg: Config,
+                 num_shots: Optional[int] = None,
+                 num_ways: Optional[int] = None,
+                 num_episodes: Optional[int] = None,
+                 seed: Optional[int] = None) -> None:
+    """Change the episodes that are tested. What is None stays as in the config.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        num_shots (int, optional): Supports of each class, 1 or more.
+        num_ways (int, optional): Classes of an episode, 1 or more.
+        num_episodes (int, optional): Number of episodes, 1 or more.
+        seed (int, optional): Seed of the episodes, 0 or more.
+
+    Raises:
+        ConfigError: If the config tests no episodic data set, or a number is too small.
+    """
+    changes = dict(num_shots=num_shots, num_ways=num_ways, num_episodes=num_episodes, seed=seed)
+    dataset = _test_dataset(cfg)
+    dataset_class = find_class(dataset.get('type'))
+    known = accepted_arguments(dataset_class) if dataset_class is not None else None
+    for key, value in changes.items():
+        if value is None:
+            continue
+        if known is not None and key not in known:
+            raise ConfigError(f'test_dataloader.dataset is a {dataset.get("type")}, which has no "{key}" to change.')
+        if value < (0 if key == 'seed' else 1):
+            raise ConfigError(f'{key} must be {0 if key == "seed" else 1} or more, got {value}.')
+        dataset[key] = value
+        if isinstance(dataset.get('sampler'), dict):
+            dataset.sampler.pop(key, None)
+
+
+def _test_dataset(cfg: Config) -> Dict[str, Any]:
+    loader = cfg.get('test_dataloader')
+    if loader is None or cfg.get('test_cfg') is None or cfg.get('test_evaluator') is None:
+        raise ConfigError(f'The config "{cfg.filename}" cannot be tested: it needs test_dataloader, test_cfg and '
+                          'test_evaluator.')
+    return loader['dataset']
+
+
+def add_hook(cfg: Config, hook: Dict[str, Any]) -> None:
+    """Add a hook to the config's own.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        hook (dict): The hook's config.
+    """
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]

@@ -1,0 +1,1 @@
+"""Seeded inputs and literal implementations that tests compare with."""
