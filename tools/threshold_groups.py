@@ -14,7 +14,6 @@ from mmengine.registry import DefaultScope
 import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config
 from mmfss.evaluation.prototypes.group_report import group_report, print_report
-from mmfss.models import ScaleProtoGroupHead
 from mmfss.registry import MODELS, register_all_modules
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.config_options import ConfigError
@@ -44,7 +43,7 @@ def main() -> None:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmfss')):
             model = MODELS.build(cfg.model)
         head = getattr(model, 'decode_head', None)
-        if not isinstance(head, ScaleProtoGroupHead):
+        if not getattr(head, 'num_groups', 0):
             raise ConfigError(f'The model of "{args.config}" has no groups: its decode_head is a '
                               f'{type(head).__name__}, not a ScaleProtoGroupHead.')
         meta = load_model_checkpoint(model, args.checkpoint).get('meta', {}).get('dataset_meta') or {}

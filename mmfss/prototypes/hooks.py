@@ -97,7 +97,7 @@ class SimplexProjectionHook(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         head = getattr(model, 'decode_head', None)
-        if not hasattr(head, 'project_groups'):
+        if not getattr(head, 'num_groups', 0):
             raise ValueError(f'SimplexProjectionHook needs a ScaleProtoGroupHead, the model has {type(head).__name__}.')
 
         def project(optimizer: Any, args: Sequence, kwargs: dict) -> None:

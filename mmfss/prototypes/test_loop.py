@@ -9,9 +9,8 @@ from mmengine.runner import TestLoop
 from torch import Tensor, nn
 
 from mmfss.evaluation.prototypes import PrototypeSample
-from mmfss.models import PrototypeHead, ScaleProtoGroupHead
-from mmfss.models.decode_heads.logit_reading import used_prototypes
-from mmfss.models.layers.prototypes import log_similarity
+from mmfss.models import PrototypeHead
+from mmfss.models.layers.prototypes import joined_similarities
 from mmfss.registry import LOOPS
 from .embedding import prototype_head
 
@@ -90,13 +89,13 @@ class PrototypeTestLoop(TestLoop):
         if self._needs_noise:
             disturbed = images + torch.stack([self._noise(image, index) for image, index in zip(images, indices)])
             noisy = self._similarities(head, head.distances(head.features(model.extract_feat(disturbed))))
-        grouped = isinstance(head, ScaleProtoGroupHead)
+        grouped = bool(head.num_groups)
         groups = head.group_activations(distances).cpu().numpy() if grouped else None
         return [
             PrototypeSample(
                 index, self._labels(head, sample), self._parts(sample), similarities[i],
                 None if noisy is None else noisy[i], None if groups is None else groups[i],
-                head.proto_class.cpu().numpy(), used_prototypes(head).cpu().numpy(),
+                head.proto_class.cpu().numpy(), head.used_prototypes.cpu().numpy(),
                 head.group_class.cpu().numpy() if grouped else None)
             for i, (sample, index) in enumerate(zip(data_samples, indices))
         ]
@@ -108,7 +107,7 @@ class PrototypeTestLoop(TestLoop):
 
     @staticmethod
     def _similarities(head: PrototypeHead, distances: Sequence[Tensor]) -> np.ndarray:
-        return torch.cat([log_similarity(d, head.epsilon) for d in distances], dim=1).cpu().numpy()
+        return joined_similarities(distances, head.epsilon).cpu().numpy()
 
     @staticmethod
     def _labels(head: PrototypeHead, sample: Any) -> np.ndarray:

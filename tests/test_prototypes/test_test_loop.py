@@ -10,7 +10,6 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
-from mmfss.models.decode_heads.logit_reading import used_prototypes
 from mmfss.registry import DATASETS
 from tests.tiny.seg import TINY_HEAD, TINY_SEGMENTOR, TinySegDataset, build_tiny_segmentor
 
@@ -67,10 +66,10 @@ def test_stage_2(tmp_path: Path) -> None:
 
 def test_unused_prototypes_do_not_count(tmp_path: Path) -> None:
     head = build_tiny_segmentor(decode_head=GROUPS).decode_head
-    assert used_prototypes(build_tiny_segmentor().decode_head).all()
+    assert build_tiny_segmentor().decode_head.used_prototypes.all()
     head.groups.data.zero_()
     head.groups.data[1, 0, 2] = 1
-    assert used_prototypes(head).nonzero().flatten().tolist() == [int(head.group_members[1, 2])]
+    assert head.used_prototypes.nonzero().flatten().tolist() == [int(head.group_members[1, 2])]
 
 
 def test_groups_are_needed(tmp_path: Path) -> None:

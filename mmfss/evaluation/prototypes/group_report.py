@@ -7,7 +7,6 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmfss.models import ScaleProtoGroupHead
-from mmfss.models.decode_heads.logit_reading import used_prototypes
 
 DEFINITIONS = dict(
     prototypes='prototypes of the model (after push and removal of duplicates)',
@@ -38,7 +37,7 @@ def group_report(head: ScaleProtoGroupHead, threshold: Optional[float] = None,
     classes = list(classes or map(str, range(head.num_classes)))
     weights, members, populated = head.group_weights, head.group_members, head.populated
     active = weights > 0
-    used = used_prototypes(head)
+    used = head.used_prototypes
     counts = active.sum(2)[populated].float()
     scales = torch.stack([(active & (head.proto_scale[members.clamp(min=0)] == s)[:, None]).any(2)
                           for s in range(head.num_scales)]).sum(0)[populated].float()

@@ -9,7 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy import ndarray
 
-from mmfss.models import PrototypeHead, ScaleProtoGroupHead
+from mmfss.models import PrototypeHead
 from mmfss.registry import METRICS
 from mmfss.utils.files import dump_json
 from .group_report import group_report
@@ -281,7 +281,7 @@ class GroupSparsity(BaseMetric):
         Raises:
             ValueError: If it has no groups.
         """
-        if not isinstance(head, ScaleProtoGroupHead):
+        if not head.num_groups:
             raise ValueError(f'GroupSparsity needs a model with groups, not a {type(head).__name__}.')
         self._report = group_report(head, classes=(self.dataset_meta or {}).get('classes'))
 

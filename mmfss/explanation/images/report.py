@@ -3,8 +3,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, Mapping, Optional, Sequence
 
-from mmfss.models import PrototypeHead, ScaleProtoGroupHead
-from mmfss.models.decode_heads.logit_reading import class_prototypes, filled_groups
+from mmfss.models import PrototypeHead
 from mmfss.prototypes.sources import PrototypeSources
 from mmfss.utils.files import dump_json, write_text
 from mmfss.visualization import write_prototype_page
@@ -91,7 +90,7 @@ def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: S
              image=record['info']['name'], truth=classes[failure['truth']], predicted=classes[failure['predicted']])
         for record in records for number, failure in enumerate(record['failures'])]
     return dict(
-        stage=2 if isinstance(head, ScaleProtoGroupHead) else 1,
+        stage=2 if head.num_groups else 1,
         definitions=DEFINITIONS,
         classes=list(classes),
         per_class=per_class,
@@ -107,7 +106,7 @@ def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: i
     counts = [record['counts'][name] for record in records if name in record['counts']]
     if not trees and not counts:
         return None
-    members = class_prototypes(head, class_id)
+    members = head.class_prototypes(class_id)
     own = [tree['logit'] - sum(other['contribution'] for other in tree['others']) for tree in trees]
     size = [sum(abs(other['contribution']) for other in tree['others']) for tree in trees]
     return dict(
@@ -115,7 +114,7 @@ def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: i
         name=name,
         images=len(trees),
         iou=sum(hit for hit, _ in counts) / sum(union for _, union in counts) if counts else None,
-        groups=filled_groups(head, class_id),
+        groups=head.filled_groups(class_id),
         prototypes=len(members),
         logit=_mean(tree['logit'] for tree in trees),
         own=_mean(own),

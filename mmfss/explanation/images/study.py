@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfss.models.decode_heads.logit_reading import LogitReading, class_prototypes
+from mmfss.models.decode_heads.logit_reading import LogitReading
 from mmfss.prototypes.embedding import prototype_head
 from mmfss.prototypes.sources import PrototypeSources
 from mmfss.utils.config_options import ConfigError
@@ -82,7 +82,7 @@ class ImageStudy:
     @staticmethod
     def _read(model: nn.Module, image: Tensor) -> LogitReading:
         head = prototype_head(model)
-        return LogitReading.of(head, head.features(model.extract_feat(image)))
+        return head.read(head.features(model.extract_feat(image)))
 
     def _target(self, sample: Any, prediction: Tensor) -> Optional[Tensor]:
         """Labels, -1 for void, of the size of the prediction."""
@@ -111,13 +111,13 @@ class ImageStudy:
         tree.update(class_name=self.classes[class_id], pixels=pixels)
         for other in tree['others']:
             other['class_name'] = self.classes[other['class_id']]
-        members = class_prototypes(reading.head, class_id)
+        members = reading.head.class_prototypes(class_id)
         tree['members'] = members.tolist()
         groups = tree.get('groups', [])
         for group in groups:
             number = int(reading.group_numbers(class_id)[group['group']])
             group['map'] = maps.add(('group', number), reading.log_groups[number])
-        top = self.top if reading.grouped else 3 * self.top
+        top = self.top if reading.head.num_groups else 3 * self.top
         for siblings in [group['prototypes'] for group in groups] or [tree.get('prototypes', [])]:
             for place, prototype in enumerate(siblings):
                 index = prototype['index']

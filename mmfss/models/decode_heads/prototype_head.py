@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import CheckpointError, get_state_dict, load_from_local
-from ..layers.precision import full_precision
 from ..layers.prototypes import (
     ConcatenatedASPP,
     class_table,
@@ -22,6 +21,7 @@ from ..layers.prototypes import (
     squared_distances,
 )
 from ..losses import ClassRegions, PrototypeEvidence
+from .logit_reading import LogitReading
 
 Features = Sequence[Tensor]
 SCALE_MIXINGS = (None, 'sum', 'mult', 'concat')
@@ -202,6 +202,17 @@ class PrototypeHead(BaseDecodeHead):
     def explain_logits(self, distances: list[Tensor], regions: ClassRegions) -> tuple[Tensor, PrototypeEvidence]:
         """Logits (B, C, h, w), and all that the losses look at."""
 
+    @abstractmethod
+    def read(self, features: Tensor) -> LogitReading:
+        """Read what the prototypes and groups say of one image.
+
+        Args:
+            features (Tensor): z, see :meth:`features`, shape (1, S * D, h, w).
+
+        Returns:
+            LogitReading: Similarities and logits in float64, to be decomposed.
+        """
+
     # ------------------------------------------------------------------------------------------------ training
 
     def loss(self, inputs: Union[Features, Sequence[Features]], batch_data_samples: SampleList,
@@ -268,6 +279,24 @@ class PrototypeHead(BaseDecodeHead):
     def own_prototypes(self) -> Tensor:
         """Tensor: Which prototypes belong to each class, shape (C, P), bool."""
         return self.proto_class == torch.arange(self.num_classes, device=self.proto_class.device)[:, None]
+
+    @property
+    def num_groups(self) -> int:
+        """Groups per class; 0 for a head without groups."""
+        return 0
+
+    @property
+    def used_prototypes(self) -> Tensor:
+        """Tensor: Which prototypes take part in a logit, shape (P,), bool."""
+        return torch.ones_like(self.proto_class, dtype=torch.bool)
+
+    def class_prototypes(self, class_id: int) -> Tensor:
+        """Indices of the prototypes that speak for a class, ascending, int64."""
+        return (self.proto_class == class_id).nonzero().flatten()
+
+    def filled_groups(self, class_id: int) -> int:
+        """Number of groups of a class that have a prototype left."""
+        return 0
 
     def set_layout(self, proto_class: Tensor, proto_scale: Tensor) -> None:
         """Begin anew with other prototypes: random vectors in the unit cube, initial weights.
@@ -362,27 +391,6 @@ class PrototypeHead(BaseDecodeHead):
     def initial_weights(self, own: Tensor) -> Tensor:
         """Weights of a last layer: 1 where it connects a class with its own, else ``off_class_weight``."""
         return torch.where(own, 1., self.off_class_weight)
-
-
-class LastLayer(nn.Module):
-    """Weights of the last layer, without bias; how many there are is decided later.
-
-    Args:
-        num_classes (int): C.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_classes, 0))
-
-    def extra_repr(self) -> str:
-        return 'classes={}, inputs={}'.format(*self.weight.shape)
-
-
-def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:
-    """Combine maps linearly in float32: (O, I) and (B, I, h, w) to (B, O, h, w)."""
-    with full_precision(maps.device):
-        return torch.matmul(weight.float(), maps.float().flatten(2)).unflatten(2, maps.shape[-2:])
 
 
 def _read_layout(path: str) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from ..layers.precision import full_precision
-from ..layers.prototypes import log_similarity
+from ..layers.prototypes import LastLayer, joined_similarities, matmul_maps
 from ..layers.simplex import project_to_simplex
 from ..losses import ClassRegions, GroupEvidence, group_entropy
-from .prototype_head import LastLayer, PrototypeHead, matmul_maps
+from .logit_reading import GroupReading
+from .prototype_head import PrototypeHead
 
 
 @MODELS.register_module()
@@ -83,12 +84,36 @@ class ScaleProtoGroupHead(PrototypeHead):
             Tensor: Shape (B, C' * K, h, w), class after class, in (1, 1 / epsilon].
         """
         size = distances[0].shape[-2:]
-        similarities = torch.cat([log_similarity(d, self.epsilon).flatten(2) for d in distances], dim=1)
+        similarities = joined_similarities(distances, self.epsilon).flatten(2)
         # Where a class has fewer prototypes than others any of them stands, with weight 0.
         members = self._members[self._classes].clamp(min=0)
         by_class = similarities[:, members.flatten()].unflatten(1, members.shape)
         with full_precision(by_class.device):
             return torch.matmul(self.group_weights[self._classes], by_class).exp().flatten(1, 2).unflatten(2, size)
+
+    @torch.no_grad()
+    def read(self, features: Tensor) -> GroupReading:
+        similarities = joined_similarities(self.distances(features), self.epsilon)[0].double()
+        members = self.group_members[self.populated].clamp(min=0)
+        weights = self.group_weights[self.populated].double()
+        groups = (weights @ similarities.flatten(1)[members.flatten()].unflatten(0, members.shape)).flatten(0, 1)
+        logits = self.class_weights.double() @ groups.exp()
+        logits, groups = (x.unflatten(1, similarities.shape[1:]) for x in (logits, groups))
+        return GroupReading(self, similarities, logits, groups)
+
+    @property
+    def used_prototypes(self) -> Tensor:
+        """Tensor: Which prototypes have a weight in some group, shape (P,), bool."""
+        used = torch.zeros_like(self.proto_class, dtype=torch.bool)
+        used[self._members[(self.group_weights > 0).any(1) & (self._members >= 0)]] = True
+        return used
+
+    def class_prototypes(self, class_id: int) -> Tensor:
+        members = self._members[class_id]
+        return members[(self.group_weights[class_id] > 0).any(0) & (members >= 0)]
+
+    def filled_groups(self, class_id: int) -> int:
+        return int((self.group_weights[class_id] > 0).any(1).sum())
 
     @property
     def group_weights(self) -> Tensor:

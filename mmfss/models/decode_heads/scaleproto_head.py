@@ -3,9 +3,10 @@ import torch
 from torch import Tensor
 
 from mmfss.registry import MODELS
-from ..layers.prototypes import log_similarity
+from ..layers.prototypes import LastLayer, joined_similarities, log_similarity, matmul_maps
 from ..losses import ClassRegions, PrototypeEvidence
-from .prototype_head import LastLayer, PrototypeHead, matmul_maps
+from .logit_reading import LogitReading
+from .prototype_head import PrototypeHead
 
 
 @MODELS.register_module()
@@ -31,6 +32,12 @@ class ScaleProtoHead(PrototypeHead):
         logits = sum(self._logits(scale, log_similarity(d, self.epsilon)) for scale, d in enumerate(distances))
         weight = self.classifier.weight
         return logits, PrototypeEvidence(distances, self._table, regions, weight, self.own_prototypes, self.epsilon)
+
+    @torch.no_grad()
+    def read(self, features: Tensor) -> LogitReading:
+        similarities = joined_similarities(self.distances(features), self.epsilon)[0].double()
+        logits = (self.classifier.weight.double() @ similarities.flatten(1)).unflatten(1, similarities.shape[1:])
+        return LogitReading(self, similarities, logits)
 
     def _logits(self, scale: int, similarities: Tensor) -> Tensor:
         return matmul_maps(self.classifier.weight[:, self.scale_slices[scale]], similarities)

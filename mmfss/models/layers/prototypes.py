@@ -58,6 +58,11 @@ def log_similarity(distances: Tensor, epsilon: float = 1e-4) -> Tensor:
     return _LogSimilarity.apply(distances, epsilon)
 
 
+def joined_similarities(distances: Sequence[Tensor], epsilon: float = 1e-4) -> Tensor:
+    """Similarities of all scales side by side: S tensors (B, P_s, h, w) of squared distances to (B, P, h, w)."""
+    return torch.cat([log_similarity(scale, epsilon) for scale in distances], dim=1)
+
+
 def prototype_table(proto_class: Tensor, proto_scale: Tensor, num_classes: int, num_scales: int) -> Tensor:
     """Where the prototypes of each class and scale are, among the prototypes of their scale.
 
@@ -132,3 +137,24 @@ class ConcatenatedASPP(nn.ModuleList):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, h, w) to (B, S * D, h, w): channels s D to (s + 1) D - 1 belong to scale s."""
         return torch.cat([conv(x) for conv in self], dim=1)
+
+
+class LastLayer(nn.Module):
+    """Weights of the last layer, without bias; how many there are is decided later.
+
+    Args:
+        num_classes (int): C.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_classes, 0))
+
+    def extra_repr(self) -> str:
+        return 'classes={}, inputs={}'.format(*self.weight.shape)
+
+
+def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:
+    """Combine maps linearly in float32: (O, I) and (B, I, h, w) to (B, O, h, w)."""
+    with full_precision(maps.device):
+        return torch.matmul(weight.float(), maps.float().flatten(2)).unflatten(2, maps.shape[-2:])

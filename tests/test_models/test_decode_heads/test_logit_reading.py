@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mmfss.models import PrototypeHead
-from mmfss.models.decode_heads.logit_reading import LogitReading, class_prototypes, filled_groups
+from mmfss.models.decode_heads.logit_reading import LogitReading
 from tests.tiny.seg import TINY_HEAD, build_tiny_segmentor
 
 GROUPS = dict(TINY_HEAD, type='ScaleProtoGroupHead', num_groups=3, regularizers=[])
@@ -12,12 +12,12 @@ GROUPS = dict(TINY_HEAD, type='ScaleProtoGroupHead', num_groups=3, regularizers=
 
 def read(head: dict) -> tuple[PrototypeHead, LogitReading, Tensor]:
     head = build_tiny_segmentor(decode_head=head).decode_head
-    if hasattr(head, 'groups'):
+    if head.num_groups:
         head.threshold_groups(0.2)
         head.groups.data[1, 2] = 0
         torch.nn.init.normal_(head.group_classifier.weight)
     features = torch.rand(1, 8, 5, 6)
-    return head, LogitReading.of(head, features), head.classify(features)[0]
+    return head, head.read(features), head.classify(features)[0]
 
 
 @pytest.mark.parametrize('head', [TINY_HEAD, GROUPS], ids=['stage 1', 'stage 2'])
@@ -34,7 +34,7 @@ class TestReading:
         weights = (torch.ones(5, 6) if everywhere else region) / (30 if everywhere else region.sum())
         for class_id in range(4):
             parts = reading.explain(class_id, None if everywhere else region)
-            own = parts['groups'] if reading.grouped else parts['prototypes']
+            own = parts['groups'] if head.num_groups else parts['prototypes']
             total = sum(part['contribution'] for part in own + parts['others'])
             assert parts['logit'] == pytest.approx(total, rel=1e-9)
             assert parts['logit'] == pytest.approx(float((logits[class_id] * weights).sum()), rel=1e-5)
@@ -49,18 +49,18 @@ class TestReading:
         for class_id in range(4):
             parts = reading.explain(class_id)
             named = {p['index'] for group in parts.get('groups', [parts]) for p in group['prototypes']}
-            assert sorted(named) == class_prototypes(head, class_id).tolist()
+            assert sorted(named) == head.class_prototypes(class_id).tolist()
             assert all(head.proto_class[index] == class_id for index in named)
             filled = sum(1 for group in parts.get('groups', []) if group['prototypes'])
-            assert filled_groups(head, class_id) == filled
-        assert filled_groups(head, 1) == (2 if reading.grouped else 0)
+            assert head.filled_groups(class_id) == filled
+        assert head.filled_groups(1) == (2 if head.num_groups else 0)
 
 
 def test_strongest() -> None:
     head, reading, _ = read(GROUPS)
     maps = reading.log_groups[3:6].exp() * head.class_weights[1, 3:6].detach().double()[:, None, None]
     assert torch.equal(reading.strongest_group(1), maps.argmax(0))
-    members = class_prototypes(head, 1)
+    members = head.class_prototypes(1)
     chosen = members[reading.strongest_prototype(1)]
     assert torch.equal(reading.similarities.gather(0, chosen[None])[0], reading.similarities[members].amax(0))
 
@@ -70,7 +70,7 @@ def test_a_class_without_prototypes_is_what_others_say() -> None:
     kept = (model.decode_head.proto_class != 3).nonzero().flatten()
     head = model.decode_head
     head.set_layout(head.proto_class[kept], head.proto_scale[kept])
-    reading = LogitReading.of(head, torch.rand(1, 8, 5, 6))
+    reading = head.read(torch.rand(1, 8, 5, 6))
     parts = reading.explain(3)
-    assert parts['groups'] == [] and len(parts['others']) == 3 and not len(class_prototypes(head, 3))
+    assert parts['groups'] == [] and len(parts['others']) == 3 and not len(head.class_prototypes(3))
     assert parts['logit'] == pytest.approx(sum(other['contribution'] for other in parts['others']))
