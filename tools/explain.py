@@ -6,26 +6,17 @@ import mmfss_threads  # noqa: F401  (before PyTorch)
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 import mmfss  # noqa: F401  (at the top: workers of the data loader import this file first)
 from mmfss.engine.runner_setup import add_common_arguments, plain_errors, prepare_config
-from mmfss.evaluation.attribution.presets import metric_configs
 from mmfss.explainers import REGIONS
-from mmfss.explainers.building import explainer_configs, set_explainer_options
-from mmfss.explanation.choose_loop import explains_prototypes
-from mmfss.prototypes.sources import source_places
-from mmfss.utils.config import add_hook, set_episodes
-from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.explanation.choose_loop import choose_loop
+from mmfss.explanation.run_settings import EPISODES, EXPLAINERS, METRICS
+from mmfss.utils.config import add_hook
+from mmfss.utils.config_options import OptionsAction
 from mmfss.utils.files import check_writable
-
-LOOP, PROTOTYPE_LOOP = 'ExplanationLoop', 'PrototypeExplanationLoop'
-EXPLAINERS = ['unmasked_affex', 'masked_affex', 'signed_affex', 'random']
-METRICS = ['miou_loss@1%', 'miou_loss@5%']
-EPISODES = 50
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,66 +58,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def set_explanation(cfg: Config, args: argparse.Namespace) -> None:
-    """Make the config's test an explanation, as the command line wishes."""
-    explains = (cfg.get('test_cfg') or {}).get('type') == LOOP
-    loop: dict[str, Any] = dict(cfg.test_cfg) if explains else dict(type=LOOP, explainers=EXPLAINERS)
-    for option in ('sources', 'failures'):
-        if getattr(args, option) is not None:
-            raise ConfigError(f'--{option} is for models with learned prototypes; "{args.config}" is a few-shot model.')
-    configured = explainer_configs(loop['explainers'])
-    # An explainer of the config that is asked for by name keeps its options.
-    configs = explainer_configs({name: configured.get(name) for name in args.explainer or configured})
-    set_explainer_options(configs, args.explainer_options)
-    loop['explainers'] = configs
-    for key in ('region', 'panels', 'seed'):
-        if getattr(args, key) is not None:
-            loop[key] = getattr(args, key)
-    loop['overwrite'] = args.overwrite
-    loop['out_dir'] = str(args.out or loop.get('out_dir') or Path(cfg.work_dir) / 'explanations')
-    if args.metrics or not explains:
-        cfg.test_evaluator = metric_configs(args.metrics or METRICS)
-    # Replaced, not merged: the config's own loop may be of another type.
-    cfg.pop('test_cfg', None)
-    cfg.test_cfg = loop
-    episodes = args.episodes if explains or args.episodes is not None else EPISODES
-    set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=episodes, seed=args.seed)
-
-
-def set_prototype_explanation(cfg: Config, args: argparse.Namespace) -> None:
-    """Make the test of a config of a prototype model an explanation, as the command line wishes."""
-    asked = args.explainer or ['prototypes']
-    if asked != ['prototypes']:
-        raise ConfigError(f'--explainer {" ".join(asked)}: "{args.config}" is a model with learned prototypes, which '
-                          'has no supports to attribute to. What works is --explainer prototypes.')
-    for option in ('metrics', 'shots', 'ways', 'explainer_options'):
-        if getattr(args, option):
-            raise ConfigError(f'--{option.replace("_", "-")} is for few-shot models; "{args.config}" is one with '
-                              'learned prototypes.')
-    explains = (cfg.get('test_cfg') or {}).get('type') == PROTOTYPE_LOOP
-    loop: dict[str, Any] = dict(cfg.test_cfg) if explains else dict(type=PROTOTYPE_LOOP)
-    for key in ('region', 'panels', 'seed', 'sources', 'failures'):
-        if getattr(args, key) is not None:
-            loop[key] = getattr(args, key)
-    if not loop.get('sources'):
-        loop['sources'] = source_places(args.checkpoint, cfg.get('load_from'))
-    if args.episodes is not None or not explains:
-        loop['num_images'] = EPISODES if args.episodes is None else args.episodes
-    loop['overwrite'] = args.overwrite
-    loop['out_dir'] = str(args.out or loop.get('out_dir') or Path(cfg.work_dir) / 'explanations')
-    cfg.pop('test_cfg', None)
-    cfg.test_cfg, cfg.test_evaluator = loop, []
-
-
 def main() -> None:
     args = parse_args()
     with plain_errors():
         cfg = prepare_config(args)
-        prototypes = explains_prototypes(cfg)
-        if prototypes:
-            set_prototype_explanation(cfg, args)
-        else:
-            set_explanation(cfg, args)
+        loop = choose_loop(cfg)
+        loop.configure(cfg, args)
         check_writable(Path(cfg.test_cfg.out_dir), 'folder', '--out')
         cfg.load_from, cfg.resume = args.checkpoint, False
         add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
@@ -134,8 +71,7 @@ def main() -> None:
         runner.test()
         if runner.rank == 0:
             out = runner.test_loop.folder.root
-            files = 'results.json' if prototypes else 'results.json, results.csv'
-            print(f'\n{runner.test_loop.results["markdown"]}\ntable:   {out / "table.md"}, {files}\n'
+            print(f'\n{runner.test_loop.results["markdown"]}\ntable:   {out / "table.md"}, {loop.result_files}\n'
                   f'browse:  {out / "index.html"}', flush=True)
 
 

@@ -1,9 +1,12 @@
 """A test loop that writes a record of every item it is shown, and goes on where it was interrupted."""
+import argparse
 import time
 from abc import abstractmethod
-from typing import Any, Optional, Sequence, Union
+from pathlib import Path
+from typing import Any, ClassVar, Optional, Sequence, Union
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
@@ -39,6 +42,52 @@ class RecordingLoop(TestLoop):
         ConfigError: If the number of panels is negative.
         OSError: If the folder cannot be written to.
     """
+
+    subject: ClassVar[str]
+    """The models that this loop explains, in words."""
+    result_files: ClassVar[str] = 'results.json'
+    """The files beside table and page, in words."""
+
+    @classmethod
+    @abstractmethod
+    def explains(cls, cfg: Config) -> bool:
+        """Whether this loop explains the model of a config."""
+
+    @classmethod
+    @abstractmethod
+    def configure(cls, cfg: Config, options: argparse.Namespace) -> None:
+        """Turn the test of a config into an explanation run.
+
+        Args:
+            cfg (Config): The config, changed in place.
+            options (Namespace): The options of ``tools/explain.py``; None where one was not given.
+
+        Raises:
+            ConfigError: If an option is not for this kind of model.
+        """
+
+    @classmethod
+    def is_configured(cls, cfg: Config) -> bool:
+        """Whether the test of a config is this loop already."""
+        return (cfg.get('test_cfg') or {}).get('type') == cls.__name__
+
+    @classmethod
+    def set_loop(cls, cfg: Config, options: argparse.Namespace, keys: Sequence[str], **arguments: Any) -> None:
+        """Put this loop into ``cfg.test_cfg``.
+
+        Args:
+            cfg (Config): The config, changed in place.
+            options (Namespace): See :meth:`configure`.
+            keys (Sequence[str]): Options that are arguments of the loop; those not given keep the config's value.
+            **arguments: Further arguments of the loop.
+        """
+        loop = dict(cfg.test_cfg) if cls.is_configured(cfg) else dict(type=cls.__name__)
+        loop.update({key: getattr(options, key) for key in keys if getattr(options, key) is not None}, **arguments)
+        loop.update(overwrite=options.overwrite, out_dir=str(
+            options.out or loop.get('out_dir') or Path(cfg.work_dir) / 'explanations'))
+        # Replaced, not merged: the config's own loop may be of another type.
+        cfg.pop('test_cfg', None)
+        cfg.test_cfg = loop
 
     def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict[str, Any]],
                  evaluator: Union[Evaluator, dict[str, Any], list], folder: ExplanationFolder, settings: dict[str, Any],

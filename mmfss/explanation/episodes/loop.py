@@ -1,25 +1,39 @@
 """The loop that explains episodes and compares the explanations."""
+import argparse
+import inspect
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
 from torch.utils.data import DataLoader
 
 from mmfss.evaluation.attribution import AttributionMetric
+from mmfss.evaluation.attribution.presets import metric_configs
 from mmfss.explainers import REGIONS
-from mmfss.explainers.building import RESERVED_NAMES, ExplainerConfigs, build_explainers, explainer_configs
+from mmfss.explainers.building import (
+    RESERVED_NAMES,
+    ExplainerConfigs,
+    build_explainers,
+    explainer_configs,
+    set_explainer_options,
+)
+from mmfss.models import FewShotSegmentor
 from mmfss.registry import LOOPS
 from mmfss.structures import Episode
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.config import set_episodes
+from mmfss.utils.config_options import ConfigError, find_class
 from mmfss.utils.versions import versions
 from mmfss.visualization import draw_attributions, to_rgb
 from ..recording_loop import RecordingLoop
 from ..run_folder import Arrays, ExplanationFolder, Record
+from ..run_settings import EPISODES, EXPLAINERS, METRICS
 from .panels import draw_episode_prototypes
 from .prototypes import describe_episode, reading_explainer
 from .report import write_report
@@ -66,6 +80,32 @@ class ExplanationLoop(RecordingLoop):
         ConfigError: If an argument is wrong, or ``out_dir`` holds a run with other settings.
         OSError: If ``out_dir`` cannot be written to.
     """
+
+    subject = 'few-shot models (FewShotSegmentor)'
+    result_files = 'results.json, results.csv'
+
+    @classmethod
+    def explains(cls, cfg: Config) -> bool:
+        kind = find_class((cfg.get('model') or {}).get('type'))
+        # A model class of the user's own is taken for a few-shot one: building it says more than we can.
+        return not (inspect.isclass(kind) and issubclass(kind, BaseSegmentor)) or issubclass(kind, FewShotSegmentor)
+
+    @classmethod
+    def configure(cls, cfg: Config, options: argparse.Namespace) -> None:
+        for name in ('sources', 'failures'):
+            if getattr(options, name) is not None:
+                raise ConfigError(f'--{name} is for models with learned prototypes; "{options.config}" is a few-shot '
+                                  'model.')
+        explains = cls.is_configured(cfg)
+        # An explainer of the config that is asked for by name keeps its options.
+        configured = explainer_configs(cfg.test_cfg.explainers if explains else EXPLAINERS)
+        explainers = explainer_configs({name: configured.get(name) for name in options.explainer or configured})
+        set_explainer_options(explainers, options.explainer_options)
+        if options.metrics or not explains:
+            cfg.test_evaluator = metric_configs(options.metrics or METRICS)
+        cls.set_loop(cfg, options, ('region', 'panels', 'seed'), explainers=explainers)
+        episodes = EPISODES if options.episodes is None and not explains else options.episodes
+        set_episodes(cfg, num_shots=options.shots, num_ways=options.ways, num_episodes=episodes, seed=options.seed)
 
     def __init__(self,
                  runner: Runner,

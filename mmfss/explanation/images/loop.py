@@ -1,9 +1,12 @@
 """The loop that takes the predictions of a prototype model apart."""
+import argparse
+import inspect
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -11,14 +14,16 @@ from torch.utils.data import DataLoader
 
 from mmfss.datasets.orientation import loads_upright
 from mmfss.explainers import REGIONS
+from mmfss.models import PrototypeHead
 from mmfss.prototypes.embedding import prototype_head
 from mmfss.prototypes.sources import find_sources, source_places
 from mmfss.registry import LOOPS
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.config_options import ConfigError, find_class
 from mmfss.utils.versions import versions
 from mmfss.visualization import to_rgb
 from ..recording_loop import RecordingLoop
 from ..run_folder import ExplanationFolder
+from ..run_settings import EPISODES
 from .panels import draw_image
 from .report import write_prototype_report
 from .study import ImageStudy
@@ -61,6 +66,32 @@ class PrototypeExplanationLoop(RecordingLoop):
         ConfigError: If an argument is wrong, or ``out_dir`` holds a run with other settings.
         OSError: If ``out_dir`` cannot be written to.
     """
+
+    subject = 'models with prototypes (decode_head: ScaleProtoHead or ScaleProtoGroupHead)'
+
+    @classmethod
+    def explains(cls, cfg: Config) -> bool:
+        head = find_class(((cfg.get('model') or {}).get('decode_head') or {}).get('type'))
+        return inspect.isclass(head) and issubclass(head, PrototypeHead)
+
+    @classmethod
+    def configure(cls, cfg: Config, options: argparse.Namespace) -> None:
+        asked = options.explainer or ['prototypes']
+        if asked != ['prototypes']:
+            raise ConfigError(f'--explainer {" ".join(asked)}: "{options.config}" is a model with learned prototypes, '
+                              'which has no supports to attribute to. What works is --explainer prototypes.')
+        for name in ('metrics', 'shots', 'ways', 'explainer_options'):
+            if getattr(options, name):
+                raise ConfigError(f'--{name.replace("_", "-")} is for few-shot models; "{options.config}" is one with '
+                                  'learned prototypes.')
+        explains = cls.is_configured(cfg)
+        arguments: dict[str, Any] = {}
+        if not options.sources and not (explains and cfg.test_cfg.get('sources')):
+            arguments['sources'] = source_places(options.checkpoint, cfg.get('load_from'))
+        if options.episodes is not None or not explains:
+            arguments['num_images'] = EPISODES if options.episodes is None else options.episodes
+        cls.set_loop(cfg, options, ('region', 'panels', 'seed', 'sources', 'failures'), **arguments)
+        cfg.test_evaluator = []
 
     def __init__(self,
                  runner: Runner,
