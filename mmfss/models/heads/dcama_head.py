@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mmfss.registry import MODELS
 from ..affinities import Affinity, DotProductAffinity
 from ..features import FeaturePyramid
-from ..layers import RasterPositionEncoding, Window, resize_adjoint, resize_aligned, resize_window
+from ..layers import RasterPositionEncoding, resize_aligned
+from .dcama_ablation import ablation_effects
 from .matching_head import MatchingHead
 
 
@@ -156,45 +157,27 @@ class DCAMAHead(MatchingHead):
         return mask.transpose(1, 2).unflatten(2, affinity.query_size)
 
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
-        refined = [self.refine[level - 1](self._stacked(evidence, level)) for level in (1, 2, 3)]
-        return self._mix(self._merge(0, refined[0], self._merge(1, *refined[1:])), self._skipped(query, encoding))
+        # Refine the coarse masks of each level, and merge them from the coarsest level to stride 8.
+        fine, middle, coarse = (self.refine[level - 1](self._stacked(evidence, level)) for level in (1, 2, 3))
+        masks = self.merge_levels(0, fine, self.merge_levels(1, middle, coarse))
+        # Mix with the skipped features at stride 4, then enlarge twice.
+        skipped = self._skipped(query, encoding)
+        weight = self.mixer1[0].weight[:, :self.mixed_channels[0]]
+        x = F.conv2d(resize_aligned(masks, skipped.shape[-2:]), weight, padding=1) + skipped
+        x = self.mixer2(_doubled(self.mixer1[1:](x)))
+        return self.mixer3(_doubled(x))
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding,
                       region: Tensor) -> Tensor:
-        """As :meth:`MatchingHead.layer_effects`, without computing what no effect depends on or what all share.
-
-        Shared are what the skipped features contribute, the two levels whose evidence is whole, and, when the level of
-        stride 8 is ablated, the merge of the other two. The mixers are local: they are computed around the region only.
-        The ablations of a level are batches.
-        """
-        skipped = self._skipped(query, encoding)
+        """Effects (B, L) of removing each layer: :meth:`MatchingHead.layer_effects` by :func:`ablation_effects`."""
         stacked = {level: self._stacked(evidence, level) for level in (1, 2, 3)}
-        refined = {level: self.refine[level - 1](stack) for level, stack in stacked.items()}
-        coarse = self._merge(1, refined[2], refined[3])
-        # The mean of the resized logits of a region is a weighted sum of the logits.
-        pixels = region.to(torch.promote_types(skipped.dtype, torch.float32)) / region.sum((1, 2), keepdim=True)
-        weights = resize_adjoint(pixels[:, None], [4 * side for side in skipped.shape[-2:]])[:, 0]
-        window = Window.around(weights)
-
-        def mean_logit(ablated: Optional[int], masks: Tensor) -> Tensor:
-            """Mean foreground logit (B, n) if level ``ablated`` is refined from other masks, (B * n, L, h, w)."""
-            num = len(masks) // len(region)
-            levels = {level: repeat(x, num) for level, x in refined.items() if level != ablated}
-            if ablated is not None:
-                levels[ablated] = self.refine[ablated - 1](masks)
-            below = repeat(coarse, num) if ablated in (None, 1) else self._merge(1, levels[2], levels[3])
-            logits = self._mix(self._merge(0, levels[1], below), repeat(skipped, num), window)
-            return (logits[:, 1] * repeat(window.cut(weights), num)).sum((1, 2)).view(-1, num)
-
-        effects = [mean_logit(level, masks) for level, stack in stacked.items()
-                   for masks in each_without(stack, self.ablation_batch)]
-        return (mean_logit(None, stacked[1]) - torch.cat(effects, dim=1)).abs()
+        return ablation_effects(self, stacked, self._skipped(query, encoding), region)
 
     def _stacked(self, evidence: Sequence[Tensor], level: int) -> Tensor:
         """Coarse masks of a level as channels, (B, L, h, w)."""
         return torch.cat([mask for mask, layer in zip(evidence, self.layer_level) if layer == level], dim=1)
 
-    def _merge(self, index: int, fine: Tensor, coarse: Tensor) -> Tensor:
+    def merge_levels(self, index: int, fine: Tensor, coarse: Tensor) -> Tensor:
         """Refined masks of a level and of all coarser ones."""
         return self.merge[index](resize_aligned(coarse, fine.shape[-2:]) + fine)
 
@@ -202,27 +185,6 @@ class DCAMAHead(MatchingHead):
         """What the skipped features of query and supports contribute to the mixer's first convolution."""
         mixed = self._mixed(query[1][-1], query[0][-1], of_support=False)
         return mixed + resize_aligned(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
-
-    def _mix(self, masks: Tensor, skipped: Tensor, window: Optional[Window] = None) -> Tensor:
-        """Logits of refined masks (B, C, h', w') at level 1/8 and :meth:`_skipped` at level 1/4.
-
-        Args:
-            masks (Tensor): Refined masks.
-            skipped (Tensor): What the skipped features contribute, (B, C, h, w).
-            window (Window, optional): The part of the logits (B, 2, 4 h, 4 w) that is wanted. By default all.
-        """
-        quarter = skipped.shape[-2:]
-        wanted = window or Window.full([4 * side for side in quarter])
-        # Each of the three mixers is two convolutions of 3 x 3, which reach two positions far.
-        third = wanted.grown(2)
-        second = third.source([2 * side for side in quarter]).grown(2)
-        first = second.source(quarter).grown(2)
-
-        weight = self.mixer1[0].weight[:, :masks.shape[1]]
-        x = resize_window(masks, Window.full(masks.shape[-2:]), first)
-        x = self.mixer1[1:](F.conv2d(x, weight, padding=1) + first.cut(skipped))
-        x = self.mixer2(resize_window(x, first, second))
-        return wanted.within(self.mixer3(resize_window(x, second, third)), third)
 
     def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
         """First convolution of ``mixer1``, without bias, of the channels skipped from the query or from the supports.
@@ -255,16 +217,8 @@ def mixer(c_in: int, c_mid: int, c_out: int, last_relu: bool) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if last_relu else nn.Sequential(*layers)
 
 
-def repeat(x: Tensor, num: int) -> Tensor:
-    """Each element of a batch ``num`` times in a row, (B, ...) -> (B * num, ...)."""
-    return x if num == 1 else x.repeat_interleave(num, dim=0)
-
-
-def each_without(stack: Tensor, at_a_time: int) -> Iterator[Tensor]:
-    """A stack (B, L, h, w) without its first channel, without its second ...: batches (B * n, L, h, w), n of the L."""
-    kept = 1 - torch.eye(stack.shape[1], dtype=stack.dtype, device=stack.device)
-    for rows in kept.split(at_a_time):
-        yield (stack.unsqueeze(1) * rows[:, :, None, None]).flatten(0, 1)
+def _doubled(x: Tensor) -> Tensor:
+    return resize_aligned(x, [2 * side for side in x.shape[-2:]])
 
 
 def mask_values(masks: Tensor, size: Sequence[int]) -> Tensor:
