@@ -24,6 +24,7 @@ test: setup
 lint: setup
 	@$(RUN) -m pip install --quiet --disable-pip-version-check 'ruff>=0.6'
 	@$(RUN) -m ruff check .
+	@$(VENV)/bin/lint-imports --no-cache
 
 clean:
 	rm -rf build dist *.egg-info work_dirs .pytest_cache .ruff_cache

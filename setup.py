@@ -52,8 +52,8 @@ TORCH: List[str] = ['torch>=2.6', 'torchvision>=0.21']
 TRACKING: List[str] = ['tensorboard>=2.15']
 EXPLAIN: List[str] = ['captum>=0.7', 'scikit-image>=0.22', 'scikit-learn>=1.3']
 XRAI: List[str] = EXPLAIN + ['saliency>=0.2.1']
-TEST: List[str] = ['pytest>=8', 'pytest-xdist>=3.5']
-LINT: List[str] = ['ruff>=0.6']
+LINT: List[str] = ['import-linter>=2.6', 'ruff>=0.6']
+TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5']
 
 setup(
     name='mmfss',

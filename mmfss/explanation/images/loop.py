@@ -39,12 +39,10 @@ class PrototypeExplanationLoop(RecordingLoop):
     ``maps.npz`` holds, with an image of (H, W) pixels and a feature grid (h, w), ``prediction`` and ``target`` (H, W),
     int16, -1 for void; ``maps`` (n, h, w), float16, similarities a of prototypes and log g of groups; ``choices``
     (m, h, w), uint16. ``record.json`` holds ``index``, ``info``, ``seconds``, ``iou`` (mean over the classes in the
-    image), ``counts`` (intersection and union by class), ``classes`` and ``failures``. An entry of ``classes`` is what
-    :meth:`LogitReading.explain` returns over the region of the class, with ``class_name``, ``iou``, ``pixels``, and
-    numbers into ``maps`` (``map`` of groups and prototypes) and ``choices``: ``strongest_group``, the group that says
-    most for the class in each cell, and ``strongest_prototype``, the place in ``members`` of the most similar one; of
-    prototypes, the ``source``. An entry of ``failures`` is a class whose IoU is low: the ``truth`` and the
-    ``predicted`` class of most of its wrong pixels, and both ``explained`` over these very pixels.
+    image), ``counts`` (intersection and union by class), ``classes`` and ``failures``. An entry of ``classes`` is a
+    decomposition of the class's mean logit, see :mod:`mmfss.visualization.decomposition`, with ``class_id`` and
+    ``iou``; its terms are the other classes. An entry of ``failures`` is a class whose IoU is low: the ``truth`` and
+    the ``predicted`` class of most of its wrong pixels, and both ``explained`` over these very pixels.
 
     Args:
         runner (Runner): The runner.

@@ -1,25 +1,16 @@
 """Panels of explained images, from their records."""
 import re
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 
 from mmfss.prototypes.sources import PrototypeSources
 from mmfss.visualization.attribution_panel import fit_labels
+from mmfss.visualization.decomposition import draw_decomposition
 from mmfss.visualization.heatmap import draw_outline
 from mmfss.visualization.overlay import overlay_mask
-from mmfss.visualization.prototype_panel import (
-    DrawnGroup,
-    DrawnPrototype,
-    draw_prototypes,
-    overlay_choice,
-    scale_jointly,
-    shown_maps,
-)
 from ..run_folder import Arrays, Record
-
-Tree = dict[str, Any]
 
 
 def draw_image(image: np.ndarray, record: Record, arrays: Arrays, region: str, classes: Sequence[str],
@@ -54,7 +45,7 @@ def draw_image(image: np.ndarray, record: Record, arrays: Arrays, region: str, c
     return panels
 
 
-def panel_name(tree: Tree, prefix: str = 'panel') -> str:
+def panel_name(tree: Record, prefix: str = 'panel') -> str:
     """File name of the panel of a class, e.g. ``panel_03_wooden-wavy.png``."""
     return f'{prefix}_{tree["class_id"]:02d}_{re.sub(r"[^0-9A-Za-z.-]+", "-", tree["class_name"])}.png'
 
@@ -77,34 +68,17 @@ def first_colour(classes: Sequence[str]) -> int:
     return int(classes[0].lower() != 'background')
 
 
-def _panel(pictures: Mapping[str, np.ndarray], tree: Tree, together: Sequence[Tree], pixels: np.ndarray, arrays: Arrays,
-           sources: Optional[PrototypeSources]) -> np.ndarray:
+def _panel(pictures: Mapping[str, np.ndarray], tree: Record, together: Sequence[Record], pixels: np.ndarray,
+           arrays: Arrays, sources: Optional[PrototypeSources]) -> np.ndarray:
     """The panel of one class, whose maps have one scale with those of the classes ``together``."""
-    image = pictures['image']
     outlined = draw_outline(pictures['prediction'], pixels)
     overview = [(name, outlined if name == 'prediction' else picture) for name, picture in pictures.items()]
-    for key, caption in (('strongest_group', 'strongest group'), ('strongest_prototype', 'strongest prototype')):
-        if key in tree:
-            overview.append((caption, overlay_choice(image, arrays['choices'][tree[key]], pixels)))
-    numbers, rank = shown_maps(together), {index: place for place, index in enumerate(tree['members'])}
-    heats = dict(zip(numbers, scale_jointly(arrays['maps'][numbers])))
-
-    def prototypes(entries: Sequence[Tree], part: Callable[[Tree], str]) -> list[DrawnPrototype]:
-        return [DrawnPrototype(entry['index'], f'scale {entry["scale"]}: {part(entry)}', heats[entry['map']],
-                               *_source(entry, sources), rank[entry['index']]) for entry in entries if 'map' in entry]
-
-    if 'prototypes' in tree:
-        groups = [DrawnGroup('', None, prototypes(tree['prototypes'], _product))]
-    else:
-        groups = [DrawnGroup(_product(group), heats[group['map']], prototypes(
-            group['prototypes'], lambda entry, whole=group['contribution']: _share(entry['contribution'], whole)),
-            group['group'], f'group {group["group"] + 1}') for group in tree['groups']]
-    against = sum(other['contribution'] for other in tree['others'])
-    remark = f'{tree["class_name"]}: mean logit {tree["logit"]:.2f}, of it other classes {against:+.2f}'
-    return draw_prototypes(overview, image, groups, pixels, remark)
+    against = sum(term['contribution'] for term in tree['terms'])
+    return draw_decomposition(tree, overview, pictures['image'], pixels, arrays['maps'], arrays['choices'],
+                              lambda entry: _source(entry, sources), together, f'of it other classes {against:+.2f}')
 
 
-def _source(entry: Mapping[str, Any], sources: Optional[PrototypeSources]) -> tuple[Optional[np.ndarray], str]:
+def _source(entry: Record, sources: Optional[PrototypeSources]) -> tuple[Optional[np.ndarray], str]:
     """Picture and caption of a prototype's source."""
     if sources is None:
         return None, ''
@@ -117,12 +91,3 @@ def patch_of(sources: PrototypeSources, prototype: int) -> Optional[np.ndarray]:
         return sources.patch(prototype)
     except FileNotFoundError:
         return None
-
-
-def _product(entry: Mapping[str, Any]) -> str:
-    value = entry.get('activation', entry.get('similarity'))
-    return f'{entry["weight"]:.2f} x {value:.3g} = {entry["contribution"]:.3g}'
-
-
-def _share(part: float, whole: float) -> str:
-    return f'{100 * part / whole:.0f} % of the group' if whole else 'of nothing'

@@ -107,8 +107,8 @@ def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: i
     if not trees and not counts:
         return None
     members = head.class_prototypes(class_id)
-    own = [tree['logit'] - sum(other['contribution'] for other in tree['others']) for tree in trees]
-    size = [sum(abs(other['contribution']) for other in tree['others']) for tree in trees]
+    own = [sum(group['contribution'] for group in tree['groups']) for tree in trees]
+    size = [sum(abs(term['contribution']) for term in tree['terms']) for tree in trees]
     return dict(
         class_id=class_id,
         name=name,
@@ -116,7 +116,7 @@ def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: i
         iou=sum(hit for hit, _ in counts) / sum(union for _, union in counts) if counts else None,
         groups=head.filled_groups(class_id),
         prototypes=len(members),
-        logit=_mean(tree['logit'] for tree in trees),
+        logit=_mean(tree['total'] for tree in trees),
         own=_mean(own),
         own_share=_mean(abs(part) / (abs(part) + others) for part, others in zip(own, size) if abs(part) + others > 0),
         top_share=_mean(_top(tree) / part for tree, part in zip(trees, own) if len(members) and part > 0))
@@ -125,7 +125,7 @@ def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: i
 def _top(tree: Mapping[str, Any]) -> float:
     """The largest contribution of a prototype, in all its groups."""
     sums: dict[int, float] = {}
-    for group in tree.get('groups', [tree]):
+    for group in tree['groups']:
         for prototype in group['prototypes']:
             sums[prototype['index']] = sums.get(prototype['index'], 0.) + prototype['contribution']
     return max(sums.values(), default=0.)

@@ -15,11 +15,9 @@ from mmfss.utils.timing import timed
 from ..map_store import MapStore
 from ..run_folder import Arrays, Record
 
-Tree = dict[str, Any]
-
 
 class ImageStudy:
-    """Takes apart the mean logits of the classes in an image, and those of the classes it confuses.
+    """Decompose the mean logits of the classes in an image, and those of the classes it confuses.
 
     Args:
         classes (Sequence[str]): Names of the C classes.
@@ -61,7 +59,7 @@ class ImageStudy:
             failures=[])
         maps, choices = MapStore(), MapStore()
 
-        def tree(class_id: int, pixels: Tensor) -> Tree:
+        def tree(class_id: int, pixels: Tensor) -> Record:
             weights = region_weights(pixels, reading.logits.shape[1:], sizes, model.align_corners)
             return self._tree(reading, class_id, weights, int(pixels.sum()), maps, choices)
 
@@ -105,30 +103,43 @@ class ImageStudy:
         return sorted((entry for entry in found if entry[1] < self.failures), key=lambda entry: entry[1])
 
     def _tree(self, reading: LogitReading, class_id: int, weights: Tensor, pixels: int, maps: MapStore,
-              choices: MapStore) -> Tree:
-        """The parts of a class's mean logit, with names, sources and numbers of maps."""
-        tree = reading.explain(class_id, weights)
-        tree.update(class_name=self.classes[class_id], pixels=pixels)
-        for other in tree['others']:
-            other['class_name'] = self.classes[other['class_id']]
-        members = reading.head.class_prototypes(class_id)
-        tree['members'] = members.tolist()
-        groups = tree.get('groups', [])
-        for group in groups:
-            number = int(reading.group_numbers(class_id)[group['group']])
-            group['map'] = maps.add(('group', number), reading.log_groups[number])
-        top = self.top if reading.head.num_groups else 3 * self.top
-        for siblings in [group['prototypes'] for group in groups] or [tree.get('prototypes', [])]:
-            for place, prototype in enumerate(siblings):
-                index = prototype['index']
-                prototype['source'] = self._source(index)
-                if place < top:
-                    prototype['map'] = maps.add(('prototype', index), reading.similarities[index])
-        if len(members):
-            tree['strongest_prototype'] = choices.add(('prototype', class_id), reading.strongest_prototype(class_id))
-        if groups:
-            tree['strongest_group'] = choices.add(('group', class_id), reading.strongest_group(class_id))
-        return tree
+              choices: MapStore) -> Record:
+        """The record of a class's mean logit, see :mod:`mmfss.visualization.decomposition`."""
+        parts, head = reading.explain(class_id, weights), reading.head
+        members = head.class_prototypes(class_id).tolist()
+
+        def describe(entries: Sequence[Record], shown: int) -> list[Record]:
+            """The records of prototypes, the first of them with their maps."""
+            return [dict(
+                index=entry['index'], scale=entry['scale'], colour=members.index(entry['index']),
+                weight=entry['weight'], activation=entry['similarity'], contribution=entry['contribution'],
+                source=self._source(entry['index']), **(dict(map=maps.add(
+                    ('prototype', entry['index']), reading.similarities[entry['index']])) if place < shown else {}))
+                for place, entry in enumerate(entries)]
+
+        if head.num_groups:
+            numbers = reading.group_numbers(class_id).tolist()
+            groups = [dict(
+                title=f'group {group["group"] + 1}', colour=group['group'], weight=group['weight'],
+                activation=group['activation'], contribution=group['contribution'],
+                map=maps.add(('group', numbers[group['group']]), reading.log_groups[numbers[group['group']]]),
+                prototypes=describe(group['prototypes'], self.top)) for group in parts['groups']]
+        else:
+            groups = [dict(
+                title='', colour=None, weight=None, activation=None, map=None,
+                contribution=sum(entry['contribution'] for entry in parts['prototypes']),
+                prototypes=describe(parts['prototypes'], 3 * self.top))]
+        chosen = []
+        if head.num_groups and groups:
+            chosen.append(dict(caption='strongest group',
+                               choice=choices.add(('group', class_id), reading.strongest_group(class_id))))
+        if members:
+            chosen.append(dict(caption='strongest prototype',
+                               choice=choices.add(('prototype', class_id), reading.strongest_prototype(class_id))))
+        return dict(
+            class_id=class_id, class_name=self.classes[class_id], pixels=pixels, quantity='logit', total=parts['logit'],
+            groups=groups, choices=chosen,
+            terms=[dict(name=self.classes[other['class_id']], **other) for other in parts['others']])
 
     def _source(self, prototype: int) -> Optional[dict[str, Any]]:
         if self.sources is None:

@@ -11,13 +11,14 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmfss.registry import MODELS
-from mmfss.utils.checkpoint import CheckpointError, get_state_dict, load_from_local
+from mmfss.utils.checkpoint import CheckpointError
 from ..layers.prototypes import (
     ConcatenatedASPP,
     class_table,
     downsample_labels,
     log_similarity,
     prototype_table,
+    read_layout,
     squared_distances,
 )
 from ..losses import ClassRegions, PrototypeEvidence
@@ -115,7 +116,7 @@ class PrototypeHead(BaseDecodeHead):
         for name in ('_table', '_members', '_classes'):
             self.register_buffer(name, proto_class[:0], persistent=False)
         self._build_classifier()
-        self.set_layout(*(_read_layout(layout_from) if layout_from else (proto_class, proto_scale)))
+        self.set_layout(*(read_layout(layout_from) if layout_from else (proto_class, proto_scale)))
 
     # ------------------------------------------------------------------------------------------------ computation
 
@@ -391,12 +392,3 @@ class PrototypeHead(BaseDecodeHead):
     def initial_weights(self, own: Tensor) -> Tensor:
         """Weights of a last layer: 1 where it connects a class with its own, else ``off_class_weight``."""
         return torch.where(own, 1., self.off_class_weight)
-
-
-def _read_layout(path: str) -> tuple[Tensor, Tensor]:
-    """Classes and scales of the prototypes in a checkpoint file."""
-    state_dict = get_state_dict(load_from_local(path, map_location='cpu'))
-    names = [f'decode_head.{name}' for name in ('proto_class', 'proto_scale')]
-    if any(name not in state_dict for name in names):
-        raise CheckpointError(f'The checkpoint "{path}" (layout_from) holds no prototypes: {", ".join(names)}.')
-    return tuple(state_dict[name] for name in names)

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmfss.models import FeaturePyramid, MatchingHead
 from ..affinities import Affinity
+from ..features import FeaturePyramid
+from .matching_head import MatchingHead
 
 
 class MatchedWay:

@@ -4,6 +4,7 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmfss.utils.checkpoint import CheckpointError, get_state_dict, load_from_local
 from .precision import full_precision
 
 
@@ -158,3 +159,12 @@ def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:
     """Combine maps linearly in float32: (O, I) and (B, I, h, w) to (B, O, h, w)."""
     with full_precision(maps.device):
         return torch.matmul(weight.float(), maps.float().flatten(2)).unflatten(2, maps.shape[-2:])
+
+
+def read_layout(path: str) -> tuple[Tensor, Tensor]:
+    """Classes and scales of the prototypes in a checkpoint file."""
+    state_dict = get_state_dict(load_from_local(path, map_location='cpu'))
+    names = [f'decode_head.{name}' for name in ('proto_class', 'proto_scale')]
+    if any(name not in state_dict for name in names):
+        raise CheckpointError(f'The checkpoint "{path}" (layout_from) holds no prototypes: {", ".join(names)}.')
+    return tuple(state_dict[name] for name in names)

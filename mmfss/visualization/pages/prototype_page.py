@@ -1,19 +1,17 @@
 """One self-contained web page to read a run by in which predictions of a prototype model were taken apart."""
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Optional, Union
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
 from mmfss.utils.files import atomic_path
-from ..overlay import class_palette
+from .decomposition import DecompositionCards, css
 from .file import open_page, write_head, write_item, write_tail
 from .pictures import data_uri, outline, picture_entry, read_picture, round_numbers, shrink, view_size
-from .prototype_maps import choice_uri, colour_of, encode_maps, highest
 
 _SUMMARY_KEYS = ('config', 'checkpoint', 'dataset', 'num_images', 'mean_iou', 'region', 'stage', 'definitions',
                  'failures', 'failure_threshold')
 _SOURCE_SIDE = 160
-_SHOWN_OTHERS = 6
 
 Record = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
@@ -88,6 +86,7 @@ class ImageEntry:
             self.arrays = {name: stored[name] for name in stored.files}
         self.record, self.classes, self.region, self.first_colour = record, classes, region, first_colour
         self.view = view_size(self.arrays['prediction'].shape)
+        self.cards = DecompositionCards(self.arrays['maps'], self.arrays['choices'], self.view, self._css)
         self.prototypes: set[int] = set()
 
     def data(self) -> dict[str, Any]:
@@ -104,8 +103,8 @@ class ImageEntry:
             iou=record['iou'], empty=record['empty'], reason=record['reason'],
             size=self.view, **picture_entry(image, self.view), prediction=self._labels('prediction'),
             legend=[dict(name=self.classes[c], colour=self._number(c), iou=ious.get(self.classes[c])) for c in found],
-            maps=encode_maps(arrays['maps']),
-            explained=[self._tree(tree, self.region(tree['class_id'], arrays), highest(arrays['maps'], [tree]))
+            maps=self.cards.encoded_maps(),
+            explained=[self._card(tree, self.region(tree['class_id'], arrays))
                        for tree in sorted(record['classes'], key=lambda tree: self._number(tree['class_id']) < 0)],
             failures=[self._failure(failure) for failure in record['failures']])
         if 'target' in arrays:
@@ -123,55 +122,23 @@ class ImageEntry:
 
     def _failure(self, failure: Record) -> dict[str, Any]:
         wrong = ((self.arrays['target'] == failure['truth']) & (self.arrays['prediction'] == failure['predicted']))
-        top = highest(self.arrays['maps'], failure['explained'])
         return dict(
             class_name=failure['class_name'], iou=failure['iou'], pixels=failure['pixels'],
             truth=self.classes[failure['truth']], predicted=self.classes[failure['predicted']],
-            explained=[self._tree(tree, wrong, top) for tree in failure['explained']])
+            explained=[self._card(tree, wrong, failure['explained']) for tree in failure['explained']])
 
-    def _tree(self, tree: Record, pixels: np.ndarray, top: float) -> dict[str, Any]:
-        """A class as the script draws it; display values are relative to ``top``."""
-        rank = {index: place for place, index in enumerate(tree['members'])}
-        strongest = [dict(caption=caption, src=choice_uri(self.arrays['choices'][tree[key]], pixels, self.view))
-                     for key, caption in (('strongest_group', 'strongest group'),
-                                          ('strongest_prototype', 'strongest prototype')) if key in tree]
-        groups = [dict(
-            title=f'Group {group["group"] + 1}', colour=colour_of(group['group']), map=group['map'],
-            formula=f'weight {group["weight"]:.2f} × mean activation {group["activation"]:.3g} = '
-            f'{group["contribution"]:.3g}',
-            **self._prototypes(group['prototypes'], rank)) for group in tree.get('groups', [])]
-        terms = [dict(name=group['title'], value=part['contribution'], colour=group['colour'])
-                 for group, part in zip(groups, tree.get('groups', []))]
-        if 'prototypes' in tree:
-            groups = [dict(title='Prototypes', colour='transparent', map=None, formula='', **self._prototypes(
-                tree['prototypes'], rank))]
-            terms = [dict(name=f'#{part["index"]}', value=part['contribution'], colour=colour_of(rank[part['index']]))
-                     for part in tree['prototypes']]
-        others = tree['others']
-        terms += [dict(name=other['class_name'], value=other['contribution'],
-                       colour=self._css(other['class_id'])) for other in others[:_SHOWN_OTHERS]]
-        if len(others) > _SHOWN_OTHERS:
-            rest = others[_SHOWN_OTHERS:]
-            terms.append(dict(name=f'{len(rest)} other classes', colour=self._css(-1),
-                              value=sum(other['contribution'] for other in rest)))
+    def _card(self, tree: Record, pixels: np.ndarray, together: Sequence[Record] = ()) -> dict[str, Any]:
+        """A class as the script draws it."""
         known = tree.get('iou')
-        return dict(
-            class_id=tree['class_id'], class_name=tree['class_name'], colour=self._css(tree['class_id']),
-            title=tree['class_name'] + ('' if known is None else f': IoU {100 * known:.1f} %'),
-            total=f'Mean logit over {tree["pixels"]} pixels: {tree["logit"]:.2f}. It is the sum of:',
-            region=outline(pixels, self.view), top=top, strongest=strongest, terms=terms, groups=groups)
-
-    def _prototypes(self, entries: list[Record], rank: Mapping[int, int]) -> dict[str, Any]:
-        shown = [entry for entry in entries if 'map' in entry]
-        self.prototypes |= {entry['index'] for entry in shown}
-        return dict(more=len(entries) - len(shown), prototypes=[dict(
-            title=f'#{entry["index"]}', value=entry['contribution'], map=entry['map'], source=str(entry['index']),
-            scale=f'scale {entry["scale"]}', colour=colour_of(rank[entry['index']]),
-            detail=f'weight {entry["weight"]:.2f}, mean similarity {entry["similarity"]:.2f}') for entry in shown])
+        self.prototypes |= {entry['index'] for group in tree['groups'] for entry in group['prototypes']
+                            if 'map' in entry}
+        return self.cards.card(
+            tree, pixels, tree['class_name'] + ('' if known is None else f': IoU {100 * known:.1f} %'),
+            self._css(tree['class_id']), lambda entry: str(entry['index']), together)
 
     def _css(self, class_id: int) -> str:
-        number = self._number(class_id) if class_id >= 0 else -1
-        return '#8a8a8a' if number < 0 else 'rgb({},{},{})'.format(*class_palette(number + 1)[-1])
+        number = self._number(class_id)
+        return css(number if number >= 0 else None)
 
 
 def source_entry(source: Mapping[str, Any]) -> dict[str, Any]:

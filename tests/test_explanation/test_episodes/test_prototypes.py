@@ -48,15 +48,17 @@ def test_complete(decoder: int) -> None:
         logits = model.logits(episode.query[None], episode.support[None], episode.masks[None])[0]
     odds = float((logits[1] - logits[0])[region[0]].mean())
     parts = [group['contribution'] for group in tree['groups']]
-    assert tree['odds'] == pytest.approx(odds, rel=1e-5, abs=1e-5)
-    assert sum(parts) + tree['bias'] + tree['decoder'] == pytest.approx(odds, rel=1e-5, abs=1e-5 * max(map(abs, parts)))
-    assert (abs(tree['decoder']) < 1e-5) == (decoder == 0)
+    terms = {term['name']: term['contribution'] for term in tree['terms']}
+    assert tree['total'] == pytest.approx(odds, rel=1e-5, abs=1e-5)
+    whole = sum(parts) + terms['bias'] + terms['decoder']
+    assert whole == pytest.approx(odds, rel=1e-5, abs=1e-5 * max(map(abs, parts)))
+    assert (abs(terms['decoder']) < 1e-5) == (decoder == 0)
     for group in tree['groups']:
         assert (group['contribution'] > 0) == (group['side'] == 'object')
         assert sum(p['contribution'] for p in group['prototypes']) == pytest.approx(group['contribution'], rel=1e-5)
         assert sum(p['weight'] for p in group['prototypes']) == pytest.approx(1, rel=1e-5)
-        activation = sum(p['weight'] * p['similarity'] for p in group['prototypes'])
-        assert activation == pytest.approx(group['log_activation'], rel=1e-5)
+        activation = sum(p['weight'] * p['activation'] for p in group['prototypes'])
+        assert activation == pytest.approx(group['activation'], rel=1e-5)
         sizes = [abs(p['contribution']) for p in group['prototypes']]
         assert sizes == sorted(sizes, reverse=True)
         assert torch.equal(maps.maps[group['map']],
@@ -65,8 +67,8 @@ def test_complete(decoder: int) -> None:
             shot, row, column = (prototype['source'][key] for key in ('shot', 'row', 'column'))
             slot = prototype['index'] - 5 * prototype['scale']
             assert [shot, row, column] == reading.source_places()[0, prototype['scale'], slot].tolist()
-            if 'assignment' in prototype:
-                shown = assignments.maps[prototype['assignment']]
+            if 'assignment' in prototype['source']:
+                shown = assignments.maps[prototype['source']['assignment']]
                 expected = reading.assignment_maps()[0, prototype['scale'], slot, shot]
                 torch.testing.assert_close(shown, expected / expected.max())
 

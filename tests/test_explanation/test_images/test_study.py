@@ -69,11 +69,11 @@ class TestRun:
             for tree in record['classes']:
                 pixels = torch.ones_like(target) > 0 if region == 'all' else expected == tree['class_id']
                 logit = float(sample.seg_logits.data[tree['class_id']][pixels].mean())
-                bars = [part['contribution'] for part in (tree.get('groups') or tree['prototypes']) + tree['others']]
+                bars = [part['contribution'] for part in tree['groups'] + tree['terms']]
                 assert tree['pixels'] == pixels.sum()
                 # Bars of both signs cancel: rounding is in proportion to them, not to their sum.
                 close = pytest.approx(logit, rel=1e-5, abs=1e-6 * sum(map(abs, bars)))
-                assert tree['logit'] == close and sum(bars) == close
+                assert tree['total'] == close and sum(bars) == close
 
     def test_failures(self, models: Path, tmp_path: Path) -> None:
         explain(models, 'groups', tmp_path, failures=1.)
@@ -88,7 +88,7 @@ class TestRun:
                 assert failure['iou'] == hit / union < 1
                 truth, predicted = failure['explained']
                 # Over these pixels the wrong class has the higher logit.
-                assert truth['class_id'] == failure['truth'] and truth['logit'] < predicted['logit']
+                assert truth['class_id'] == failure['truth'] and truth['total'] < predicted['total']
             ious = [failure['iou'] for failure in record['failures']]
             assert ious == sorted(ious)
         explain(models, 'groups', tmp_path, failures=0., overwrite=True)
@@ -123,10 +123,10 @@ class TestRun:
             assert sorted(record['files']) == sorted([*panels, 'maps.npz'])
             for tree in record['classes']:
                 width, height = Image.open(folder / f'panel_{tree["class_id"]:02d}_{tree["class_name"]}.png').size
-                shown = [sum('map' in entry for entry in group['prototypes']) for group in tree.get('groups', [tree])]
-                assert shown == [min(1 if 'groups' in tree else 3, len(group['prototypes']))
-                                 for group in tree.get('groups', [tree])]
-                if 'groups' in tree:
+                shown = [sum('map' in entry for entry in group['prototypes']) for group in tree['groups']]
+                grouped = bool(tree['groups'][0]['title'])
+                assert shown == [min(1 if grouped else 3, len(group['prototypes'])) for group in tree['groups']]
+                if grouped:
                     rows, columns = 1 + len(shown), max(5, 1 + 2 * max(shown))
                 else:
                     rows, columns = 1 + -(-shown[0] // 3), 6
@@ -177,7 +177,7 @@ class TestReport:
             mine = [tree for record in found for tree in record['classes'] if tree['class_id'] == entry['class_id']]
             assert entry['images'] == len(mine)
             if mine:
-                assert entry['logit'] == pytest.approx(np.mean([tree['logit'] for tree in mine]))
+                assert entry['logit'] == pytest.approx(np.mean([tree['total'] for tree in mine]))
                 own = [sum(group['contribution'] for group in tree['groups']) for tree in mine]
                 assert entry['own'] == pytest.approx(np.mean(own))
             assert entry['own_share'] is None or 0 <= entry['own_share'] <= 1
@@ -275,7 +275,8 @@ class TestErrors:
         shutil.copy(models / 'pushed.py', tmp_path)
         results = explain(tmp_path, 'pushed', tmp_path / 'out').test_loop.results
         assert results['sources'] is None and all(
-            prototype['source'] is None for tree in trees(tmp_path / 'out') for prototype in tree['prototypes'])
+            prototype['source'] is None for tree in trees(tmp_path / 'out') for group in tree['groups']
+            for prototype in group['prototypes'])
 
     def test_images_that_are_not_tested_as_they_are(self) -> None:
         model = build_tiny_segmentor(decode_head=GROUPS)
