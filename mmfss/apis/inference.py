@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError, check_options
 from .model_zoo import build_model, get_config_path
@@ -16,7 +16,7 @@ from .model_zoo import build_model, get_config_path
 def init_model(config: Union[str, Path, Config],
                checkpoint: Optional[Union[str, Path]] = None,
                device: Optional[str] = None,
-               cfg_options: Optional[dict[str, Any]] = None) -> FewShotSegmentor:
+               cfg_options: Optional[dict[str, Any]] = None) -> BaseFewShotSegmentor:
     """Build a model from its config and load its weights.
 
     Args:
@@ -28,7 +28,7 @@ def init_model(config: Union[str, Path, Config],
         cfg_options (dict, optional): Dotted keys of the config to change.
 
     Returns:
-        FewShotSegmentor: The model in eval mode, with the config in its attribute ``cfg``.
+        BaseFewShotSegmentor: The model in eval mode, with the config in its attribute ``cfg``.
 
     Raises:
         UnknownModelError: If there is no model of that name, a KeyError.

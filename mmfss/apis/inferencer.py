@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.names import list_names
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
@@ -44,7 +44,7 @@ class FewShotInferencer:
         result = inferencer.predict('query.jpg', support=cats)
 
     Args:
-        model (FewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
+        model (BaseFewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
         checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config.
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
         bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
@@ -62,7 +62,7 @@ class FewShotInferencer:
     """
 
     def __init__(self,
-                 model: Union[FewShotSegmentor, str, Path, Config],
+                 model: Union[BaseFewShotSegmentor, str, Path, Config],
                  checkpoint: Optional[Union[str, Path]] = None,
                  device: Optional[str] = None,
                  bgr: bool = True,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmfss.explainers import Explainer
 from mmfss.explainers.building import build_explainers, explainer_configs
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from mmfss.visualization import draw_attributions
@@ -46,13 +46,13 @@ class QueryExplainer:
     """Explains what a model predicts, by one support set whose classes may differ in their number of shots.
 
     Args:
-        model (FewShotSegmentor): The model.
+        model (BaseFewShotSegmentor): The model.
         name (str): What to call the explainer.
         explainer (Explainer): The explainer.
         support (EncodedSupport): The support set.
     """
 
-    def __init__(self, model: FewShotSegmentor, name: str, explainer: Explainer, support: EncodedSupport) -> None:
+    def __init__(self, model: BaseFewShotSegmentor, name: str, explainer: Explainer, support: EncodedSupport) -> None:
         self.model = model
         self.name = name
         self.explainer = explainer
@@ -107,8 +107,6 @@ class QueryExplainer:
 
     def _explain(self, episode: Episode, region: Tensor) -> tuple[Tensor, Sequence[Optional[float]]]:
         """Attribution (N, K, H, W) and the N values that mean no contribution."""
-        if not hasattr(self.explainer, 'contributions'):
-            return self.explainer.attribute(self.model, episode, region), [None] * len(region)
         explanation = self.explainer.explain(self.model, episode, region)
         neutral = explanation.neutral
         return explanation.attribution, [None] * len(region) if neutral is None else neutral.tolist()

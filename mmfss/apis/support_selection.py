@@ -10,7 +10,7 @@ from mmfss.datasets import EpisodicDataset
 from mmfss.evaluation.attribution.perturbed_episode import concatenate
 from mmfss.evaluation.functional import episode_counts
 from mmfss.explainers import EmptyRegionError, Explainer
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.features import FeaturePyramid
 from mmfss.structures import Episode
 
@@ -30,14 +30,14 @@ class AnnotatedImages:
 
     @classmethod
     def load(cls, dataset: EpisodicDataset, names: Sequence[str], class_id: int,
-             model: FewShotSegmentor) -> 'AnnotatedImages':
+             model: BaseFewShotSegmentor) -> 'AnnotatedImages':
         """Load images as a data set's pipeline prepares supports.
 
         Args:
             dataset (EpisodicDataset): The data set.
             names (Sequence[str]): Images of its index that show the class.
             class_id (int): The class.
-            model (FewShotSegmentor): Its preprocessor normalises the images; they go to its device.
+            model (BaseFewShotSegmentor): Its preprocessor normalises the images; they go to its device.
         """
         supports = [dataset.image_info(name, (class_id, ), 'support') for name in names]
         packed = dataset.pipeline(dict(
@@ -65,7 +65,7 @@ class SupportSelector:
     Features of candidates and queries are computed once.
 
     Args:
-        model (FewShotSegmentor): The model, in eval mode.
+        model (BaseFewShotSegmentor): The model, in eval mode.
         pool (AnnotatedImages): P candidates.
         batch_size (int): Images that go through the model together.
 
@@ -73,7 +73,7 @@ class SupportSelector:
         ValueError: If there are fewer than two candidates, or a candidate's mask is empty at network size.
     """
 
-    def __init__(self, model: FewShotSegmentor, pool: AnnotatedImages, batch_size: int = 8) -> None:
+    def __init__(self, model: BaseFewShotSegmentor, pool: AnnotatedImages, batch_size: int = 8) -> None:
         if len(pool) < 2:
             raise ValueError(f'A pool needs two candidates or more, got {len(pool)}.')
         empty = [name for name, mask in zip(pool.names, pool.masks) if not mask.any()]

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmfss.datasets import EpisodicDataset
 from mmfss.explainers import Explainer
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.config_options import ConfigError
 from .support_selection import AnnotatedImages, SupportSelector, compare_with_random, random_choices, select
 
@@ -65,11 +65,11 @@ class SupportStudy:
         ends = np.cumsum([self.pool, self.queries, self.test_queries])
         return [[names[place] for place in part] for part in np.split(order[:ends[-1]], ends[:-1])]
 
-    def study_class(self, model: FewShotSegmentor, dataset: EpisodicDataset, class_id: int) -> dict[str, Any]:
+    def study_class(self, model: BaseFewShotSegmentor, dataset: EpisodicDataset, class_id: int) -> dict[str, Any]:
         """Rank the candidates of one class, and measure choices.
 
         Args:
-            model (FewShotSegmentor): The model, in eval mode.
+            model (BaseFewShotSegmentor): The model, in eval mode.
             dataset (EpisodicDataset): Where images come from.
             class_id (int): The class.
 
@@ -101,12 +101,12 @@ class SupportStudy:
             result['random'][count] = selector.measure(drawn, test)
         return result
 
-    def run(self, model: FewShotSegmentor, dataset: EpisodicDataset, class_ids: Sequence[int],
+    def run(self, model: BaseFewShotSegmentor, dataset: EpisodicDataset, class_ids: Sequence[int],
             report: Optional[Callable[[dict[str, Any]], None]] = None) -> dict[str, Any]:
         """Study several classes.
 
         Args:
-            model (FewShotSegmentor): The model, in eval mode.
+            model (BaseFewShotSegmentor): The model, in eval mode.
             dataset (EpisodicDataset): Where images come from.
             class_ids (Sequence[int]): The classes.
             report (Callable, optional): Called with the result of each class.

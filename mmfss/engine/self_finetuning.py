@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mmfss.models import FeaturePyramid, FewShotSegmentor
 from mmfss.models.features import lock_of
 from mmfss.models.losses import pixel_cross_entropy
-from mmfss.models.segmentors.few_shot_segmentor import add_predictions, support_masks
+from mmfss.models.segmentors.base_few_shot_segmentor import add_predictions, support_masks
 from mmfss.registry import LOOPS
 
 LAST_SCALES = ('head.learner.mix.*.7.weight', )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshold_grid
-from mmfss.models.segmentors.few_shot_segmentor import FewShotSegmentor, support_masks
+from mmfss.models.segmentors.base_few_shot_segmentor import BaseFewShotSegmentor, support_masks
 from mmfss.registry import LOOPS
 from mmfss.utils.config_options import ConfigError
 
@@ -23,7 +23,7 @@ class ThresholdLoop(TestLoop):
     the same output of the head. Either way the figures are those of tests with these thresholds.
 
     Args:
-        runner (Runner): The runner, of a :class:`FewShotSegmentor`.
+        runner (Runner): The runner, of a :class:`BaseFewShotSegmentor`.
         dataloader (DataLoader | dict): The episodes. Its sampler must not repeat any to even out the processes
             (``round_up=False``).
         evaluator (Evaluator | dict | list): Not used.
@@ -40,7 +40,7 @@ class ThresholdLoop(TestLoop):
                  thresholds: Optional[Sequence[float]] = None) -> None:
         super().__init__(runner, dataloader, evaluator or [])
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(self.model, FewShotSegmentor):
+        if not isinstance(self.model, BaseFewShotSegmentor):
             raise ConfigError(f'A {type(self.model).__name__} has no threshold to choose; a FewShotSegmentor has.')
         meta = self.dataloader.dataset.metainfo
         self.counts = ThresholdCounts(meta['fold_class_ids'], thresholds or threshold_grid())
@@ -77,8 +77,8 @@ class ThresholdLoop(TestLoop):
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
         data = self.model.data_preprocessor(data_batch, False)
         inputs, samples = data['inputs'], data['data_samples']
-        pyramid, encoding = self.model.encode(inputs['query'], inputs['support'], support_masks(samples))
-        ways = [self.model.head(pyramid, way) for way in encoding.ways]
+        encoded = self.model.encode(inputs['query'], inputs['support'], support_masks(samples))
+        ways = self.model.way_logits(*encoded)
         targets = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
         class_ids = [sample.class_ids for sample in samples]
         single = inputs['support'].shape[1:3] == (1, 1)

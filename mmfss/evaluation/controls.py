@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.layers import compose_ways
 from mmfss.structures import EpisodeDataSample
 
@@ -22,14 +22,14 @@ class ControlModel(BaseModel):
     """Stands in a few-shot segmentor's place in a test loop.
 
     Args:
-        model (FewShotSegmentor): The model under test; the control shares its preprocessing.
+        model (BaseFewShotSegmentor): The model under test; the control shares its preprocessing.
     """
 
-    def __init__(self, model: FewShotSegmentor) -> None:
+    def __init__(self, model: BaseFewShotSegmentor) -> None:
         super().__init__(model.data_preprocessor)
 
     def logits(self, query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
-        """Predict like :meth:`FewShotSegmentor.logits`; ways are combined by the same rule.
+        """Predict like :meth:`BaseFewShotSegmentor.logits`; ways are combined by the same rule.
 
         Args:
             query (Tensor): Normalised images, shape (B, 3, H, W).
@@ -81,11 +81,11 @@ class PrototypeMatching(ControlModel):
     size. Nothing is trained.
 
     Args:
-        model (FewShotSegmentor): The model under test, of which only the backbone is used.
+        model (BaseFewShotSegmentor): The model under test, of which only the backbone is used.
         level (int): Index into the model's feature levels, from fine to coarse.
     """
 
-    def __init__(self, model: FewShotSegmentor, level: int = -2) -> None:
+    def __init__(self, model: BaseFewShotSegmentor, level: int = -2) -> None:
         super().__init__(model)
         self.level = level
         # In a list, so that the model is not a part of this module: its mode stays under the caller's control.

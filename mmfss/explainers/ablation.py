@@ -26,7 +26,7 @@ class Ablation(ClassExplainer):
         self.perturb_masks = perturb_masks
         self.perturbations_per_eval = perturbations_per_eval
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
 
         def of_layers(layers: Tensor) -> Tensor:
             return score(layers[:, :, :3], layers[:, :, 3] if self.perturb_masks else None)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor, MatchingHead
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
@@ -70,6 +70,7 @@ class AffEx(Explainer):
     """
 
     own_copy = False
+    selects_region = True
 
     def __init__(self,
                  aggregation: str = 'feature_ablation',
@@ -101,29 +102,27 @@ class AffEx(Explainer):
         self.chunk_size = chunk_size
         self._check_options()
 
-    def explain(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Explanation:
-        """Attribution and contributions of one episode, for one price; arguments and errors as :meth:`attribute`."""
+    def explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Explanation:
+        """Return attribution and contributions of one episode for one price; see :meth:`Explainer.explain`."""
         return self.explain_batch(model, [episode], region)[0]
 
     @torch.no_grad()
     def explain_batch(self,
-                      model: FewShotSegmentor,
+                      model: BaseFewShotSegmentor,
                       episodes: Sequence[Episode],
                       region: Union[Region, Sequence[Region]] = 'prediction') -> list[Explanation]:
         """:meth:`explain` for B episodes of equal sizes in one pass; arguments as :meth:`attribute_batch`."""
         for episode in episodes:
             check_masks(episode)
         with isolated(model, self.own_copy) as model:
-            if not isinstance(model.head, MatchingHead):
-                raise ValueError(f'{type(self).__name__} reads the affinities of a MatchingHead, which '
-                                 f'{type(model.head).__name__} is not.')
             regions = [ordinary(x) for x in region_of_each(region, episodes)]
             episodes = [ordinary(episode) for episode in episodes]
             contributions = self._contributions(model, episodes, regions)
             maps = [self._attribution(c, e.masks) for c, e in zip(contributions, episodes)]
-        return [Explanation(attribution, c, neutral) for (attribution, neutral), c in zip(maps, contributions)]
+        return [Explanation(attribution, neutral, c) for (attribution, neutral), c in zip(maps, contributions)]
 
-    def contributions(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Contributions:
+    def contributions(self, model: BaseFewShotSegmentor, episode: Episode,
+                      region: Region = 'prediction') -> Contributions:
         """Which layers and which supports carried the prediction; arguments and errors as :meth:`attribute`."""
         return self.explain(model, episode, region).contributions
 
@@ -151,24 +150,21 @@ class AffEx(Explainer):
         attribution = resize_unaligned(min_max(maps * varied[:, None, None, None]), masks.shape[-2:])
         return self._weigh(attribution, masks.to(maps.dtype))
 
-    def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
-        return self.explain(model, episode, region).attribution
-
     def attribute_batch(self,
-                        model: FewShotSegmentor,
+                        model: BaseFewShotSegmentor,
                         episodes: Sequence[Episode],
                         region: Union[Region, Sequence[Region]] = 'prediction') -> Tensor:
         return torch.stack([x.attribution for x in self.explain_batch(model, episodes, region)])
 
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         return self.explain(model, episode, region).attribution
 
-    def _contributions(self, model: FewShotSegmentor, episodes: Sequence[Episode],
+    def _contributions(self, model: BaseFewShotSegmentor, episodes: Sequence[Episode],
                        regions: Sequence[Region]) -> list[Contributions]:
         """Match, select the regions, and read the affinities backwards, for B episodes together."""
         query, support, masks = (_stacked(episodes, name) for name in ('query', 'support', 'masks'))
         pyramid, encoding = model.encode(query, support, masks)
-        ways = [MatchedWay(model.head, pyramid, way) for way in encoding.ways]
+        ways = model.matched_ways(pyramid, encoding)
         logits: Sequence[Optional[Tensor]] = [None] * len(episodes)
         if 'prediction' in (region for region in regions if isinstance(region, str)):
             logits = model.compose([way.logits() for way in ways], query.shape[-2:])
@@ -193,7 +189,8 @@ class AffEx(Explainer):
         sizes = [affinity.query_size for affinity in way.affinities]
         return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order)
 
-    def _pixels(self, region: Region, model: FewShotSegmentor, episode: Episode, logits: Optional[Tensor]) -> Tensor:
+    def _pixels(self, region: Region, model: BaseFewShotSegmentor, episode: Episode,
+                logits: Optional[Tensor]) -> Tensor:
         """The region of each class at the explanation size, boolean, (N, T_h, T_w)."""
         size = self.explanation_size or episode.query_size
         if logits is not None and self.region_resize == 'logits':

@@ -6,11 +6,27 @@ from typing import Optional, Sequence, Union
 import torch
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.structures import Episode
 from .contributions import Contributions
 from .isolation import isolated, ordinary
 from .region import Region, region_of_each, select_region
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An attribution, and what an explainer knows beside it.
+
+    Attributes:
+        attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
+        neutral (Tensor, optional): The value of the attribution that means no contribution, (N, ); of variants whose
+            values are signed.
+        contributions (Contributions, optional): Which layers and which supports carried the prediction; of explainers
+            that follow affinities.
+    """
+    attribution: Tensor
+    neutral: Optional[Tensor] = None
+    contributions: Optional[Contributions] = None
 
 
 class Explainer(metaclass=ABCMeta):
@@ -31,18 +47,27 @@ class Explainer(metaclass=ABCMeta):
     """Whether it sets hooks or asks for gradients, for which it is given a copy of the model (the weights are shared);
     one that only reads saves the copy."""
 
-    def attribute(self, model: FewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
+    selects_region = False
+    """Whether a region that is given by name costs it nothing, because its own forward pass makes the prediction."""
+    reads_prototypes = False
+    """Whether it can decompose a prediction into prototypes, see :class:`PrototypeExplainer`."""
+
+    def attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Tensor:
+        """Return the attribution of :meth:`explain`, which has the arguments and errors; shape (N, K, H, W)."""
+        return self.explain(model, episode, region).attribution
+
+    def explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Explanation:
         """Explain one episode.
 
         Args:
-            model (FewShotSegmentor): The model.
+            model (BaseFewShotSegmentor): The model.
             episode (Episode): N ways, K shots, supports of (H, W) pixels.
             region (str | Tensor): What is explained, see :func:`select_region`; each class has its own region, and its
                 map is about its own logit.
 
         Returns:
-            Tensor: Float, shape (N, K, H, W), finite; the larger the more a support pixel speaks for the region. The
-            range is the method's (most: 0 to 1 over the shots of a class).
+            Explanation: Its attribution is float, shape (N, K, H, W), finite; the larger the more a support pixel
+            speaks for the region. The range is the method's (most: 0 to 1 over the shots of a class).
 
         Raises:
             EmptyRegionError: If the region of a class is empty.
@@ -52,33 +77,34 @@ class Explainer(metaclass=ABCMeta):
         with isolated(model, self.own_copy) as model:
             episode = ordinary(episode)
             pixels = select_region(ordinary(region), model, episode)
-            return self._attribute(model, episode, pixels)
+            return Explanation(self._attribute(model, episode, pixels))
 
     def attribute_batch(self,
-                        model: FewShotSegmentor,
+                        model: BaseFewShotSegmentor,
                         episodes: Sequence[Episode],
                         region: Union[Region, Sequence[Region]] = 'prediction') -> Tensor:
         """Explain B episodes of equal sizes; explainers that can, share work between them.
 
         Args:
-            model (FewShotSegmentor): The model.
+            model (BaseFewShotSegmentor): The model.
             episodes (Sequence[Episode]): B episodes of N ways, K shots and (H, W) pixels.
-            region (str | Tensor | Sequence): As in :meth:`attribute`, one for all episodes or one for each.
+            region (str | Tensor | Sequence): As in :meth:`explain`, one for all episodes or one for each.
 
         Returns:
             Tensor: Shape (B, N, K, H, W), equal to :meth:`attribute` of each.
 
         Raises:
-            EmptyRegionError, ValueError: As :meth:`attribute`.
+            EmptyRegionError, ValueError: As :meth:`explain`.
         """
         regions = region_of_each(region, episodes)
         return torch.stack([self.attribute(model, *pair) for pair in zip(episodes, regions)])
 
     @abstractmethod
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
-        """As :meth:`attribute`, with a region (N, h, w) of which no class is empty, on a model in eval mode.
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+        """Compute the attribution (N, K, H, W); ``region`` (N, h, w) is non-empty for every class.
 
-        The caller may have gradients switched off: :func:`torch.enable_grad` switches them on.
+        The model is in eval mode. The caller may have gradients switched off: :func:`torch.enable_grad` switches them
+        on.
         """
 
 
@@ -90,18 +116,3 @@ def check_masks(episode: Episode) -> None:
         names = (episode.info or {}).get('support_names')
         name = f' ("{names[way][shot]}")' if names else ''
         raise ValueError(f'Support {shot + 1} of class {way + 1}{name} has an empty mask: it cannot be explained.')
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """An attribution and what it was made of.
-
-    Attributes:
-        attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
-        contributions (Contributions): Which layers and which supports carried the prediction.
-        neutral (Tensor, optional): The value of the attribution that means no contribution, (N, ); of variants whose
-            values are signed.
-    """
-    attribution: Tensor
-    contributions: Contributions
-    neutral: Optional[Tensor] = None

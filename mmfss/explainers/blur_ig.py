@@ -51,7 +51,7 @@ class BlurIG(ClassExplainer):
         self.perturb_query = perturb_query
         self.internal_batch_size = internal_batch_size
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         sigmas = [i * self.max_sigma / self.steps for i in range(self.steps)]
         total = torch.zeros_like(score.support[0])
         for start in range(0, self.steps, self.internal_batch_size):

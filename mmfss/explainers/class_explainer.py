@@ -5,7 +5,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.structures import Episode
 from .base import Explainer
 from .class_score import ClassScore, EncodedEpisode
@@ -42,15 +42,15 @@ class ClassExplainer(Explainer):
         for module in self.requires:
             import_extra(module, self.extra)
 
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         encoded = EncodedEpisode(model, episode)
         with torch.set_grad_enabled(self.differentiates):
             maps = [
-                self.explain(ClassScore(encoded, way, pixels, self.probability)).detach()
+                self.explain_class(ClassScore(encoded, way, pixels, self.probability)).detach()
                 for way, pixels in enumerate(region)
             ]
         return self.scaling(torch.stack(maps))
 
     @abstractmethod
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         """The method's own values for one class, shape (K, H, W)."""

@@ -6,7 +6,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from mmfss.models import FeaturePyramid, FewShotSegmentor, SupportEncoding
+from mmfss.models import BaseFewShotSegmentor, FeaturePyramid, SupportEncoding
 from mmfss.structures import Episode
 
 
@@ -14,11 +14,11 @@ class EncodedEpisode:
     """An episode whose features and encodings are computed once, when they are first asked for.
 
     Args:
-        model (FewShotSegmentor): The model.
+        model (BaseFewShotSegmentor): The model.
         episode (Episode): The episode.
     """
 
-    def __init__(self, model: FewShotSegmentor, episode: Episode) -> None:
+    def __init__(self, model: BaseFewShotSegmentor, episode: Episode) -> None:
         self.model = model
         self.episode = episode
 
@@ -75,7 +75,7 @@ class ClassScore:
         self.shots: Optional[Tensor] = None
 
     @property
-    def model(self) -> FewShotSegmentor:
+    def model(self) -> BaseFewShotSegmentor:
         """The model."""
         return self.encoded.model
 

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from .base import Explainer
@@ -23,7 +23,7 @@ class RandomControl(Explainer):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         noise = episode_generator(episode, self.seed).random(tuple(episode.masks.shape), dtype='float32')
         return torch.from_numpy(noise).to(episode.masks.device)
 
@@ -48,6 +48,6 @@ class GaussianNoiseControl(Explainer):
         self.std = std
         self.seed = seed
 
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         noise = episode_generator(episode, self.seed).normal(self.mean, self.std, tuple(episode.masks.shape))
         return scale_q(episode.masks + torch.from_numpy(noise).to(episode.masks))

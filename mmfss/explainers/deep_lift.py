@@ -47,7 +47,7 @@ class DeepLift(ClassExplainer):
         # Filters are the process's: to change them only while explaining would disturb other threads.
         warnings.filterwarnings('ignore', message='Setting forward, backward hooks', category=UserWarning)
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         module = ScoreModule(score, score.model if self.scope == 'model' else score.model.head)
         with called_once(module, score.support):
             method = import_extra('captum.attr').DeepLift(module)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.layers import resize_adjoint, resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
@@ -34,7 +34,7 @@ class PrototypeReadout(Explainer):
         self.num_levels = num_levels
 
     @torch.no_grad()
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         query = model.extract_feat(episode.query[None])
         supports = model.extract_feat(episode.support.flatten(0, 1))
         levels = zip(query.levels[-self.num_levels:], supports.levels[-self.num_levels:])
@@ -67,7 +67,7 @@ class EncoderAffinity(Explainer):
     def __init__(self, **options: Any) -> None:
         self.affex = AffEx(**options)
 
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         by_size = self.affex.contributions(model, episode, region).by_size()
         with torch.enable_grad():
             images = episode.support.detach().clone().requires_grad_()

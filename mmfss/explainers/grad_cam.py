@@ -38,7 +38,7 @@ class GradCAM(ClassExplainer):
         self.level = level
         self.layer = layer
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         cam = self._of_level(score) if self.layer is None else self._of_layer(score)
         return F.interpolate(cam[:, None], score.support.shape[-2:], mode='bilinear')[:, 0]
 

@@ -60,7 +60,7 @@ class GradientShap(ClassExplainer):
         self.dilation = dilation
         self.seed = seed
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         generator = episode_generator(score.episode, self.seed)
         baselines = self.baselines(score, generator)
         # Captum's GradientShap draws these from NumPy's global generator, which belongs to all threads.

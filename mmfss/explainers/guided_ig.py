@@ -40,7 +40,7 @@ class GuidedIG(ClassExplainer):
         self.path = dict(steps=x_steps, fraction=fraction, max_dist=max_dist)
         self.perturb_query = perturb_query
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         support, query = score.support, score.query if self.perturb_query else None
         pixels = support.numel()
 

@@ -40,7 +40,7 @@ class IntegratedGradients(ClassExplainer):
         self.options = dict(n_steps=n_steps, method=method, internal_batch_size=internal_batch_size)
         self.perturbed = dict(perturb_query=perturb_query, perturb_masks=perturb_masks)
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         return integrate(score, **self.perturbed, **self.options).mean(1)
 
 

@@ -7,7 +7,7 @@ from typing import Iterator, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.features import lock_of
 from mmfss.structures import Episode
 
@@ -15,19 +15,19 @@ T = TypeVar('T')
 
 
 @contextmanager
-def isolated(model: FewShotSegmentor, own_copy: bool = True) -> Iterator[FewShotSegmentor]:
+def isolated(model: BaseFewShotSegmentor, own_copy: bool = True) -> Iterator[BaseFewShotSegmentor]:
     """Give an explainer a model to explain, in a context in which explanations are the same as anywhere.
 
     Inference mode is left (:func:`torch.enable_grad` then works) and autocast is off: explanations are computed in the
     precision of the weights.
 
     Args:
-        model (FewShotSegmentor): The model, in any mode, compiled or not.
+        model (BaseFewShotSegmentor): The model, in any mode, compiled or not.
         own_copy (bool): Whether the explainer may set hooks or ask for gradients: it then gets a copy. Without, it gets
             the model itself if that is in eval mode and not compiled.
 
     Yields:
-        FewShotSegmentor: The model, or a copy that shares the weights: in eval mode, not compiled, and no parameter
+        BaseFewShotSegmentor: The model, or a copy that shares the weights: in eval mode, not compiled, and no parameter
         requires a gradient.
     """
     gradients = torch.is_grad_enabled()
@@ -36,7 +36,7 @@ def isolated(model: FewShotSegmentor, own_copy: bool = True) -> Iterator[FewShot
         yield private_copy(model) if own_copy or not _is_plain(model) else model
 
 
-def private_copy(model: FewShotSegmentor) -> FewShotSegmentor:
+def private_copy(model: BaseFewShotSegmentor) -> BaseFewShotSegmentor:
     """A copy with the weights of the model, not copied: see :func:`isolated`.
 
     Raises:

@@ -68,7 +68,7 @@ class Lime(ClassExplainer):
         self.perturbations_per_eval = perturbations_per_eval
         self.seed = seed
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         segments = segment(score.support[0], **self.segments)
         shown = self.draw(segments, score)
         values, weights = zip(*(self._evaluate(score, part[:, segments].to(score.support))

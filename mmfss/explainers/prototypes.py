@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor, PrototypeReader
+from mmfss.models import BaseFewShotSegmentor, PrototypeReader
 from mmfss.models.layers import resize_adjoint, resize_unaligned
 from mmfss.models.layers.prototype_reading import PrototypeReading
 from mmfss.registry import EXPLAINERS
@@ -23,20 +23,21 @@ class PrototypeExplainer(Explainer):
     """
 
     own_copy = False
+    reads_prototypes = True
 
     @torch.no_grad()
-    def _attribute(self, model: FewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
+    def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:
         maps = torch.stack([reading.support_maps(weights)[0, 0]
                             for reading, weights in self._read(model, episode, region)])
         return min_max(resize_unaligned(maps, episode.support_size) * episode.masks)
 
     @torch.no_grad()
-    def readings(self, model: FewShotSegmentor, episode: Episode,
+    def readings(self, model: BaseFewShotSegmentor, episode: Episode,
                  region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
-        """Take the prediction of every class apart.
+        """Decompose the prediction of every class.
 
         Args:
-            model (FewShotSegmentor): The model.
+            model (BaseFewShotSegmentor): The model.
             episode (Episode): N ways.
             region (Tensor): What is explained of each class, bool, (N, h, w), none of them empty.
 
@@ -52,13 +53,14 @@ class PrototypeExplainer(Explainer):
                     for way, (reading, weights) in enumerate(self._read(model, ordinary(episode), ordinary(region)))]
 
     @staticmethod
-    def _read(model: FewShotSegmentor, episode: Episode, region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
+    def _read(model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
         """Of each class the reading, and how much each query cell counts in the sum over the region."""
-        if not isinstance(model.head, PrototypeReader):
-            raise ValueError(f'a {type(model.head).__name__} has no prototypes to read, as a FewShotScaleProtoHead '
+        head = getattr(model, 'head', model)
+        if not isinstance(head, PrototypeReader):
+            raise ValueError(f'a {type(head).__name__} has no prototypes to read, as a FewShotScaleProtoHead '
                              '(configs/scaleproto_fss) has. signed_affex and all others explain every head.')
         pyramid, encoding = model.encode(episode.query[None], episode.support[None], episode.masks[None])
-        readings = [model.head.read(pyramid, way) for way in encoding.ways]
+        readings = [head.read(pyramid, way) for way in encoding.ways]
         return [(reading, resize_adjoint(pixels[None, None].to(reading.odds), reading.odds.shape[-2:],
                                          align_corners=model.align_corners)[0])
                 for reading, pixels in zip(readings, region)]

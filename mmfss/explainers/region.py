@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.structures import Episode
 
 REGIONS = ('prediction', 'ground_truth', 'all')
@@ -18,7 +18,7 @@ class EmptyRegionError(ValueError):
 
 
 def select_region(region: Region,
-                  model: FewShotSegmentor,
+                  model: BaseFewShotSegmentor,
                   episode: Episode,
                   logits: Optional[Tensor] = None) -> Tensor:
     """Turn a description of a region into pixels, each class its own.
@@ -27,7 +27,7 @@ def select_region(region: Region,
         region (str | Tensor): ``'prediction'``, the pixels that the model gives class n; ``'ground_truth'``, those that
             have label n; ``'all'``; or a boolean mask, (h, w) for every class or (N, h, w), of the query's size or to
             be resized to it (nearest).
-        model (FewShotSegmentor): Asked for a prediction only if the region is ``'prediction'`` and there are no logits.
+        model (BaseFewShotSegmentor): Predicts only if the region is ``'prediction'`` and there are no logits.
         episode (Episode): The episode.
         logits (Tensor, optional): Logits of the query if they are known, (N+1, h, w).
 
@@ -54,7 +54,7 @@ def check_region(mask: Tensor, region: Region, episode: Episode) -> None:
 
 
 def region_pixels(region: Region,
-                  model: FewShotSegmentor,
+                  model: BaseFewShotSegmentor,
                   episode: Episode,
                   logits: Optional[Tensor] = None) -> Tensor:
     """As :func:`select_region`, but a class's region may be empty."""

@@ -26,6 +26,6 @@ class Saliency(ClassExplainer):
     def __init__(self, scaling: Optional[str] = 'min_max') -> None:
         super().__init__(scaling)
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         method = import_extra('captum.attr').Saliency(score)
         return method.attribute(score.support.clone().requires_grad_())[0].mean(1)

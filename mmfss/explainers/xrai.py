@@ -49,7 +49,7 @@ class XRAI(ClassExplainer):
         self.algorithm = algorithm
         self.perturb_query = perturb_query
 
-    def explain(self, score: ClassScore) -> Tensor:
+    def explain_class(self, score: ClassScore) -> Tensor:
         gradients = integrate(score, self.perturb_query, perturb_masks=False, **self.options).detach()
         return torch.stack([self._rank(*pair) for pair in zip(score.support[0], gradients)])
 

@@ -9,17 +9,19 @@ from .heads import (
     CorrelationHead,
     DCAMAHead,
     DMTNetHead,
+    FewShotHead,
     FewShotScaleProtoHead,
     HSNetHead,
     MatchingHead,
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
-from .segmentors import FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet', 'EpisodeDataPreProcessor',
-    'FeaturePyramid', 'FeatureReader', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead',
-    'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead',
-    'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
+    'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
+    'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
+    'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
+    'SupportEncoding'
 ]

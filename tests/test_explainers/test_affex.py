@@ -8,12 +8,12 @@ from typing import Any, Optional
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmfss.explainers import EmptyRegionError
-from mmfss.models import FewShotSegmentor
+from mmfss.models import FeaturePyramid, FewShotHead, FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from tests.references.seeded import seeded_image, seeded_mask
@@ -83,6 +83,17 @@ def explicit_maps(explicit: ModuleType, model: FewShotSegmentor, episode: Episod
         effects = explicit.layer_effects(decode, evidence, region)
         maps.append(explicit.unmasked_map(contributions, effects / effects.sum()))
     return torch.stack(maps)
+
+
+class NoAffinities(FewShotHead):
+    """Says the same of every query."""
+
+    def encode_support(self, support: FeaturePyramid, masks: Tensor) -> None:
+        return None
+
+    def forward(self, query: FeaturePyramid, encoding: None) -> Tensor:
+        return query[0][-1][:, :2]
+
 
 
 class TestDefinition:
@@ -361,8 +372,8 @@ class TestErrors:
 
     def test_head_that_does_not_match(self) -> None:
         model = build_tiny_model()
-        model.head = nn.Identity()
-        with pytest.raises(ValueError, match='SignedAffEx reads the affinities of a MatchingHead, .* Identity'):
+        model.head = NoAffinities(model.head.in_channels)
+        with pytest.raises(ValueError, match='AffEx reads the affinities of a MatchingHead, .* NoAffinities'):
             build('signed').attribute(model, draw_episode())
 
     def test_batches_of_unequal_parts(self, exact_model: FewShotSegmentor) -> None:

@@ -87,7 +87,7 @@ class TestLime:
     def test_finds_a_linear_function(self, model: FewShotSegmentor, surrogate: str) -> None:
         score = self.score(model, torch.ones(1, 2, 48, 64))
         lime = EXPLAINERS.build(dict(type='lime', n_samples=600, n_segments=40, surrogate=surrogate, alpha=1e-7))
-        maps = lime.explain(score)
+        maps = lime.explain_class(score)
         segments = segment(score.support[0], 40, 10.)
         # What a pixel of mask is worth.
         worth = torch.zeros(2, 48, 64)
@@ -102,7 +102,7 @@ class TestLime:
         masks[0, 0] = 1
         masks[0, 1, 20:22, 30:32] = 1
         score = self.score(model, masks)
-        EXPLAINERS.build(dict(type='lime', n_samples=12, n_segments=40)).explain(score)
+        EXPLAINERS.build(dict(type='lime', n_samples=12, n_segments=40)).explain_class(score)
         assert set(score.sizes) == {1, 2}
 
     def test_every_sample_shows_some_mask(self, model: FewShotSegmentor) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Hashable, Iterable, Iterator, Optional
 import torch
 from torch import Tensor
 
-from mmfss.models import FeaturePyramid, FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor, FeaturePyramid
 from mmfss.models.affinities.affinity import chunks
 from mmfss.structures import Episode
 
@@ -24,7 +24,7 @@ class PerturbedEpisode:
     Letters: N ways, K shots, T states, supports of (H, W), a query of (h, w) pixels.
 
     Args:
-        model (FewShotSegmentor): A model in eval mode.
+        model (BaseFewShotSegmentor): A model in eval mode.
         episode (Episode): The unchanged episode.
         batch_size (int): Support images handled at a time, which bounds the memory; a state is never split, so at
             least N * K are. Defaults to 8.
@@ -36,7 +36,7 @@ class PerturbedEpisode:
         ValueError: If the model is in training mode or the batch size is not positive.
     """
 
-    def __init__(self, model: FewShotSegmentor, episode: Episode, batch_size: int = 8) -> None:
+    def __init__(self, model: BaseFewShotSegmentor, episode: Episode, batch_size: int = 8) -> None:
         if model.training:
             raise ValueError('The model is in training mode, where predictions are random: call model.eval() first.')
         if batch_size < 1:
@@ -113,7 +113,7 @@ class PerturbedEpisode:
         return out
 
     def _predict(self, supports: FeaturePyramid, masks: Tensor) -> Tensor:
-        """From support features in the order of :meth:`FewShotSegmentor.encode_features`."""
+        """From support features in the order of :meth:`BaseFewShotSegmentor.encode_features`."""
         encoding = self.model.encode_features(supports, masks)
         query = self._query_features.expand(len(masks))
         return self.model.match(query, encoding, self.episode.query_size).float()

@@ -24,7 +24,7 @@ from mmfss.explainers.building import (
     explainer_configs,
     set_explainer_options,
 )
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.registry import LOOPS
 from mmfss.structures import Episode
 from mmfss.utils.config import set_episodes
@@ -88,7 +88,7 @@ class ExplanationLoop(RecordingLoop):
     def explains(cls, cfg: Config) -> bool:
         kind = find_class((cfg.get('model') or {}).get('type'))
         # A model class of the user's own is taken for a few-shot one: building it says more than we can.
-        return not (inspect.isclass(kind) and issubclass(kind, BaseSegmentor)) or issubclass(kind, FewShotSegmentor)
+        return not (inspect.isclass(kind) and issubclass(kind, BaseSegmentor)) or issubclass(kind, BaseFewShotSegmentor)
 
     @classmethod
     def configure(cls, cfg: Config, options: argparse.Namespace) -> None:

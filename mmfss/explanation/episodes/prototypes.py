@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mmfss.explainers import Explainer
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.layers.prototype_reading import SIDES, PrototypeReading
 from mmfss.structures import Episode
 from ..map_store import MapStore
@@ -16,17 +16,17 @@ _TOP = 3
 
 
 def reading_explainer(explainers: Iterable[Explainer]) -> Explainer | None:
-    """The first explainer that can say what prototypes said (``readings``), if there is one."""
-    return next((explainer for explainer in explainers if hasattr(explainer, 'readings')), None)
+    """Return the first explainer that decomposes predictions into prototypes, or None."""
+    return next((explainer for explainer in explainers if explainer.reads_prototypes), None)
 
 
-def describe_episode(explainer: Explainer, model: FewShotSegmentor, episode: Episode, region: Tensor,
+def describe_episode(explainer: Explainer, model: BaseFewShotSegmentor, episode: Episode, region: Tensor,
                      names: Sequence[str]) -> tuple[list[Record], Arrays]:
     """Decompose the prediction of every class of an episode.
 
     Args:
         explainer (Explainer): With ``readings``, see :class:`PrototypeExplainer`.
-        model (FewShotSegmentor): The model.
+        model (BaseFewShotSegmentor): The model.
         episode (Episode): N ways.
         region (Tensor): What is explained of each class, bool, (N, h, w).
         names (Sequence[str]): Names of the classes.

@@ -9,7 +9,7 @@ from mmfss.evaluation.attribution import AttributionMetric, PerturbedEpisode
 from mmfss.evaluation.functional import episode_counts
 from mmfss.explainers import EmptyRegionError, Explainer, select_region
 from mmfss.explainers.base import check_masks
-from mmfss.models import FewShotSegmentor
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.random_state import preserve_random_state, seed_all
@@ -44,11 +44,11 @@ class EpisodeStudy:
         self.explainers, self.metrics, self.region = explainers, metrics, region
         self.seed, self.dtype, self.batch_size = seed, dtype, batch_size
 
-    def __call__(self, model: FewShotSegmentor, index: int, episode: Episode) -> tuple[Record, Arrays]:
+    def __call__(self, model: BaseFewShotSegmentor, index: int, episode: Episode) -> tuple[Record, Arrays]:
         """Study one episode.
 
         Args:
-            model (FewShotSegmentor): The model, in eval mode.
+            model (BaseFewShotSegmentor): The model, in eval mode.
             index (int): Index of the episode.
             episode (Episode): The episode, on the model's device.
 
@@ -82,7 +82,7 @@ class EpisodeStudy:
         arrays.update((name, attribution.cpu().numpy().astype(self.dtype)) for name, attribution in maps.items())
         return record, arrays
 
-    def _region(self, model: FewShotSegmentor, episode: Episode,
+    def _region(self, model: BaseFewShotSegmentor, episode: Episode,
                 logits: Tensor) -> tuple[Optional[Tensor], Optional[str]]:
         """The region (N, h, w), or None and why this episode cannot be explained."""
         try:
@@ -94,23 +94,20 @@ class EpisodeStudy:
         except EmptyRegionError as error:
             return None, str(error)
 
-    def _explain(self, model: FewShotSegmentor, episode: Episode, region: Tensor, record: Record) -> dict[str, Tensor]:
+    def _explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor,
+                 record: Record) -> dict[str, Tensor]:
         """Maps of all explainers; their seconds and contributions go into the record."""
         maps = {}
         for name, explainer in self.explainers.items():
             with self._named(f'The explainer "{name}"', record):
-                if hasattr(explainer, 'contributions'):
-                    # It selects the region itself: its prediction and its explanation share what they compute.
-                    explanation, seconds = timed(
-                        lambda explainer=explainer: explainer.explain(model, episode, self.region), region.device)
-                    maps[name] = explanation.attribution
+                wanted = self.region if explainer.selects_region else region
+                explanation, record['seconds'][name] = timed(
+                    lambda explainer=explainer, wanted=wanted: explainer.explain(model, episode, wanted), region.device)
+                maps[name] = explanation.attribution
+                if explanation.contributions is not None:
                     record['contributions'][name] = explanation.contributions.summary()
-                    if explanation.neutral is not None:
-                        record['neutral'][name] = explanation.neutral.tolist()
-                else:
-                    maps[name], seconds = timed(
-                        lambda explainer=explainer: explainer.attribute(model, episode, region), region.device)
-                record['seconds'][name] = seconds
+                if explanation.neutral is not None:
+                    record['neutral'][name] = explanation.neutral.tolist()
                 _check_map(maps[name], episode)
         return maps
 

@@ -2,12 +2,13 @@
 from .correlation_head import CorrelationHead
 from .dcama_head import DCAMAHead
 from .dmtnet_head import DMTNetHead
+from .few_shot_head import FewShotHead
 from .few_shot_scaleproto_head import FewShotScaleProtoHead
 from .hsnet_head import HSNetHead
 from .matching_head import MatchingHead
 from .prototype_reader import PrototypeReader
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotScaleProtoHead', 'HSNetHead', 'MatchingHead',
+    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead', 'MatchingHead',
     'PrototypeReader'
 ]

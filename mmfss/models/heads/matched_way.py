@@ -3,15 +3,19 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..affinities import Affinity
 from ..features import FeaturePyramid
-from .matching_head import MatchingHead
 
 
 class MatchedWay:
-    """Affinities between B queries and their supports of one class, and what the head makes of them, once.
+    """Affinities between B queries and their supports of one class, and what the head makes of them, computed once.
+
+    AffEx reads these. A model without a :class:`MatchingHead` returns objects with the same members from
+    :meth:`BaseFewShotSegmentor.matched_ways`. The rows of an affinity may sum to less than 1 over the supports, where
+    a query position also attends to its own image.
 
     Args:
         head (MatchingHead): The head.
@@ -19,7 +23,7 @@ class MatchedWay:
         encoding (Any): The head's encoding of B support sets.
     """
 
-    def __init__(self, head: MatchingHead, query: FeaturePyramid, encoding: Any) -> None:
+    def __init__(self, head: BaseModule, query: FeaturePyramid, encoding: Any) -> None:
         self.head = head
         self.query = query
         self.encoding = encoding
@@ -36,9 +40,9 @@ class MatchedWay:
         return [self.head.aggregate(affinity, self.encoding) for affinity in self.affinities]
 
     def logits(self) -> Tensor:
-        """The head's logits, (B, 2, h, w)."""
+        """Compute the head's logits, (B, 2, h, w)."""
         return self.head.decode(self.evidence, self.query, self.encoding)
 
     def layer_effects(self, region: Tensor) -> Tensor:
-        """Effects (B, L) of removing each layer on the prediction in a region (B, T_h, T_w)."""
+        """Compute the effects (B, L) of removing each layer on the prediction in a region (B, T_h, T_w)."""
         return self.head.layer_effects(self.evidence, self.query, self.encoding, region)

@@ -1,18 +1,18 @@
 """The contract of heads that segment by matching a query with annotated supports."""
-from abc import ABCMeta, abstractmethod
-from typing import Any, Iterator, Optional, Sequence
+from abc import abstractmethod
+from typing import Any, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmfss.registry import MODELS
 from ..affinities import Affinity
 from ..features import FeaturePyramid
+from .few_shot_head import FewShotHead
+from .matched_way import MatchedWay
 
 
-class MatchingHead(BaseModule, metaclass=ABCMeta):
+class MatchingHead(FewShotHead):
     """Segment one class in a query from K annotated supports, in four readable steps.
 
     ::
@@ -26,42 +26,11 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
     backwards (:meth:`~mmfss.models.affinities.Affinity.vote`) and measures a layer by decoding with its evidence set to
     zero (:meth:`layer_effects`).
 
-    A head handles one way; :class:`FewShotSegmentor` combines ways.
-
-    Args:
-        in_channels (Sequence[Sequence[int]]): Channels of every map of the feature pyramid, per level from fine to
-            coarse. The segmentor fills it in from the backbone.
-        loss_decode (dict, optional): Config of an MMSegmentation loss. Defaults to cross entropy, the mean over all
-            pixels that are not ignored.
-        ignore_index (int, optional): Label that is left out of the loss. None counts ignored pixels (255) as
-            background, like the published implementations. Defaults to None.
-        init_cfg (dict, optional): Initialisation config.
+    Args: See :class:`FewShotHead`.
     """
 
     ablation_batch = 4
     """Ablated layers that :meth:`layer_effects` decodes at a time, for each episode."""
-
-    def __init__(self,
-                 in_channels: Sequence[Sequence[int]],
-                 loss_decode: Optional[dict] = None,
-                 ignore_index: Optional[int] = None,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
-        self.in_channels = tuple(tuple(level) for level in in_channels)
-        self.ignore_index = ignore_index
-        self.loss_decode = MODELS.build(loss_decode or dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=True))
-
-    @abstractmethod
-    def encode_support(self, support: FeaturePyramid, masks: Tensor) -> Any:
-        """Compute all that depends on the supports alone.
-
-        Args:
-            support (FeaturePyramid): Features of B * K support images, the K shots of an episode together.
-            masks (Tensor): Support masks in [0, 1], shape (B, K, H, W).
-
-        Returns:
-            Any: The head's own encoding of B support sets.
-        """
 
     @abstractmethod
     def match(self, query: FeaturePyramid, encoding: Any) -> Iterator[Affinity]:
@@ -95,34 +64,11 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
         """
 
     def forward(self, query: FeaturePyramid, encoding: Any) -> Tensor:
-        """Logits of a query, as of :meth:`decode`."""
         evidence = [self.aggregate(affinity, encoding) for affinity in self.match(query, encoding)]
         return self.decode(evidence, query, encoding)
 
-    def forward_train(self, query: FeaturePyramid, encoding: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`forward`, with the losses of what the logits do not show.
-
-        Args:
-            query (FeaturePyramid): Features of B queries.
-            encoding (Any): Encoding of B support sets.
-            target (Tensor): Where the query shows this way's class: 1, elsewhere 0, 255 ignored; shape (B, H, W).
-
-        Returns:
-            tuple[Tensor, dict[str, Tensor]]: Logits, and the head's own losses by name; by default there are none.
-        """
-        return self(query, encoding), {}
-
-    def combine_shots(self, logits: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
-        """From the result of :meth:`decode` to one prediction, (B, 2, h, w) at the head's own size or at ``size``.
-
-        A head that segments with each shot alone overrides it.
-
-        Args:
-            logits (Tensor): Result of :meth:`decode`.
-            size (Sequence[int]): Size (H, W) of the query.
-            for_loss (bool): Whether a loss will be computed of them, which needs logits.
-        """
-        return logits
+    def matched_way(self, query: FeaturePyramid, encoding: Any) -> MatchedWay:
+        return MatchedWay(self, query, encoding)
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any,
                       region: Tensor) -> Tensor:
@@ -152,21 +98,6 @@ class MatchingHead(BaseModule, metaclass=ABCMeta):
             logits = self.decode(ablated, query.expand(len(layers)), encoding)
             effects.append(whole - foreground_mean(logits, region))
         return torch.cat(effects)[None].abs()
-
-    def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch.
-
-        Args:
-            logits (Tensor): Shape (B, N+1, H, W).
-            target (Tensor): Labels 0..N, and 255 for ignored pixels, shape (B, H, W).
-
-        Returns:
-            dict[str, Tensor]: Scalars by name.
-        """
-        if self.ignore_index is None:
-            target = target.masked_fill(target == 255, 0)
-        ignore_index = -100 if self.ignore_index is None else self.ignore_index
-        return dict(loss_ce=self.loss_decode(logits, target, ignore_index=ignore_index))
 
 
 def foreground_mean(logits: Tensor, region: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Segmentors."""
-from .few_shot_segmentor import FewShotSegmentor, SupportEncoding
+from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
+from .few_shot_segmentor import FewShotSegmentor
 from .scaleproto_segmentor import ScaleProtoSegmentor
 
-__all__ = ['FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']
+__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']

@@ -1,0 +1,263 @@
+"""The contract of few-shot segmentors, and all that does not depend on how they compare images."""
+from abc import abstractmethod
+from dataclasses import dataclass
+from math import log
+from typing import Any, Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from torch import Tensor
+
+from mmfss.registry import MODELS
+from mmfss.structures import EpisodeDataSample
+from ..heads.matched_way import MatchedWay
+from ..layers import compose_ways
+
+EpisodeInputs = dict[str, Tensor]
+SupportImages = Union[Tensor, Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class SupportEncoding:
+    """Encoded supports of one or of B episodes, for any number of queries.
+
+    Attributes:
+        ways (tuple): The head's encoding of each way.
+        batch_size (int): Episodes encoded; 1 serves every query of a batch.
+    """
+    ways: tuple[Any, ...]
+    batch_size: int
+
+
+class BaseFewShotSegmentor(BaseSegmentor):
+    """Segment in a query image the classes that annotated support images show.
+
+    Letters: B episodes, N ways, K shots, images of H x W pixels.
+
+    A subclass says how images become features (:meth:`extract_feat`), how those of supports and their masks become an
+    encoding (:meth:`encode_features`), how queries are compared with it (:meth:`way_logits`), and what training
+    minimizes (:meth:`loss`). :class:`FewShotSegmentor` is the one of a backbone and a head. Metrics, explainers, the
+    inferencer and the commands ask for this class, so that a model without a feature pyramid can take its place.
+
+    Args:
+        threshold (float): Probability, in (0, 1), above which a pixel shows the class, of each shot where heads
+            predict by shots. Less than 0.5 may help where training saw few classes: others are ranked well, but with
+            lower probabilities. The background's logits of predictions are shifted by log(t / (1 - t)), those of losses
+            not. ``tools/analysis_tools/choose_threshold.py`` chooses it without the tested classes.
+        data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
+        init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If the threshold is out of range.
+    """
+
+    align_corners = True
+    """How logits are resized, here and by whoever resizes them further."""
+
+    def __init__(self,
+                 threshold: float = 0.5,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        # Built here: the base class would look its type up in MMEngine's registry, which does not know this package's.
+        super().__init__(MODELS.build(data_preprocessor or dict(type='EpisodeDataPreProcessor')), init_cfg)
+        if not 0 < threshold < 1:
+            raise ValueError(f'model.threshold is a probability between 0 and 1, got {threshold}.')
+        self.threshold = threshold
+
+    # What a model defines
+
+    @abstractmethod
+    def extract_feat(self, inputs: Tensor) -> Any:
+        """Compute the features of normalised images (B, 3, H, W); they have ``split(sizes)``, as tensors have."""
+
+    @abstractmethod
+    def encode_features(self, features: Any, masks: SupportImages) -> SupportEncoding:
+        """Encode supports whose features are known already.
+
+        Args:
+            features (Any): Features of all supports: way by way, in each episode by episode, shot by shot.
+            masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
+
+        Returns:
+            SupportEncoding: As of :meth:`encode_support`.
+        """
+
+    @abstractmethod
+    def way_logits(self, features: Any, encoding: SupportEncoding) -> list[Tensor]:
+        """Segment each class in queries whose features are known already.
+
+        Args:
+            features (Any): Features of B queries.
+            encoding (SupportEncoding): Of B support sets, or of one that serves all queries.
+
+        Returns:
+            list[Tensor]: For each of N ways raw logits (B, 2, h, w), or (B, K, 2, h, w) for each shot: background,
+            foreground.
+        """
+
+    def matched_ways(self, features: Any, encoding: SupportEncoding) -> list[MatchedWay]:
+        """Return the affinities of every class, from which AffEx explains; arguments as :meth:`match`.
+
+        Raises:
+            ValueError: If the model has no affinities.
+        """
+        raise ValueError(f'AffEx reads affinities, which a {type(self).__name__} does not have: choose an explainer '
+                         'that needs predictions alone.')
+
+    def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
+        """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
+        return way
+
+    # What follows from it
+
+    def match(self, features: Any, encoding: SupportEncoding, size: Sequence[int], for_loss: bool = False) -> Tensor:
+        """Segment queries whose features are known already.
+
+        Args:
+            features (Any): Features of B queries.
+            encoding (SupportEncoding): Of B support sets, or of one that serves all queries.
+            size (Sequence[int]): Size (H, W) of the result.
+            for_loss (bool): See :meth:`compose`.
+
+        Returns:
+            Tensor: Raw logits (B, N+1, H, W), channel 0 background.
+        """
+        return self.compose(self.way_logits(features, encoding), size, for_loss)
+
+    def encode_support(self, support: SupportImages, masks: SupportImages) -> SupportEncoding:
+        """Encode annotated supports, to be used for any number of queries.
+
+        Args:
+            support (Tensor | Sequence[Tensor]): Normalised images (B, N, K, 3, H, W); or, when the ways differ in their
+                number of shots, for each way (B, K_n, 3, H, W).
+            masks (Tensor | Sequence[Tensor]): Binary masks (B, N, K, H, W), or for each way (B, K_n, H, W).
+
+        Returns:
+            SupportEncoding: Takes the place of ``support`` and ``masks`` in :meth:`logits`.
+        """
+        support, masks = self._ways(support, masks)
+        pyramid = self.extract_feat(torch.cat([images.flatten(0, 1) for images in support]))
+        return self.encode_features(pyramid, masks)
+
+    def logits(self,
+               query: Tensor,
+               support: Union[SupportImages, SupportEncoding],
+               masks: Optional[SupportImages] = None) -> Tensor:
+        """Segment queries.
+
+        Query and supports of equal size share one pass of the backbone.
+
+        Args:
+            query (Tensor): Normalised images, shape (B, 3, H, W).
+            support (Tensor | Sequence[Tensor] | SupportEncoding): As in :meth:`encode_support`, or its result.
+            masks (Tensor | Sequence[Tensor], optional): As in :meth:`encode_support`; None with an encoding.
+
+        Returns:
+            Tensor: Raw logits (B, N+1, H, W), channel 0 background.
+
+        Raises:
+            ValueError: If shapes do not fit together.
+        """
+        if isinstance(support, SupportEncoding):
+            if support.batch_size not in (1, len(query)):
+                raise ValueError(
+                    f'{support.batch_size} support sets cannot serve {len(query)} queries: encode one, or as many.')
+            return self.match(self.extract_feat(query), support, query.shape[-2:])
+        if masks is None:
+            raise ValueError('`masks` may be left out only with encoded supports.')
+        return self.match(*self.encode(query, support, masks), query.shape[-2:])
+
+    def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[Any, SupportEncoding]:
+        """Compute what :meth:`match` needs of queries and supports; of equal size, they share one pass of the backbone.
+
+        Args:
+            query (Tensor): Normalised images, shape (B, 3, H, W).
+            support (Tensor | Sequence[Tensor]): As in :meth:`encode_support`, of B episodes.
+            masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
+
+        Returns:
+            tuple[Any, SupportEncoding]: Features of the queries, and the encoded supports.
+
+        Raises:
+            ValueError: If shapes do not fit together.
+        """
+        support, masks = self._ways(support, masks)
+        if {len(images) for images in support} != {len(query)}:
+            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
+                             'with `encode_support` to use it for several queries.')
+        shots = [images.flatten(0, 1) for images in support]
+        if support[0].shape[-2:] == query.shape[-2:]:
+            images = torch.cat((query, *shots))
+            query_pyramid, support_pyramid = self.extract_feat(images).split((len(query), len(images) - len(query)))
+        else:
+            query_pyramid, support_pyramid = self.extract_feat(query), self.extract_feat(torch.cat(shots))
+        return query_pyramid, self.encode_features(support_pyramid, masks)
+
+    def compose(self, ways: Sequence[Tensor], size: Sequence[int], for_loss: bool = False) -> Tensor:
+        """Combine the head's logits of every way into those of the model.
+
+        Args:
+            ways (Sequence[Tensor]): For each of N ways raw logits (B, 2, h, w), or (B, K, 2, h, w) for each shot.
+            size (Sequence[int]): Size (H, W) of the result.
+            for_loss (bool): Leave out what concerns predictions only, whatever the mode: ``threshold``, and options of
+                the head.
+
+        Returns:
+            Tensor: Raw logits (B, N+1, H, W), channel 0 background.
+        """
+        if not for_loss:
+            ways = [self._thresholded(way) for way in ways]
+        logits = compose_ways([self.combine_shots(way, size, for_loss) for way in ways])
+        if logits.shape[-2:] == tuple(size):
+            return logits
+        return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)
+
+    def _thresholded(self, logits: Tensor) -> Tensor:
+        """Logits (..., 2, h, w), of which the foreground is larger where it is probable enough."""
+        if self.threshold == 0.5:
+            return logits
+        background, foreground = logits.unbind(-3)
+        return torch.stack((background + log(self.threshold / (1 - self.threshold)), foreground), dim=-3)
+
+    @staticmethod
+    def _ways(support: SupportImages, masks: SupportImages) -> tuple[list[Tensor], list[Tensor]]:
+        """Split into ways, (B, K, 3, H, W) and (B, K, H, W), and check the shapes."""
+        if isinstance(support, Tensor) and support.ndim != 6:
+            raise ValueError(f'Supports must have shape (B, N, K, 3, H, W), got {tuple(support.shape)}.')
+        support = list(support.unbind(1) if isinstance(support, Tensor) else support)
+        masks = list(masks.unbind(1) if isinstance(masks, Tensor) else masks)
+        shapes = [tuple(images.shape[:2] + images.shape[3:]) for images in support]
+        if not shapes or shapes != [tuple(mask.shape) for mask in masks] or any(0 in shape for shape in shapes):
+            raise ValueError('Every way needs at least one support image and a mask of the size of each. Got images '
+                             f'{[tuple(images.shape) for images in support]} and masks '
+                             f'{[tuple(mask.shape) for mask in masks]}.')
+        return support, [mask.to(images.dtype) for mask, images in zip(masks, support)]
+
+    @torch.no_grad()
+    def predict(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> list[EpisodeDataSample]:
+        """Add ``seg_logits`` (N+1, H, W) and ``pred_sem_seg`` (1, H, W) to every sample, at network size."""
+        return add_predictions(data_samples, self._forward(inputs, data_samples))
+
+    def _forward(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> Tensor:
+        """Raw logits (B, N+1, H, W)."""
+        return self.logits(inputs['query'], inputs['support'], support_masks(data_samples))
+
+    encode_decode = _forward
+
+
+def support_masks(data_samples: Sequence[EpisodeDataSample]) -> Tensor:
+    """Boolean support masks (B, N, K, H, W).
+
+    Ignored support pixels (255) count as background, like in the published implementations.
+    """
+    return torch.stack([sample.support_sem_seg for sample in data_samples]) == 1
+
+
+def add_predictions(data_samples: list[EpisodeDataSample], logits: Tensor) -> list[EpisodeDataSample]:
+    """Add ``seg_logits`` (N+1, H, W) and ``pred_sem_seg`` (1, H, W) to each sample; logits are (B, N+1, H, W)."""
+    for sample, sample_logits in zip(data_samples, logits):
+        sample.seg_logits = PixelData(data=sample_logits)
+        sample.pred_sem_seg = PixelData(data=sample_logits.argmax(0, keepdim=True))
+    return data_samples
