@@ -33,4 +33,11 @@ def build_model(name: str) -> FewShotSegmentor:
         return MODELS.build({**TINY_MODEL, 'head': PROTOTYPE_HEAD}).eval()
 
 
-shared_model = cache(build_model)
+@cache
+def _shared(prototypes: bool) -> FewShotSegmentor:
+    return build_model('prototypes' if prototypes else '')
+
+
+def shared_model(name: str) -> FewShotSegmentor:
+    """The same model for all explainers that can explain it; to be left as it is."""
+    return _shared(name == 'prototypes')

@@ -62,8 +62,9 @@ def test_loaders_of_a_config(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('args, message', [
-    (('nowhere.py', ), 'nowhere.py'), (('.', '--shots', 0), '--shots 1 or more, got 0'),
-    (('.', ), 'holds no class folder')])
-def test_errors(run, args: tuple, message: str) -> None:
+    (('nowhere.py', ), 'nowhere.py'), (('empty', '--shots', 0), '--shots 1 or more, got 0'),
+    (('empty', ), 'holds no class folder')])
+def test_errors(run, tmp_path: Path, args: tuple, message: str) -> None:
+    (tmp_path / 'empty').mkdir()
     status, text = run(*args)
     assert status == 1 and message in ' '.join(text.split()) and 'Traceback' not in text

@@ -55,8 +55,7 @@ def read_coco_json(path: str) -> Any:
 def validate_coco(content: Any, file: str) -> None:
     """Make sure that a COCO instances file can be used as it is.
 
-    Reads the whole file once and changes nothing; 5 to 7 CPU seconds for the 604,907 annotations of COCO 2014's
-    training part.
+    Reads the whole file once and changes nothing; about a quarter of the time that parsing and rasterizing take.
 
     Refused: entries without a usable ``id``, name, size or reference; ids, file names or category names given twice
     (except ids of annotations, which nothing refers to); segmentations that the picture cannot hold, see

@@ -107,7 +107,7 @@ def _runs_fault(counts: List[Any], height: int, width: int) -> Optional[Fault]:
         wrong = [value for value in counts if not _is_run(value)]
         if wrong:
             return Fault(f'has the run length {shown(wrong[0])}', 'Run lengths are whole numbers of 0 or more.')
-    return _total_fault(int(sum(counts)), height, width)
+    return _total_fault(sum(map(int, counts)), height, width)
 
 
 def _is_run(value: Any) -> bool:
@@ -198,6 +198,6 @@ def encode_shape(shape: Any, height: int, width: int) -> Optional[Dict[str, Any]
         codes = coco_mask.frPyObjects(polygons, height, width) if polygons else [None]
         return codes[0] if len(codes) == 1 else coco_mask.merge(codes)
     if isinstance(shape['counts'], list):
-        return coco_mask.frPyObjects(shape, height, width)
+        return coco_mask.frPyObjects(dict(size=[height, width], counts=shape['counts']), height, width)
     counts = shape['counts']
     return dict(size=[height, width], counts=counts.encode() if isinstance(counts, str) else counts)

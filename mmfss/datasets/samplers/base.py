@@ -82,13 +82,14 @@ class EpisodeSampler(metaclass=ABCMeta):
         counts = {class_id: len(set(lists.pool(class_id).tolist())) for class_id in class_ids}
         small = [class_id for class_id in class_ids if counts[class_id] < self.min_images]
         if small and small_classes == 'error':
-            others = ', '.join(f'{self._name(class_id)}: {counts[class_id]}' for class_id in small[1:10])
+            others = f' (and {len(small) - 1} more classes)' if len(small) > 1 else ''
+            counted = ', '.join(f'{self._name(class_id)}: {counts[class_id]}' for class_id in small[1:10])
             more = f', and {len(small) - 10} more' if len(small) > 10 else ''
-            others = f' (and {len(small) - 1} more classes: {others}{more})' if others else ''
+            rest = f' The others: {counted}{more}.' if counted else ''
             raise ValueError(
                 f'Class {self._name(small[0])} has {counts[small[0]]} image(s){others} in the list "{lists.source}", '
                 f'but {self.num_shots}-shot episodes need at least {self.min_images} of each class. Use fewer shots, '
-                "add images, or set sampler.small_classes='skip'.")
+                f"add images, or set sampler.small_classes='skip'.{rest}")
         usable = tuple(class_id for class_id in class_ids if counts[class_id] >= self.min_images)
         if len(usable) < self.num_ways:
             raise ValueError(f'num_ways={self.num_ways}, but only {len(usable)} class(es) have the {self.min_images} '

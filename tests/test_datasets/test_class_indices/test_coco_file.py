@@ -117,6 +117,7 @@ class TestRunLengths:
             ([5, AREA], 'run lengths of 197 pixels'),
             ([AREA + 2, -2], 'the run length -2'),
             ([10**30], 'run lengths of 1000'),
+            ([10**400, 1.0], 'run lengths of 1000'),
             ([5, None, AREA - 5], 'the run length null'),
             ([5, '1', AREA - 6], 'the run length "1"'),
             ([5, True, AREA - 6], 'the run length true'),
@@ -378,7 +379,7 @@ class TestIndex:
         edges = np.flatnonzero(np.diff(flat))
         counts = np.diff(np.concatenate([[0], edges])).tolist()
         masks = [self.build(tmp_path, [shape]).load_class_mask('1.jpg', 0) for shape in (
-            [TRIANGLE], dict(size=[HEIGHT, WIDTH], counts=counts),
+            [TRIANGLE], dict(size=[float(HEIGHT), float(WIDTH)], counts=counts),
             dict(size=[HEIGHT, WIDTH], counts=code['counts'].decode()))]
         assert masks[0].any()
         np.testing.assert_array_equal(masks[0], masks[1])

@@ -10,6 +10,8 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.nn.functional import interpolate
 
 from mmfss.evaluation.attribution import PerturbedEpisode, build_attribution_metric
 from mmfss.explainers import Explainer
@@ -20,6 +22,7 @@ from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
 from tests.references.seeded import seeded_image, seeded_mask
 from tests.test_explanation.explaining import explain, run_config, write_run
+from tests.tiny.data import PIPELINE, draw_picture
 from tests.tiny.model import build_tiny_model
 
 ROOT = Path(__file__).parents[3]
@@ -212,6 +215,30 @@ class TestEpisodes:
         assert found['region'].shape == (2, 64, 64) and found['region'].all()
         assert {found[name].shape for name in NAMES} == {(2, 2, 64, 64)} and found['saliency'].dtype == np.float32
         assert len(record(tmp_path / 'out', 0)['contributions']['unmasked_affex']['shots']) == 2
+
+    def test_masks_of_another_size_than_their_images(self, config: Path, tmp_path: Path) -> None:
+        root = tmp_path / 'FSS-1000'
+        for hue, name in enumerate(('ant', 'bee', 'cat', 'dog')):
+            (root / name).mkdir(parents=True)
+            for number in range(1, 11):
+                image, mask = draw_picture(f'{name}{number}', hue)
+                Image.fromarray(image).save(root / name / f'{number}.jpg')
+                Image.fromarray(mask.astype(np.uint8) * 255).resize((97, 91)).save(root / name / f'{number}.png')
+        cfg = run_config(config, tmp_path / 'out')
+        cfg.test_cfg.explainers = dict(saliency=dict(type="saliency"))
+        del cfg.test_dataloader.dataset
+        cfg.test_dataloader.dataset = dict(
+            type='FSS1000Dataset', data_root=str(root), split='test', split_dir=None, pipeline=PIPELINE,
+            sampler=dict(type='UniformEpisodeSampler', num_episodes=2))
+        assert explain(cfg).test_loop.results['num_explained'] == 2
+        for index in range(2):
+            info, found = record(tmp_path / 'out', index)['info'], arrays(tmp_path / 'out', index)
+            names = [info['query_name'], info['support_names'][0][0]]
+            for name, mask in zip(names, (found['target'], found['support_masks'][0, 0])):
+                grey = torch.from_numpy(np.array(Image.open(root / name.replace('.jpg', '.png')).convert('L')))
+                expected = interpolate((grey >= 128)[None, None].float(), (64, 64), mode='nearest')[0, 0]
+                assert np.array_equal(mask, expected.numpy())
+        assert 'dog/' in (tmp_path / 'out' / 'index.html').read_text(encoding='utf-8')
 
     def test_metric_must_measure_attributions(self, config: Path, tmp_path: Path) -> None:
         cfg = run_config(config, tmp_path / 'out')
