@@ -225,7 +225,7 @@ class TestEpisodes:
                 Image.fromarray(image).save(root / name / f'{number}.jpg')
                 Image.fromarray(mask.astype(np.uint8) * 255).resize((97, 91)).save(root / name / f'{number}.png')
         cfg = run_config(config, tmp_path / 'out')
-        cfg.test_cfg.explainers = dict(saliency=dict(type="saliency"))
+        cfg.test_cfg.explainers = dict(saliency=dict(type='saliency'))
         del cfg.test_dataloader.dataset
         cfg.test_dataloader.dataset = dict(
             type='FSS1000Dataset', data_root=str(root), split='test', split_dir=None, pipeline=PIPELINE,
