@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from mmfss.datasets import COCO20iDataset, EpisodicDataset, ImageFolderDataset, Pascal5iDataset
 from mmfss.datasets.split_lists import write_coco_list
 from mmfss.registry import DATASETS
+from tests import processes  # noqa: F401  (its processes have imported the package)
 from tests.test_datasets.layouts import PIPELINE, write_coco, write_fss, write_pascal_splits, write_voc
 from tests.tiny.data import write_class_folders
 
@@ -96,7 +97,7 @@ class TestDeterminism:
             draws.append((torch.rand(1).item(), np.random.rand(), random.random()))
         assert draws[0] == draws[1]
 
-    @pytest.mark.parametrize('num_workers, context', [(1, 'spawn'), (3, 'fork')])
+    @pytest.mark.parametrize('num_workers, context', [(1, 'forkserver'), (3, 'fork')])
     def test_workers_change_nothing(self, fss_root, num_workers, context):
         dataset = build(fss_root)
         loader = DataLoader(

@@ -1,13 +1,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from tests import processes
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 
@@ -25,9 +25,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_demo(root: Path, *arguments: str, config: str = 'tiny.py',
              query: str = 'ant/images') -> subprocess.CompletedProcess:
     demo = REPOSITORY / 'demo' / 'image_demo.py'
-    command = [sys.executable, str(demo), query, config, 'tiny.pth', *arguments]
     environment = dict(PATH='', PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS='1')
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    return processes.run(demo, query, config, 'tiny.pth', *arguments, cwd=root, env=environment)
 
 
 def test_folder_of_queries_and_two_classes(root: Path) -> None:
