@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
 from tests.tiny_data import PIPELINE, write_class_folders
 from tests.tiny_model import TINY_MODEL, build_tiny_model
@@ -52,3 +53,18 @@ def test_error_is_one_line(root: Path) -> None:
     finished = run_demo(root, '--support', 'bee/images/0.jpg', 'nowhere.png', '--device', 'cpu')
     assert finished.returncode == 1
     assert 'nowhere.png' in finished.stderr and 'Traceback' not in finished.stderr
+
+
+def test_pictures_of_which_only_the_tags_tell_the_orientation(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(root / 'bee' / 'images' / '0.jpg') as image:
+        image.rotate(180).save(root / 'turned.png', exif=exif)
+    arguments = ('--support', 'turned.png', 'bee/masks/0.png', '--out-dir', 'turned', '--device', 'cpu')
+    finished = run_demo(root, *arguments)
+    assert finished.returncode == 1 and 'Traceback' not in finished.stderr
+    assert 'error: The image turned.png has the EXIF orientation 3' in finished.stderr
+    finished = run_demo(root, *arguments, '--upright', '--max-pixels', '4799')
+    assert finished.returncode == 1 and 'more than the limit of 4799' in finished.stderr
+    finished = run_demo(root, *arguments, '--upright', '--max-pixels', '4800')
+    assert finished.returncode == 0, finished.stderr
