@@ -1,17 +1,24 @@
 """Pictures and masks with an EXIF orientation, in every reader of user files."""
+import json
 import warnings
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 import pytest
+from mmcv.transforms import Compose, LoadImageFromFile
+from mmengine.dataset import pseudo_collate
 from PIL import Image, ImageOps
 
 from mmfss.datasets import ImageFolderDataset
 from mmfss.datasets.images import read_image
 from mmfss.datasets.masks import read_object_mask
-from mmfss.datasets.orientation import check_tags, turn_upright
+from mmfss.datasets.orientation import check_tags, loads_upright, turn_upright
+from mmfss.engine.explanation_episode import _plain_info
+from mmfss.engine.prototype_provenance import PrototypeSources
+from mmfss.structures import Episode
 from mmfss.utils import warn_once
+from mmfss.visualization.page_pictures import read_picture
 from tests.tiny_data import PIPELINE
 
 ORIENTATION = 0x0112
@@ -181,3 +188,40 @@ class TestOwnFolder:
             self.dataset(root, 'color_ignore_orientation')[0]
         with pytest.raises(ValueError, match="color_type='color', but masks .* are not turned upright"):
             self.dataset(root, 'color', upright=False)[0]
+
+
+class TestPages:
+    """Pages show pictures as the model saw them."""
+
+    @pytest.mark.parametrize('upright', [True, False])
+    def test_of_episodes(self, tmp_path: Path, upright: bool) -> None:
+        own_folder = TestOwnFolder()
+        mask = upright_mask() if upright else stored(upright_mask(), 6)
+        dataset = own_folder.dataset(own_folder.write(tmp_path, 6, mask), upright=upright)
+        batch = pseudo_collate([dataset[0]])
+        sample, = batch['data_samples']
+        episode = Episode(batch['inputs']['query'][0], batch['inputs']['support'][0], sample.support_sem_seg,
+                          info=dict(sample.metainfo))
+        info = json.loads(json.dumps(_plain_info(episode)))
+        for path in (info['img_path'], info['support_paths'][0][0]):
+            expected = upright_picture() if upright else stored(upright_picture(), 6)
+            assert np.array_equal(read_picture(info, path), expected)
+
+    def test_of_records_without_the_entry(self, tmp_path: Path) -> None:
+        path = save(upright_picture(), tmp_path / 'a.png', 6)
+        assert np.array_equal(read_picture({}, str(path)), stored(upright_picture(), 6))
+
+    @pytest.mark.parametrize('color_type', ['color', 'color_ignore_orientation'])
+    def test_of_ordinary_segmentation(self, tmp_path: Path, color_type: str) -> None:
+        path = save(upright_picture(), tmp_path / 'a.png', 6)
+        loader = LoadImageFromFile(color_type=color_type)
+
+        class Images:
+            pipeline = Compose([loader])
+
+        loaded = loader(dict(img_path=str(path)))['img'][..., ::-1]
+        assert np.array_equal(read_picture(dict(upright=loads_upright(Images())), str(path)), loaded)
+        record = dict(index=0, image=str(path), cell=[0, 0], activation_box=[0, 4, 0, 4],
+                      upright=loads_upright(Images()))
+        (tmp_path / 'prototypes.json').write_text(json.dumps(dict(prototypes=[record])))
+        assert np.array_equal(PrototypeSources(tmp_path / 'prototypes.json').image(0), loaded)
