@@ -14,7 +14,7 @@ from mmfss.explainers import Explainer, Saliency, SignedAffEx
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
-from tests.decisions import assert_decided
+from tests.references.decisions import assert_decided
 from tests.tiny.data import PIPELINE, draw_picture
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 

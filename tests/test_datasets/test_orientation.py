@@ -19,7 +19,7 @@ from mmfss.engine.prototype_provenance import PrototypeSources
 from mmfss.structures import Episode
 from mmfss.utils import warn_once
 from mmfss.visualization.page_pictures import read_picture
-from tests.tiny_data import PIPELINE
+from tests.tiny.data import PIPELINE
 
 ORIENTATION = 0x0112
 TAGS = range(1, 9)

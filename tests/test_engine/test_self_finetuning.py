@@ -10,8 +10,8 @@ from mmfss.engine.self_finetuning import SelfFinetuner
 from mmfss.models import FewShotSegmentor
 from mmfss.models.layers import resize_aligned
 from mmfss.registry import MODELS
-from tests.dmtnet_ties import OF_QUERIES, of_sample, of_supports, settled
 from tests.references.correlations import assert_close, assert_masks, build_model, episodes, load
+from tests.references.dmtnet_ties import OF_QUERIES, of_sample, of_supports, settled
 from tests.tiny.data import write_class_folders
 
 # Backbone, seed of weights and inputs, side.

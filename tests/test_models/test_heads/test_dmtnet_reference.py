@@ -11,7 +11,6 @@ from mmfss.models import FewShotSegmentor
 from mmfss.models.heads.dmtnet_head import coarse_scores, flat
 from mmfss.models.layers import resize_aligned
 from mmfss.models.layers.self_matching import cell_starts, cells, prototypes, unit_rows
-from tests.dmtnet_ties import OF_QUERIES, of_supports, settled
 from tests.references.correlations import (
     assert_close,
     assert_gradients,
@@ -22,6 +21,7 @@ from tests.references.correlations import (
     load,
     probe,
 )
+from tests.references.dmtnet_ties import OF_QUERIES, of_supports, settled
 
 # Backbone, seed of the weights; side, batch, shots and seed of the inputs, waves; layers of each level.
 CASES = dict(
