@@ -14,8 +14,8 @@ from mmfss.datasets import ImageFolderDataset
 from mmfss.datasets.images import read_image
 from mmfss.datasets.masks import read_object_mask
 from mmfss.datasets.orientation import check_tags, loads_upright, turn_upright
-from mmfss.engine.explanation_episode import _plain_info
-from mmfss.engine.prototype_provenance import PrototypeSources
+from mmfss.explanation.episodes.study import _plain_info
+from mmfss.prototypes.sources import PrototypeSources
 from mmfss.structures import Episode
 from mmfss.utils import warn_once
 from mmfss.visualization.page_pictures import read_picture
