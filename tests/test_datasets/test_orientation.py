@@ -18,7 +18,7 @@ from mmfss.explanation.episodes.study import _plain_info
 from mmfss.prototypes.sources import PrototypeSources
 from mmfss.structures import Episode
 from mmfss.utils import warn_once
-from mmfss.visualization.page_pictures import read_picture
+from mmfss.visualization.pages.pictures import read_picture
 from tests.tiny.data import PIPELINE
 
 ORIENTATION = 0x0112
