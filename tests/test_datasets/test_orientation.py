@@ -1,5 +1,6 @@
 """Pictures and masks with an EXIF orientation, in every reader of user files."""
 import json
+import struct
 import warnings
 from pathlib import Path
 from typing import Any, Optional
@@ -57,13 +58,11 @@ def save(array: np.ndarray, path: Path, tag: Optional[int] = None) -> Path:
 
 
 def faulty_exif(path: Path) -> Path:
-    """A good JPEG whose EXIF data make Pillow's exif_transpose raise."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    Image.fromarray(upright_picture()).save(path, exif=exif)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b'Exif\x00\x00MM\x00*', b'Exif\x00\x00XX\x00*', 1))
-    with pytest.raises(SyntaxError), Image.open(path) as image:
+    """A good JPEG, to be turned by 90 degrees, whose EXIF data make Pillow's exif_transpose raise: a negative width."""
+    entries = struct.pack('<HHLHH', ORIENTATION, 3, 1, 6, 0) + struct.pack('<HHLl', 0x0100, 9, 1, -5)
+    exif = b'Exif\0\0II*\0' + struct.pack('<LH', 8, 2) + entries + struct.pack('<L', 0)
+    Image.fromarray(stored(upright_picture(), 6)).save(path, exif=exif)
+    with pytest.raises(struct.error), Image.open(path) as image:
         ImageOps.exif_transpose(image)
     return path
 
@@ -96,15 +95,29 @@ class TestTurning:
         assert np.array_equal(read_image(tmp_path / 'a.png', 'color')[..., ::-1], upright_picture())
 
     def test_faulty_exif_costs_no_picture(self, tmp_path: Path) -> None:
-        first, second = (faulty_exif(tmp_path / name) for name in ('a.jpg', 'b.jpg'))
-        with pytest.warns(UserWarning, match='The EXIF data of .*a.jpg cannot be read'):
-            image = read_image(first, 'color')
-        assert np.array_equal(image, read_image(first)) and image.shape == (*SIZE, 3)
-        with warnings.catch_warnings():
-            warnings.simplefilter('error')
-            assert np.array_equal(read_image(second, 'color'), image)
+        path = faulty_exif(tmp_path / 'a.jpg')
+        assert np.array_equal(read_image(path, 'color'), turn_upright(read_image(path), 6))
         save(upright_mask() * 255, tmp_path / 'm.png')
-        assert np.array_equal(read_object_mask(tmp_path / 'm.png', image=first), upright_mask())
+        assert np.array_equal(read_object_mask(tmp_path / 'm.png', image=path), upright_mask())
+
+    @pytest.mark.parametrize('exif', [b'Exif\0\0XX*\0', b'Exif\0\0II', b'Exif\0\0II*\0\x08\0\0\0\xff\xff', b'Exif\0\0'])
+    def test_damaged_exif_counts_as_none(self, tmp_path: Path, exif: bytes) -> None:
+        Image.fromarray(upright_picture()).save(tmp_path / 'a.jpg', exif=exif)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            assert np.array_equal(read_image(tmp_path / 'a.jpg', 'color'), read_image(tmp_path / 'a.jpg'))
+
+    def test_exif_that_cannot_be_read_is_one_warning(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        paths = [save(upright_picture(), tmp_path / name, 6) for name in ('a.jpg', 'b.jpg')]
+
+        def fail(image: Image.Image) -> None:
+            raise struct.error('argument out of range')
+
+        monkeypatch.setattr(Image.Image, 'getexif', fail)
+        with pytest.warns(UserWarning, match='The EXIF data of .*a.jpg cannot be read .error: argument') as given:
+            for path in paths:
+                assert np.array_equal(read_image(path, 'color'), read_image(path))
+        assert len(given) == 1
 
 
 class TestAgreement:
