@@ -131,12 +131,7 @@ class ClassScore:
         if not changed.any():
             return self.features.select(index)
         index[changed.flatten()] = shots + torch.arange(int(changed.sum()), device=support.device)
-        return concatenate(self.features, self.model.extract_feat(support[changed])).select(index)
-
-
-def concatenate(first: FeaturePyramid, second: FeaturePyramid) -> FeaturePyramid:
-    """The images of two batches as one batch."""
-    return FeaturePyramid(tuple(tuple(torch.cat(pair) for pair in zip(*levels)) for levels in zip(first, second)))
+        return FeaturePyramid.cat([self.features, self.model.extract_feat(support[changed])]).select(index)
 
 
 def input_gradient(score: ClassScore, support: Tensor, query: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:

@@ -127,7 +127,7 @@ class PerturbedEpisode:
         return self._encode(self.episode.support.flatten(0, 1))
 
     def _encode(self, images: Tensor) -> FeaturePyramid:
-        return concatenate([self.model.extract_feat(part) for part in images.split(self.batch_size)])
+        return FeaturePyramid.cat([self.model.extract_feat(part) for part in images.split(self.batch_size)])
 
     def _features(self, support: Tensor) -> FeaturePyramid:
         """Features of the supports (T, N, K, 3, H, W), way by way, in each state by state, shot by shot."""
@@ -181,13 +181,6 @@ class PerturbedEpisode:
                         sources[state, slot] = before + len(fresh)
                         fresh.append((state, slot))
         return sources, fresh
-
-
-def concatenate(pyramids: list[FeaturePyramid]) -> FeaturePyramid:
-    """Join the batches of several pyramids."""
-    if len(pyramids) == 1:
-        return pyramids[0]
-    return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)))
 
 
 def _gather(known: list[FeaturePyramid], rows: Tensor) -> FeaturePyramid:

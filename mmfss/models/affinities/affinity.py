@@ -27,11 +27,16 @@ class Affinity(metaclass=ABCMeta):
     Args:
         query_size (tuple[int, int]): (h, w).
         support_size (tuple[int, int, int]): (K, h', w').
+
+    Attributes:
+        layer (int): Number of the compared layer, for heads that keep something of the supports for each layer. Such a
+            head sets it in ``match``; sizes do not tell layers apart.
     """
 
     def __init__(self, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> None:
         self.query_size = tuple(query_size)
         self.support_size = tuple(support_size)
+        self.layer = 0
 
     @property
     def num_query(self) -> int:

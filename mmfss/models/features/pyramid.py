@@ -2,9 +2,13 @@
 from dataclasses import dataclass
 from typing import Callable, Iterator, Sequence
 
+import torch
 from torch import Tensor
 
+from ..layers.pytrees import pytree
 
+
+@pytree
 @dataclass(frozen=True)
 class FeaturePyramid:
     """Feature maps of a batch of images, grouped in levels of one resolution each.
@@ -46,6 +50,13 @@ class FeaturePyramid:
         """
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         return tuple(self.map(lambda feature, a=a, n=n: feature[a:a + n]) for a, n in zip(starts, sizes))
+
+    @staticmethod
+    def cat(pyramids: Sequence['FeaturePyramid']) -> 'FeaturePyramid':
+        """Join the batches of several pyramids; a single one is returned as it is."""
+        if len(pyramids) == 1:
+            return pyramids[0]
+        return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)))
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
         """The features of one image for a batch of ``batch_size``, without copying."""

@@ -10,10 +10,12 @@ from mmfss.registry import MODELS
 from ..affinities import Affinity, DotProductAffinity
 from ..features import FeaturePyramid
 from ..layers import RasterPositionEncoding, resize_aligned
+from ..layers.pytrees import pytree
 from .dcama_ablation import ablation_effects
 from .matching_head import MatchingHead
 
 
+@pytree
 @dataclass
 class DCAMAEncoding:
     """What DCAMA keeps of B support sets of K shots.
@@ -21,13 +23,14 @@ class DCAMAEncoding:
     Attributes:
         keys (list[Tensor]): Per attended layer the projected support tokens, (B, K * h * w, C).
         sizes (list[tuple[int, int, int]]): Per attended layer (K, h, w).
-        masks (dict): By (K, h, w) the resized soft masks as attention values, (B, K * h * w, 1).
+        masks (list[Tensor]): Per attended layer the resized soft masks as attention values, (B, K * h * w, 1); layers
+            of one size share them.
         mixed (Tensor): What the last support features of the levels 1/4 and 1/8, maximum over shots, contribute to the
             first convolution of the decoder's mixer, (B, C, h, w) at level 1/4.
     """
     keys: list[Tensor]
     sizes: list[tuple[int, int, int]]
-    masks: dict[tuple[int, int, int], Tensor]
+    masks: list[Tensor]
     mixed: Tensor
 
 
@@ -143,17 +146,21 @@ class DCAMAHead(MatchingHead):
         features = [feature for level in support[1:] for feature in level]
         keys = [self.attention[i].project_support(f, num_shots) for i, f in zip(self.layer_attention, features)]
         sizes = [(num_shots, *feature.shape[-2:]) for feature in features]
-        return DCAMAEncoding(keys, sizes, {size: mask_values(masks, size[1:]) for size in dict.fromkeys(sizes)}, mixed)
+        values = {size: mask_values(masks, size[1:]) for size in dict.fromkeys(sizes)}
+        return DCAMAEncoding(keys, sizes, [values[size] for size in sizes], mixed)
 
     def match(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Iterator[Affinity]:
         features = [feature for level in query[1:] for feature in level]
-        for index, feature, key, size in zip(self.layer_attention, features, encoding.keys, encoding.sizes):
+        for layer, (index, feature) in enumerate(zip(self.layer_attention, features)):
             attention = self.attention[index]
-            yield attention(attention.project_query(feature), key, feature.shape[-2:], size)
+            affinity = attention(attention.project_query(feature), encoding.keys[layer], feature.shape[-2:],
+                                 encoding.sizes[layer])
+            affinity.layer = layer
+            yield affinity
 
     def aggregate(self, affinity: Affinity, encoding: DCAMAEncoding) -> Tensor:
         """The coarse query mask of one layer in [0, 1], shape (B, 1, h, w)."""
-        mask = affinity.attend(encoding.masks[affinity.support_size])
+        mask = affinity.attend(encoding.masks[affinity.layer])
         return mask.transpose(1, 2).unflatten(2, affinity.query_size)
 
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:

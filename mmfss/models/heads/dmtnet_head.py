@@ -12,6 +12,7 @@ from ..features import FeaturePyramid
 from ..layers import resize_aligned
 from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
 from ..layers.precision import full_precision
+from ..layers.pytrees import pytree
 from ..layers.self_matching import (
     STABLE_RCOND,
     ReferenceRows,
@@ -31,6 +32,7 @@ PUBLISHED_GROUPS = (4, 10)
 """First layers, counted from the finest level, of the second and the third group of layers with common references."""
 
 
+@pytree
 @dataclass
 class SupportLayer:
     """What one compared layer keeps of B support sets of K shots; S positions, C channels.

@@ -8,9 +8,11 @@ from mmfss.registry import MODELS
 from ..affinities import CorrelationAffinity, unit
 from ..features import FeaturePyramid
 from ..layers import resize_aligned
+from ..layers.pytrees import pytree
 from .correlation_head import CorrelationHead
 
 
+@pytree
 @dataclass
 class HSNetEncoding:
     """What HSNet keeps of B support sets of K shots.

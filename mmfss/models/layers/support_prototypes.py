@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .clustering import weighted_means
+from .pytrees import pytree
 from .simplex import project_to_simplex
 
 FOREGROUND, BACKGROUND = 0, 1
 
 
+@pytree
 @dataclass
 class SupportPrototypes:
     """Prototypes and groups of B support sets of K shots.

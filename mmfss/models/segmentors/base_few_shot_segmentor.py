@@ -14,11 +14,13 @@ from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
 from ..heads.matched_way import MatchedWay
 from ..layers import compose_ways
+from ..layers.pytrees import pytree
 
 EpisodeInputs = dict[str, Tensor]
 SupportImages = Union[Tensor, Sequence[Tensor]]
 
 
+@pytree
 @dataclass(frozen=True)
 class SupportEncoding:
     """Encoded supports of one or of B episodes, for any number of queries.
