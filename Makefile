@@ -18,8 +18,9 @@ demo: setup
 	@$(RUN) tools/demo.py $(ARGS)
 
 # One thread each: the tests are small, and threads of several processes would get in each other's way.
+# Bytecode is written: the tests start processes, each of which would compile all modules again, for up to 20 seconds.
 test: setup
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup
 	@$(RUN) -m pip install --quiet --disable-pip-version-check 'ruff>=0.6'

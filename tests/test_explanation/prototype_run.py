@@ -39,7 +39,7 @@ def explain(root: Path, name: str, out: Path, data: dict[str, Any] | None = None
     """Run it; ``changes`` are arguments of the loop, ``data`` of the data set."""
     cfg = Config.fromfile(root / f'{name}.py')
     cfg.pop('test_cfg')
-    cfg.test_cfg = {**dict(type='PrototypeExplanationLoop', out_dir=str(out), panels=1, num_images=2), **changes}
+    cfg.test_cfg = {**dict(type='PrototypeExplanationLoop', out_dir=str(out), panels=0, num_images=2), **changes}
     cfg.test_evaluator = []
     cfg.test_dataloader.dataset.update(data or {})
     cfg.load_from = str(root / f'{name}.pth')

@@ -113,8 +113,8 @@ class TestRun:
         assert used == set(range(len(arrays['maps'])))
 
     def test_panels(self, models: Path, tmp_path: Path) -> None:
-        explain(models, 'groups', tmp_path / 'two', top=1)
-        explain(models, 'pushed', tmp_path / 'one', top=1)
+        explain(models, 'groups', tmp_path / 'two', top=1, panels=1)
+        explain(models, 'pushed', tmp_path / 'one', top=1, panels=1)
         for name in ('one', 'two'):
             folder, = {path.parent for path in (tmp_path / name).glob('images/*/*.png')}
             record = json.loads((folder / 'record.json').read_text())
