@@ -86,14 +86,9 @@ def read_object_mask(path: Union[str, Path],
 
 def _read(picture: Image.Image, path: Union[str, Path]) -> _Stored:
     """What a file of any format but 16-bit colour holds."""
-    if picture.format != 'MPO' and getattr(picture, 'n_frames', 1) > 1:
-        size = picture.size
-        picture.seek(1)
-        same = picture.size == size
-        picture.seek(0)
-        if same:
-            raise ValueError(f'The mask {path} holds {picture.n_frames} pictures of one size, so that it is not clear '
-                             f'which is the mask. {_CURE}')
+    if _has_several_pictures(picture):
+        raise ValueError(f'The mask {path} holds {picture.n_frames} pictures of one size, so that it is not clear '
+                         f'which is the mask. {_CURE}')
     transparent = picture.info.get('transparency')
     if picture.mode == 'P':
         return _read_palette(picture, path)
@@ -111,6 +106,20 @@ def _read(picture: Image.Image, path: Union[str, Path]) -> _Stored:
         raise ValueError(f'The mask {path} is a picture of mode {picture.mode}, which has no stated meaning. {_CURE}')
     alpha = transparent is not None or picture.mode[-1] in 'aA'
     return _read_colours(cv2.split(decode(picture, path, 'RGBA' if alpha else 'RGB')), path)
+
+
+def _has_several_pictures(picture: Image.Image) -> bool:
+    """Whether the second picture of a file is no preview, but as large as the first."""
+    try:
+        if picture.format == 'MPO' or getattr(picture, 'n_frames', 1) < 2:
+            return False
+        size = picture.size
+        picture.seek(1)
+        same = picture.size == size
+        picture.seek(0)
+        return same
+    except Exception:  # A damaged file: decoding it says so.
+        return False
 
 
 def _whole_numbers(numbers: np.ndarray, path: Union[str, Path]) -> _Stored:
