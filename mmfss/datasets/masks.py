@@ -246,8 +246,9 @@ def _is_soft(levels: np.ndarray, white: int, path: Union[str, Path]) -> bool:
     between = (levels > 0) & (levels < white)
     if not counts[128:255].any() or np.count_nonzero(counts[1:255]) < 2:
         return False
-    near_white, middle = counts[240:255].sum(), counts[16:240].sum()
-    if _flat_share(levels, between) >= 0.5 and not (near_white and middle < between.sum() / 2):
+    middle = counts[16:240].sum()
+    both_sides = counts[1:16].any() and counts[240:255].any() and middle < between.sum() / 2
+    if not both_sides and _flat_share(levels, between) >= 0.5:
         return False
     _require_two_sides(counts, path)
     if counts[240:].sum() < middle / 10:

@@ -34,11 +34,11 @@ def orientation_tag(image: Image.Image, content: bytes, path: Union[str, Path]) 
         return None
     try:
         tag = image.getexif().get(ExifTags.Base.Orientation)
+        return int(tag) if tag in MEANING else None
     except Exception as error:  # Whatever damaged EXIF data make of the reader: the picture is still good.
         warn_once('exif', f'The EXIF data of {path} cannot be read ({type(error).__name__}: {error}): the picture is '
                   'used as it is stored. Later pictures of this kind are not mentioned.')
         return None
-    return tag if isinstance(tag, int) and tag in MEANING else None
 
 
 def file_orientation(path: Union[str, Path]) -> Optional[int]:

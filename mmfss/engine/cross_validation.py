@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -17,6 +16,7 @@ from mmfss.evaluation import CopiedMask, PrototypeMatching
 from mmfss.utils.config import add_hook
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
+from mmfss.utils.unwrap import unwrap
 from mmfss.utils.versions import versions
 from .hooks import ProgressHook
 
@@ -141,7 +141,7 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
     """
     if set(methods) - {WRONG_SUPPORT}:
         runner = build_runner(cfg, checkpoint, work_dir)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         for method in (method for method in methods if method != WRONG_SUPPORT):
             runner.model = CONTROLS[method](model) if method in CONTROLS else model
             model.eval()

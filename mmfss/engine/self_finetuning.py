@@ -5,7 +5,6 @@ from typing import Any, Dict, Iterator, List, Sequence, Union
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
 from torch import Tensor
@@ -16,6 +15,7 @@ from mmfss.models.features import lock_of
 from mmfss.models.losses import pixel_cross_entropy
 from mmfss.models.segmentors.base_few_shot_segmentor import add_predictions, support_masks
 from mmfss.registry import LOOPS
+from mmfss.utils.unwrap import unwrap
 
 LAST_SCALES = ('head.learner.mix.*.7.weight', )
 """The published choice: the scale of the last GroupNorm of both mixing blocks, 256 numbers."""
@@ -149,7 +149,7 @@ class SelfFinetuningTestLoop(TestLoop):
             dict: The metrics.
         """
         model = self.runner.model
-        self.finetuner = SelfFinetuner(model.module if is_model_wrapper(model) else model, self.lr, self.parameters,
+        self.finetuner = SelfFinetuner(unwrap(model), self.lr, self.parameters,
                                        self.dropout)
         with self.finetuner.active():
             return super().run()

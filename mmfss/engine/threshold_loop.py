@@ -3,7 +3,6 @@ from typing import Any, Optional, Sequence, Union
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -12,6 +11,7 @@ from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshol
 from mmfss.models.segmentors.base_few_shot_segmentor import BaseFewShotSegmentor, support_masks
 from mmfss.registry import LOOPS
 from mmfss.utils.config_options import ConfigError
+from mmfss.utils.unwrap import unwrap
 
 
 @LOOPS.register_module()
@@ -39,7 +39,7 @@ class ThresholdLoop(TestLoop):
                  evaluator: Union[Evaluator, dict[str, Any], list] = (),
                  thresholds: Optional[Sequence[float]] = None) -> None:
         super().__init__(runner, dataloader, evaluator or [])
-        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.model = unwrap(runner.model)
         if not isinstance(self.model, BaseFewShotSegmentor):
             raise ConfigError(f'A {type(self.model).__name__} has no threshold to choose; a FewShotSegmentor has.')
         meta = self.dataloader.dataset.metainfo

@@ -9,13 +9,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, get_dist_info, is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.progress import Progress
+from mmfss.utils.unwrap import unwrap
 from mmfss.utils.versions import versions
 from .run_folder import ExplanationFolder
 from .run_settings import run_settings
@@ -102,8 +102,7 @@ class RecordingLoop(TestLoop):
     @property
     def model(self) -> nn.Module:
         """The model, without the wrapper of data-parallel training."""
-        model = self.runner.model
-        return model.module if is_model_wrapper(model) else model
+        return unwrap(self.runner.model)
 
     def items(self) -> list[int]:
         """Indices of the test data to record, in this order."""

@@ -5,12 +5,12 @@ from typing import Any, Optional, Sequence
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.registry import HOOKS
 from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.unwrap import unwrap
 from .push import PrototypePush
 
 THRESHOLDED, REPORT = 'thresholded.pth', 'groups.json'
@@ -66,7 +66,7 @@ class GroupThresholdHook(Hook):
         Args:
             runner (Runner): The runner; its model has a :class:`mmfss.models.ScaleProtoGroupHead`.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         head, folder = model.decode_head, Path(runner.work_dir)
         before = head.entropy()
         head.threshold_groups(self.threshold)
@@ -95,7 +95,7 @@ class SimplexProjectionHook(Hook):
         Raises:
             ValueError: If the model has no groups.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         head = getattr(model, 'decode_head', None)
         if not getattr(head, 'num_groups', 0):
             raise ValueError(f'SimplexProjectionHook needs a ScaleProtoGroupHead, the model has {type(head).__name__}.')

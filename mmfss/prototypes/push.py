@@ -6,13 +6,13 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmfss.models import PrototypeHead
 from mmfss.registry import DATASETS
 from mmfss.utils.checkpoint import CheckpointError, load_from_local
 from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.unwrap import unwrap
 from .embedding import embed_images, prototype_head
 from .push_result import PushResult, apply_push, resolve
 from .search import NearestCells
@@ -83,7 +83,7 @@ class PrototypePush:
         Raises:
             ValueError: If the model has no prototypes, or the data no cell of any class.
         """
-        model, out_dir = model.module if is_model_wrapper(model) else model, Path(out_dir)
+        model, out_dir = unwrap(model), Path(out_dir)
         head = prototype_head(model)
         training = model.training
         model.eval()

@@ -4,7 +4,6 @@ from typing import Any, Optional, Sequence
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info
-from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop
 from torch import Tensor, nn
 
@@ -12,6 +11,7 @@ from mmfss.evaluation.prototypes import PrototypeSample
 from mmfss.models import PrototypeHead
 from mmfss.models.layers.prototypes import joined_similarities
 from mmfss.registry import LOOPS
+from mmfss.utils.unwrap import unwrap
 from .embedding import prototype_head
 
 
@@ -45,7 +45,7 @@ class PrototypeTestLoop(TestLoop):
         Returns:
             dict[str, float]: The scores.
         """
-        model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+        model = unwrap(self.runner.model)
         for metric in self.evaluator.metrics:
             if hasattr(metric, 'observe'):
                 metric.observe(prototype_head(model))
@@ -60,7 +60,7 @@ class PrototypeTestLoop(TestLoop):
             data_batch (Sequence[dict]): The batch.
         """
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
-        model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+        model = unwrap(self.runner.model)
         rank, world_size = get_dist_info()
         first = idx * self.dataloader.batch_size
         data = model.data_preprocessor(data_batch, False)

@@ -205,6 +205,34 @@ class TestFiles:
         result = as_stored(tmp_path / 'turned.png', [(tmp_path / 'turned.png', np.rot90(mask))])
         assert result['mask'].shape == mask.shape[::-1]
 
+    @pytest.mark.parametrize('tag, size', [(3, (60, 80)), (2, (60, 80)), (6, (64, 64))])
+    def test_only_the_tags_tell(self, inferencer: FewShotInferencer, tmp_path: Path, tag: int,
+                                size: tuple[int, int]) -> None:
+        picture, mask = draw_picture('a', 0, size)
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        turned = {2: picture[:, ::-1], 3: picture[::-1, ::-1], 6: np.rot90(picture)}[tag]
+        Image.fromarray(np.ascontiguousarray(turned)).save(tmp_path / 'turned.png', exif=exif)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / 'mask.png')
+        pairs = [(tmp_path / 'turned.png', tmp_path / 'mask.png')]
+        with pytest.raises(ValueError, match=f'turned.png has the EXIF orientation {tag} .*--upright.*--no-upright'):
+            inferencer.set_support(pairs)
+        shot, = FewShotInferencer(inferencer.model, upright=True).set_support(pairs).shots[0]
+        assert np.array_equal(shot.image[..., ::-1], picture) and np.array_equal(shot.mask, mask)
+        shot, = FewShotInferencer(inferencer.model, upright=False).set_support(pairs).shots[0]
+        assert np.array_equal(shot.image[..., ::-1], turned) and np.array_equal(shot.mask, mask)
+        # An array has no tag: nothing contradicts its mask.
+        assert inferencer.set_support([(picture[..., ::-1], tmp_path / 'mask.png')])
+
+    def test_size_limit(self, inferencer: FewShotInferencer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr('mmfss.datasets.images.MAX_PIXELS', 100)
+        with pytest.raises(ValueError, match='0.jpg has 80 x 60 pixels, more than the limit of 100.*max_pixels'):
+            inferencer.set_support([pair(root, 'ant', 0)])
+        larger = FewShotInferencer(inferencer.model, max_pixels=4800)
+        assert larger(pair(root, 'ant', 1)[0], [pair(root, 'ant', 0)])['mask'].shape == (60, 80)
+        with pytest.raises(ValueError, match='max_pixels must be a whole number of pixels above 0, got 0'):
+            FewShotInferencer(inferencer.model, max_pixels=0)
+
 
 class TestErrors:
 

@@ -14,6 +14,7 @@ from mmfss.explainers import Explainer, Saliency, SignedAffEx
 from mmfss.models import FewShotSegmentor
 from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
+from tests.references.decisions import assert_decided
 from tests.tiny.data import PIPELINE, draw_picture
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 
@@ -25,6 +26,11 @@ QUERY = draw_picture('q', 0, (48, 96))[0]
 def inferencer() -> FewShotInferencer:
     model = build_tiny_model(seed=1)
     model.cfg = Config(dict(model=TINY_MODEL, test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
+    # The logits of an untrained head hardly differ between pixels, some by no more than rounding.
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            if parameter.ndim == 4:
+                parameter.mul_(3)
     inferencer = FewShotInferencer(model)
     # An untrained head decides for one class everywhere: let it decide for each in a half of this query.
     logits = inferencer(QUERY, SUPPORT['bee'], return_logits=True)['logits']
@@ -58,7 +64,8 @@ class TestAttributions:
     def test_equal_the_explainer(self, inferencer: FewShotInferencer) -> None:
         support = dict(ant=[draw_picture('a', 0, (64, 64)), draw_picture('b', 0, (64, 64))])
         query = draw_picture('q', 0, (64, 64))[0]
-        result = inferencer(query, support, explain='signed_affex')
+        result = inferencer(query, support, explain='signed_affex', return_logits=True)
+        assert_decided(torch.from_numpy(result['logits']), 1e-4)
         assert result['explainer'] == 'signed_affex' and 0.05 < result['foreground_fraction'] < 0.95
         assert min(shot.std() for shot in result['attributions'][0]) > 0.05
 

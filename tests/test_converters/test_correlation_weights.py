@@ -1,7 +1,5 @@
 """Checkpoints of the official HSNet and DMTNet implementations, and torchvision's VGG."""
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from mmfss.converters.weight_layouts import (
 )
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import CheckpointError
+from tests import processes
 from tests.references.correlations import load
 from tests.tiny.weightless import Weightless
 
@@ -97,9 +96,7 @@ def test_torchvision_vgg(depth: int) -> None:
 @pytest.mark.parametrize('method', CONVERTERS)
 def test_command_line(method: str, tmp_path: Path) -> None:
     torch.save(filled(resnet_layout(18)), tmp_path / 'other.pth')
-    command = [sys.executable, f'tools/model_converters/{method}2mmfss.py', str(tmp_path / 'other.pth'), str(
-        tmp_path / 'ours.pth')]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=dict(
-        PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', PATH='/usr/bin:/bin'))
+    done = processes.run(f'tools/model_converters/{method}2mmfss.py', tmp_path / 'other.pth', tmp_path / 'ours.pth',
+                         cwd=ROOT, env=dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', PATH='/usr/bin:/bin'))
     assert done.returncode == 1 and 'other.pth" was not converted' in done.stderr
     assert not (tmp_path / 'ours.pth').exists()

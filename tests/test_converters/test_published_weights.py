@@ -1,6 +1,5 @@
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from mmfss.converters.weight_layouts import DCAMA_BACKBONES, dcama_layout, resne
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import CheckpointError, check_state_dict
+from tests import processes
 from tests.references.dcama import load
 from tests.tiny.weightless import Weightless
 
@@ -218,9 +218,9 @@ class TestFiles:
 
     def test_command_line(self, tmp_path: Path) -> None:
         source = self.save(tmp_path / 'swin.pth', small_swin())
-        command = [sys.executable, 'tools/model_converters/swin2mmfss.py', str(source), str(tmp_path / 'ours.pth')]
         environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
+        done = processes.run('tools/model_converters/swin2mmfss.py', source, tmp_path / 'ours.pth', cwd=ROOT,
+                             env=environment)
         assert (done.returncode, done.stderr) == (0, '')
         assert 'ours.pth: source swin.pth, model Swin Transformer' in done.stdout
         assert (tmp_path / 'ours.pth').is_file()

@@ -1,11 +1,12 @@
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmfss.datasets.images import read_image, read_label_map
+from mmfss.datasets.images import checked_bytes, read_grey, read_image, read_label_map
 from mmfss.datasets.masks import read_object_mask
 from tests.test_datasets.layouts import save_image
 
@@ -59,6 +60,38 @@ def test_size_limit(tmp_path, monkeypatch):
     save_image(tmp_path / 'a.jpg', 0)
     monkeypatch.setattr('mmfss.datasets.images.MAX_PIXELS', 719)
     with pytest.raises(ValueError, match='a.jpg has 30 x 24 pixels, more than the limit of 719'):
+        read_image(tmp_path / 'a.jpg')
+
+
+@pytest.mark.parametrize('content, reason', [(b'', 'it is empty'), (b'hello', 'no format that Pillow knows')])
+def test_messages_name_the_file_only(tmp_path, content, reason):
+    (tmp_path / 'a.jpg').write_bytes(content)
+    for read in (read_image, read_label_map, read_grey, read_object_mask, checked_bytes):
+        with pytest.raises(ValueError, match=f'a.jpg is not an image that Pillow can read: .*{reason}') as error:
+            read(tmp_path / 'a.jpg')
+        assert 'BytesIO' not in str(error.value)
+
+
+def test_size_limit_can_be_raised(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmfss.datasets.images.MAX_PIXELS', 100)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    save_image(tmp_path / 'a.jpg', 0)
+    with pytest.raises(ValueError, match='a.jpg is too large: .*exceeds limit of 200 pixels.* MMFSS_MAX_PIXELS'):
+        read_image(tmp_path / 'a.jpg')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert read_image(tmp_path / 'a.jpg', max_pixels=720).shape == (24, 30, 3)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    monkeypatch.setenv('MMFSS_MAX_PIXELS', '720')
+    assert read_image(tmp_path / 'a.jpg').shape == (24, 30, 3)
+    assert Image.MAX_IMAGE_PIXELS == 720
+
+
+@pytest.mark.parametrize('limit', ['0', '-3', 'many', '1e9'])
+def test_wrong_size_limit(tmp_path, monkeypatch, limit):
+    save_image(tmp_path / 'a.jpg', 0)
+    monkeypatch.setenv('MMFSS_MAX_PIXELS', limit)
+    with pytest.raises(ValueError, match='MMFSS_MAX_PIXELS must be a whole number of pixels above 0'):
         read_image(tmp_path / 'a.jpg')
 
 

@@ -1,6 +1,4 @@
 """Data of ScaleProtoSeg: streams that repeat, semantic shapes, raw COCO ids, microscopy."""
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from mmfss import register_all_modules
 from mmfss.datasets import COCOStuff182Dataset, ISBIEMDataset, RepeatableDataset, ShapesSegDataset
 from mmfss.datasets.shapes.semantic import FAMILY_NAMES, quarters
 from mmfss.datasets.transforms import RandomScale
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 PACK = dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'img_shape'))
@@ -88,8 +87,8 @@ def test_microscopy(tmp_path: Path) -> None:
     for kind in ('volume', 'labels'):
         pages = [Image.fromarray((rng.randint(0, 2, (8, 8)) * 255).astype(np.uint8)) for _ in range(30)]
         pages[0].save(tmp_path / f'train-{kind}.tif', save_all=True, append_images=pages[1:])
-    tool = [sys.executable, ROOT / 'tools/dataset_converters/isbi_em.py', tmp_path, tmp_path / 'isbi']
-    done = subprocess.run(tool, capture_output=True, text=True, timeout=120)
+    tool = [ROOT / 'tools/dataset_converters/isbi_em.py', tmp_path, tmp_path / 'isbi']
+    done = processes.run(*tool)
     assert done.returncode == 0 and '20 slices to train, 10 slices to val' in done.stdout, done.stderr
     register_all_modules(init_default_scope=True)
     dataset = ISBIEMDataset(data_root=str(tmp_path / 'isbi'), pipeline=[
@@ -98,5 +97,5 @@ def test_microscopy(tmp_path: Path) -> None:
     assert len(dataset) == 10
     assert set(dataset[0]['data_samples'].gt_sem_seg.data.unique().tolist()) == {0, 1}
     (tmp_path / 'train-labels.tif').unlink()
-    done = subprocess.run(tool, capture_output=True, text=True, timeout=120)
+    done = processes.run(*tool)
     assert done.returncode == 1 and 'train-labels.tif" does not exist' in done.stderr

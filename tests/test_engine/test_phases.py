@@ -2,8 +2,6 @@
 import argparse
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from mmfss.engine.phases import phases_of, train_phases
 from mmfss.registry import HOOKS
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
+from tests import processes
 from tests.tiny.seg import TINY_HEAD, TINY_SEGMENTOR
 
 ROOT = Path(__file__).parents[2]
@@ -131,9 +130,9 @@ def test_killed_everywhere(whole: tuple[Path, list[dict]], tmp_path: Path) -> No
     """Killed in every phase and in the push, then resumed: the same weights, bit by bit."""
     for name, iteration in (('warmup', 3), ('joint', 2), ('last_layer', 1), ('group_warmup', 3), ('group_joint', 4)):
         (tmp_path / f'kill_{name}').write_text(str(iteration))
-    done = subprocess.run([sys.executable, __file__, str(tmp_path)], env=ENVIRONMENT, capture_output=True, timeout=600)
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    assert done.stdout.split()[-1] == b'6'  # five iterations, and the push
+    done = processes.run(__file__, tmp_path, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[-1] == '6'  # five iterations, and the push
     for outcome in whole[1]:
         path = Path(outcome['result'])
         mine, other = weights(path), weights(tmp_path / path.relative_to(whole[0]))

@@ -1,14 +1,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from mmfss.utils.checkpoint import find_last_checkpoint, load_from_local
+from tests import processes
 from tests.test_engine.toy import DETERMINISTIC, record, run, toy_config
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +33,8 @@ def _assert_same_end(resumed, uninterrupted) -> None:
 @pytest.fixture(scope='module')
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work_dir = tmp_path_factory.mktemp('crashed')
-    command = [sys.executable, TOY, 'crash', str(work_dir)]
-    result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=300)
-    assert result.returncode == 0, result.stderr.decode()[-3000:]
+    result = processes.run(TOY, 'crash', work_dir, env=ENVIRONMENT)
+    assert result.returncode == 0, result.stderr[-3000:]
     return work_dir
 
 
@@ -112,10 +110,8 @@ def test_early_stopping_is_in_the_checkpoint_that_follows_the_best_validation(tm
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """2 gloo processes with batch 2 see the episodes of 1 process with batch 4, and get its weights."""
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    both = subprocess.run([*torchrun, TOY, 'train_in_processes', str(tmp_path)], env=ENVIRONMENT, capture_output=True,
-                          timeout=300)
-    assert both.returncode == 0, both.stderr.decode()[-3000:]
+    both = processes.run(TOY, 'train_in_processes', tmp_path, env=ENVIRONMENT, distributed=2)
+    assert both.returncode == 0, both.stderr[-3000:]
     result = json.loads((tmp_path / 'result.json').read_text())
     assert result['world_size'] == 2
     alone = run(toy_config(tmp_path / 'alone', 'alone', train_dataloader__batch_size=4, **DETERMINISTIC))

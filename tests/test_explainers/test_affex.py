@@ -9,15 +9,14 @@ from typing import Any, Optional
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from mmfss.explainers import EmptyRegionError
 from mmfss.models import FeaturePyramid, FewShotHead, FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from tests.references.seeded import seeded_image, seeded_mask
-from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, square
+from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, episode_of, share, square
+from tests.tiny.largest_tensor import LargestTensor
 from tests.tiny.model import build_tiny_model
 
 VARIANTS = ('unmasked', 'masked', 'signed', 'reverse_signed', 'smoothed')
@@ -93,7 +92,6 @@ class NoAffinities(FewShotHead):
 
     def forward(self, query: FeaturePyramid, encoding: None) -> Tensor:
         return query[0][-1][:, :2]
-
 
 
 class TestDefinition:
@@ -286,19 +284,6 @@ class TestContributions:
             torch.testing.assert_close(explanation.contributions.shots, torch.tensor([[0.5, 0.5]]), rtol=0, atol=1e-3)
 
 
-class LargestTensor(TorchDispatchMode):
-    """Remembers the number of elements of the largest tensor that is made."""
-    largest = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                # An expanded view takes no memory.
-                self.largest = max(self.largest, leaf.untyped_storage().nbytes() // leaf.element_size())
-        return out
-
-
 class TestFrugality:
 
     def test_no_matrix_of_query_and_support(self) -> None:
@@ -405,12 +390,6 @@ class TestErrors:
     def test_options(self, options: dict, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             build(**options)
-
-
-def share(attribution: Tensor, masks: list[Optional[Tensor]]) -> float:
-    """The part of an attribution (K, H, W) that lies inside the masks of its supports."""
-    inside = sum((x * mask).sum() for x, mask in zip(attribution, masks) if mask is not None)
-    return (inside / attribution.sum()).item()
 
 
 def seeded_region(size: tuple[int, int]) -> Tensor:

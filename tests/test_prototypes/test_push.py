@@ -1,8 +1,6 @@
 """The push as a whole: files, resumption, processes."""
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image
 from mmfss.prototypes import PrototypePush
 from mmfss.prototypes.sources import PROVENANCE, PUSHED, PrototypeSources
 from mmfss.utils.checkpoint import load_model_checkpoint
+from tests import processes
 from tests.tiny.seg import CLASSES, TinySegDataset, build_tiny_segmentor
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +84,8 @@ def test_state_of_another_model_is_not_taken_up(pushed: tuple[Path, dict], tmp_p
 
 
 def test_two_processes(pushed: tuple[Path, dict], tmp_path: Path) -> None:
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', SCRIPT]
-    done = subprocess.run([*torchrun, 'push', str(tmp_path)], capture_output=True, timeout=300, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    done = processes.run(SCRIPT, 'push', tmp_path, env=ENVIRONMENT, distributed=2)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert_same(tmp_path, pushed[0])
 
 

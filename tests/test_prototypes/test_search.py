@@ -59,7 +59,12 @@ def test_published_removal_of_duplicates() -> None:
     result = resolve(search(head), head, absent='collapse', duplicates='all')
     assert result.kept.tolist() == PUSH['unique_index'].tolist() and result.absent == [3, 4]
     apply_push(head, result)
-    assert (head.prototypes.detach().numpy() == PUSH['prototype_vectors_after'].reshape(27, D)).all()
+    # The features are sigmoids, of which CPUs differ in the last bit.
+    np.testing.assert_allclose(head.prototypes.detach(), PUSH['prototype_vectors_after'].reshape(27, D), rtol=0,
+                               atol=2e-7)
+    for prototype, (image, row, column, scale) in zip(head.prototypes, head.proto_source.tolist()):
+        if image >= 0:
+            assert prototype.equal(head.scale_features(features(image))[0, scale, :, row, column])
     assert head.proto_class.tolist() == PUSH['prototype_class_after'].tolist()
     assert [[part.start, part.stop] for part in head.scale_slices] == PUSH['scale_ranges_after'].tolist()
     np.testing.assert_allclose(head.classifier.weight.detach(), PUSH['last_layer_after'], atol=1e-6)

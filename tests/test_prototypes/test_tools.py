@@ -1,7 +1,6 @@
 """Pruning, thresholding, reports and the command line tools on a tiny segmentor."""
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from mmfss.evaluation.prototypes.group_report import group_report
 from mmfss.prototypes.pruning import prune_prototypes
+from tests import processes
 from tests.references.scaleproto_golden import golden, stage2_head
 from tests.test_engine.test_phases import ENVIRONMENT, ROOT
 from tests.tiny.seg import TINY_HEAD, TINY_SEGMENTOR, TinySegDataset, build_tiny_segmentor
@@ -50,8 +50,7 @@ def test_pruning() -> None:
 
 
 def run(tool: str, *args: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ROOT / 'tools' / tool, *map(str, args)], env=ENVIRONMENT, cwd=ROOT,
-                          capture_output=True, text=True, timeout=300)
+    return processes.run(ROOT / 'tools' / tool, *args, env=ENVIRONMENT, cwd=ROOT)
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
 
 from mmfss.models import FewShotSegmentor
+from mmfss.models.layers import SHOT_RULES
+from mmfss.models.layers.shot_combination import vote
 from mmfss.registry import MODELS
 from tests.references.seeded import seeded_image
 
@@ -66,7 +69,19 @@ def test_measures_whole_predictions(
 def test_what_is_compared_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = load('correlation_cases', monkeypatch)
     setting = cases.Setting('resnet18', 3, 128)
+    shots = []
+
+    def recording_vote(logits: Tensor) -> Tensor:
+        shots.append(logits)
+        return vote(logits)
+
+    monkeypatch.setitem(SHOT_RULES, 'vote', recording_vote)
     computations = cases.hsnet(setting)
-    torch.testing.assert_close(computations['explicit'](), computations['streamed'](), atol=1e-4, rtol=0)
+    explicit, streamed = computations['explicit'](), computations['streamed']()
+    torch.testing.assert_close(*shots, atol=1e-4, rtol=0)
+    # The vote gives the logits of one shot. Where two shots are equally sure, rounding picks the one, and what is the
+    # same is how sure they are; all shots are clearly for some pixels, so the needed votes are no matter of rounding.
+    assert shots[0].diff(dim=2).amin(1).max() > 1e-3
+    torch.testing.assert_close(explicit.diff(dim=1), streamed.diff(dim=1), atol=2e-4, rtol=0)
     computed = cases.prepared_correlation('dmtnet', 'both', setting)()
     assert computed.shape == (1, 3, 2, 2, 32, 32)

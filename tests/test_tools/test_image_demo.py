@@ -1,13 +1,14 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
+from tests import processes
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 
@@ -25,9 +26,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_demo(root: Path, *arguments: str, config: str = 'tiny.py',
              query: str = 'ant/images') -> subprocess.CompletedProcess:
     demo = REPOSITORY / 'demo' / 'image_demo.py'
-    command = [sys.executable, str(demo), query, config, 'tiny.pth', *arguments]
     environment = dict(PATH='', PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS='1')
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    return processes.run(demo, query, config, 'tiny.pth', *arguments, cwd=root, env=environment)
 
 
 def test_folder_of_queries_and_two_classes(root: Path) -> None:
@@ -70,3 +70,18 @@ def test_faulty_pictures_do_not_stop_the_others(root: Path) -> None:
     results = json.loads((root / 'mixed_out' / 'results.json').read_text())
     assert ['error' in result for result in results] == [True, False, False, False]
     assert all((root / result['overlay_path']).is_file() for result in results[1:])
+
+
+def test_pictures_of_which_only_the_tags_tell_the_orientation(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(root / 'bee' / 'images' / '0.jpg') as image:
+        image.rotate(180).save(root / 'turned.png', exif=exif)
+    arguments = ('--support', 'turned.png', 'bee/masks/0.png', '--out-dir', 'turned', '--device', 'cpu')
+    finished = run_demo(root, *arguments)
+    assert finished.returncode == 1 and 'Traceback' not in finished.stderr
+    assert 'error: The image turned.png has the EXIF orientation 3' in finished.stderr
+    finished = run_demo(root, *arguments, '--upright', '--max-pixels', '4799')
+    assert finished.returncode == 1 and 'more than the limit of 4799' in finished.stderr
+    finished = run_demo(root, *arguments, '--upright', '--max-pixels', '4800')
+    assert finished.returncode == 0, finished.stderr

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import processes
+
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""
 _base_ = '{ROOT}/configs/dcama/resnet18_shapes_fold0.py'
@@ -29,11 +31,11 @@ ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
 
 
 def tool(name: str, *args: str) -> list[str]:
-    return [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / name), 'config.py', *args]
+    return [str(ROOT / 'tools' / name), 'config.py', *args]
 
 
 def run(folder: Path, command: list[str]) -> None:
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    done = processes.run(*command, cwd=folder, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -58,16 +60,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_training_resumes_to_the_last_bit(folder: Path) -> None:
-    process = subprocess.Popen(
-        tool('train.py', '--work-dir', 'killed'), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True)
+    process = processes.start(tool('train.py', '--work-dir', 'killed'), folder, ENVIRONMENT)
     try:
         while not (folder / 'killed' / 'iter_4.pth').exists():
-            assert process.poll() is None, 'training ended before it could be killed'
+            assert process.is_alive(), 'training ended before it could be killed'
             time.sleep(0.005)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.join()
     assert not (folder / 'killed' / 'iter_8.pth').exists()
     run(folder, tool('train.py', '--work-dir', 'killed', '--resume'))
     whole, resumed = (state(folder / name / 'iter_8.pth') for name in ('whole', 'killed'))
@@ -94,10 +94,12 @@ def test_figures_depend_on_no_worker_or_process(folder: Path) -> None:
                   '--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'))
     distributed = tool('test.py', 'whole/iter_8.pth', '--out', 'two.json', '--work-dir', 't', '--shots', '2',
                        '--launcher', 'pytorch')
-    commands['two'] = [
-        sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *distributed[3:]]
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    done = subprocess.run([*torchrun, *distributed], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     metrics = {}
-    for name, command in commands.items():
-        run(folder, command)
+    for name in ('workers', 'none', 'two'):
+        if name in commands:
+            run(folder, commands[name])
         metrics[name] = json.loads((folder / f'{name}.json').read_text())['metrics']
     assert metrics['workers'] == metrics['none'] == metrics['two']

@@ -1,17 +1,17 @@
 """Cutting the backbone out of a checkpoint."""
 import subprocess
-import sys
 from pathlib import Path
 
 import torch
+
+from tests import processes
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'publish_backbone.py'
 
 
 def publish(tmp_path: Path, checkpoint: dict) -> subprocess.CompletedProcess:
     torch.save(checkpoint, tmp_path / 'in.pth')
-    return subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')],
-                          capture_output=True, text=True)
+    return processes.run(TOOL, tmp_path / 'in.pth', tmp_path / 'out.pth')
 
 
 def test_keeps_the_backbone_in_half_precision(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """A matching model that is understood at a glance: pixels of like colour vote for each other."""
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -77,3 +77,9 @@ def episode_of(query: tuple[Tensor, Tensor], supports: Sequence[tuple[Tensor, Te
     """A one-way episode of images and masks."""
     images, masks = zip(*supports)
     return Episode(query[0], torch.stack(images)[None], torch.stack(masks)[None], query[1].long())
+
+
+def share(attribution: Tensor, masks: list[Optional[Tensor]]) -> float:
+    """The part of an attribution (K, H, W) that lies inside the masks of its supports."""
+    inside = sum((x * mask).sum() for x, mask in zip(attribution, masks) if mask is not None)
+    return (inside / attribution.sum()).item()

@@ -2,11 +2,11 @@
 from typing import Any, Dict
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmfss.registry import HOOKS
 from mmfss.utils.checkpoint import check_state_dict, follow_sizes, get_state_dict
+from mmfss.utils.unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -32,7 +32,7 @@ class CheckpointGuardHook(Hook):
             runner (Runner): The runner.
             checkpoint (dict): What was loaded.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         state_dict = get_state_dict(checkpoint)
         follow_sizes(model, state_dict)
         check_state_dict(model, state_dict, self.source)

@@ -2,8 +2,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,6 +18,7 @@ from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
+from tests import processes
 from tests.references.seeded import seeded_image, seeded_mask
 from tests.test_explanation.explaining import explain, run_config, write_run
 from tests.tiny.data import PIPELINE, draw_picture
@@ -72,11 +71,8 @@ def same_table(out: Path, whole: Path) -> None:
         assert a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-def run_script(config: Path, out: Path, kill_after: int = 0, processes: Optional[int] = None) -> int:
-    launcher = [] if processes is None else [
-        '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-    done = subprocess.run([sys.executable, *launcher, SCRIPT, str(config), str(out), str(kill_after)], env=ENVIRONMENT,
-                          capture_output=True, text=True, timeout=300)
+def run_script(config: Path, out: Path, kill_after: int = 0, distributed: int = 0) -> int:
+    done = processes.run(SCRIPT, config, out, kill_after, env=ENVIRONMENT, distributed=distributed)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
     return done.returncode
 
@@ -156,7 +152,7 @@ class TestResuming:
         same_table(out, whole)
 
     def test_two_processes(self, config: Path, whole: Path, tmp_path: Path) -> None:
-        assert run_script(config, tmp_path / 'out', processes=2) == 0
+        assert run_script(config, tmp_path / 'out', distributed=2) == 0
         assert read(tmp_path / 'out' / 'results.json')['processes'] == 2
         same_table(tmp_path / 'out', whole)
 

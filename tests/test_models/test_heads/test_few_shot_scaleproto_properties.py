@@ -36,6 +36,13 @@ def same_prototypes(found: SupportPrototypes, expected: SupportPrototypes) -> No
     torch.testing.assert_close(found.groups, expected.groups)
 
 
+def same_sources(cells: Tensor, found: Tensor, expected: Tensor) -> None:
+    """Of cells that are alike (a coarse scale repeats its border) any may stand for a prototype: rounding picks it."""
+    index = (x[..., None].expand(-1, -1, -1, cells.shape[-1]) for x in (found, expected))
+    torch.testing.assert_close(*(cells.gather(2, x) for x in index), rtol=0, atol=1e-12)
+    assert (found == expected).float().mean() > 0.7
+
+
 class TestShots:
 
     @pytest.mark.parametrize('order', [(1, 0, 2), (2, 1, 0)])
@@ -48,7 +55,7 @@ class TestShots:
         shape = (*expected.assignments.shape[:3], 3, -1)
         torch.testing.assert_close(found.assignments.view(shape), expected.assignments.view(shape)[..., order, :])
         shot, cell = found.sources // 48, found.sources % 48
-        assert torch.equal(at(*order)[shot] * 48 + cell, expected.sources)
+        same_sources(head.cells(supports, 3), at(*order)[shot] * 48 + cell, expected.sources)
 
     @pytest.mark.parametrize('copies', [2, 5])
     @torch.no_grad()
@@ -63,7 +70,7 @@ class TestShots:
             assert ((shares.sum(4) == 1).sum(3) == 1).all()
         else:
             torch.testing.assert_close(shares, (expected.assignments / copies)[..., None, :].expand_as(shares))
-        assert torch.equal(found.sources % 48, expected.sources)
+        same_sources(head.cells(supports), found.sources % 48, expected.sources)
 
     @torch.no_grad()
     def test_copies_of_several_shots(self, head: FewShotScaleProtoHead) -> None:
