@@ -17,6 +17,7 @@ from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.explanation.episodes.loop import check_metrics
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from mmfss.utils.config import load_config
 from mmfss.utils.config_options import accepted_arguments, find_class
 from tests.tiny.weightless import Weightless
 
@@ -95,13 +96,12 @@ class TestEveryEpisodicConfig:
             assert inspect.isclass(DATASETS.get(cfg[loader].dataset.type))
 
     def test_name(self, name: str) -> None:
-        """<backbone>_<dataset>[_fold<k>][_5shot], and the three loaders agree."""
+        """<backbone>_<dataset>[_fold<k>][_tsf], 1-way 1-shot, and the three loaders agree."""
         cfg, parts = read(name), name.split('/')[1].split('_')
         folds = [int(part.removeprefix('fold')) for part in parts if part.startswith('fold')]
         for loader in LOADERS:
             assert cfg[loader].dataset.get('fold') == (folds[0] if folds else None)
-            shots = 5 if '5shot' in parts and loader == 'test_dataloader' else 1
-            assert (cfg[loader].dataset.num_ways, cfg[loader].dataset.num_shots) == (1, shots)
+            assert (cfg[loader].dataset.num_ways, cfg[loader].dataset.num_shots) == (1, 1)
             assert cfg[loader].dataset.split == loader.split('_')[0]
 
     def test_declared_weights(self, name: str) -> None:
@@ -126,6 +126,15 @@ class TestEveryEpisodicConfig:
         message = f'{cfg.model.backbone.init_cfg.checkpoint}.*model.backbone.init_cfg.checkpoint'
         with pytest.raises(FileNotFoundError, match=message):
             build(cfg).init_weights()
+
+
+@pytest.mark.parametrize('shots', [2, 5])
+@pytest.mark.parametrize('name', EPISODIC)
+def test_number_of_shots_in_the_name(name: str, shots: int) -> None:
+    """``..._<K>shot`` is the config with K supports in the tested episodes, and nothing else."""
+    cfg, expected = load_config(CONFIGS / f'{name}_{shots}shot.py'), read(name).to_dict()
+    expected['test_dataloader']['dataset']['num_shots'] = shots
+    assert cfg.to_dict() == expected
 
 
 @pytest.mark.parametrize('name', EXPLAINING)
@@ -181,7 +190,7 @@ class TestRecipe:
 
 class TestChoices:
     """Nothing is chosen on the classes that are tested, except where a published protocol does."""
-    PUBLISHED = re.compile(r'(dcama|hsnet)/(resnet50|resnet101|swinb|vgg16)_(pascal5i|coco20i)_fold\d(_5shot)?')
+    PUBLISHED = re.compile(r'(dcama|hsnet)/(resnet50|resnet101|swinb|vgg16)_(pascal5i|coco20i)_fold\d')
 
     @pytest.mark.parametrize('name', EPISODIC)
     def test_validation(self, name: str) -> None:

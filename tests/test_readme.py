@@ -1,4 +1,4 @@
-"""What the README and the methods' pages show works."""
+"""What the README, the page on extending and the methods' pages show works."""
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -16,11 +16,12 @@ from tests.tiny.model import TINY_MODEL
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(ROOT.glob('configs/*/README.md'))
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
+EXTEND = ROOT / 'docs' / 'en' / 'extend.md'
 
 
 def test_head_of_one_file_trains_and_segments() -> None:
-    source, = (block for block in re.findall(r'```python\n(.*?)```', README, re.S) if 'NearestPixelHead' in block)
-    exec(compile(source, 'README.md', 'exec'), {'__name__': 'readme'})
+    source, = (block for block in blocks_of(EXTEND, 'NearestPixelHead') if 'class' in block)
+    exec(compile(source, str(EXTEND), 'exec'), {'__name__': 'extend'})
     try:
         model = MODELS.build(dict(
             type='FewShotSegmentor',
@@ -45,6 +46,14 @@ def test_head_of_one_file_trains_and_segments() -> None:
     *re.findall(r'\]\(([^)#h][^)#]*)', README), *re.findall(r'(?:python|bash) +([\w/]+\.(?:py|sh))', README)}))
 def test_named_files_exist(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+def test_readme_is_short() -> None:
+    """A visitor reads it at once: one picture, at most 200 lines; every page of the documentation is linked."""
+    assert len(README.splitlines()) <= 200
+    picture, = re.findall(r'!\[[^]]+\]\(([^)]+)\)', README)
+    assert (ROOT / picture).stat().st_size < 300_000
+    assert [page.name for page in EXTEND.parent.glob('*.md') if f'](docs/en/{page.name})' not in README] == []
 
 
 def blocks_of(page: Path, word: str) -> list[str]:

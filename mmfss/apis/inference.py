@@ -8,9 +8,8 @@ import torch
 from mmengine.config import Config
 
 from mmfss.models import BaseFewShotSegmentor
-from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError, check_options
-from .model_zoo import build_model, get_config_path
+from .model_zoo import build_model, get_model_config
 
 
 def init_model(config: Union[str, Path, Config],
@@ -44,7 +43,7 @@ def init_model(config: Union[str, Path, Config],
         check_options(cfg, cfg_options or {})
         cfg.merge_from_dict(cfg_options or {})
     else:
-        cfg = load_config(config if Path(config).suffix == '.py' else get_config_path(str(config)), cfg_options)
+        cfg = get_model_config(config, cfg_options)
     if cfg.get('model') is None:
         raise ConfigError(f'The config "{cfg.filename}" has no model.')
     if checkpoint is None:

@@ -17,6 +17,7 @@ from torch import nn
 import mmfss
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
+from mmfss.utils.config import load_config, split_shots
 from mmfss.utils.config_options import ConfigError
 
 INDEX = 'model-index.yml'
@@ -91,7 +92,8 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
     """Complete a model's name.
 
     Args:
-        name (str): A name of :func:`list_models`. The fold may be left out: it is fold 0 then.
+        name (str): A name of :func:`list_models`. Without a fold, fold 0 is meant. A number of shots at the end
+            (``..._5shot``) changes the tested episodes, not the model, and is left out of the full name.
         root (Path, optional): Folder of the index; that of the package by default.
 
     Returns:
@@ -101,10 +103,11 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
         UnknownModelError: If there is no such model, a KeyError; the error gives names that come close.
     """
     names = list_models(root=root)
-    # The fold stands before what deviates from the default: swinb_coco20i_fold0_5shot.
-    without_fold = [other for other in names if re.sub(r'_fold0(?=_|$)', '', other) == name]
-    if name in names or without_fold:
-        return name if name in names else without_fold[0]
+    # Something may follow the fold, such as a number of shots.
+    without_fold = {re.sub(r'_fold0(?=_|$)', '', other): other for other in names}
+    for wanted in (name, split_shots(name)[0]):
+        if wanted in names or wanted in without_fold:
+            return wanted if wanted in names else without_fold[wanted]
     close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
     hint = f'Did you mean {", ".join(close)}?' if close else f'There are: {", ".join(names)}.'
     raise UnknownModelError(f'There is no model "{name}". {hint}')
@@ -124,17 +127,32 @@ def get_config_path(name: str, root: Optional[Path] = None) -> Path:
     return root / load_model_index(root)[resolve_model_name(name, root)]['Config']
 
 
-def get_model_config(name_or_path: Union[str, Path]) -> Config:
+def get_model_config(name_or_path: Union[str, Path], cfg_options: Optional[Dict[str, Any]] = None) -> Config:
     """Read the config of a model.
 
     Args:
-        name_or_path (str | Path): The model's name, or a config file.
+        name_or_path (str | Path): The model's name, or a config file. A number of shots at its end, as in
+            ``dcama_swinb_coco20i_5shot``, sets the supports of each tested class.
+        cfg_options (dict, optional): Dotted keys of the config to change.
 
     Returns:
         Config: The whole config.
+
+    Raises:
+        UnknownModelError: If there is no model of that name, a KeyError.
+        ConfigError: If the config or a changed key is wrong.
+
+    Example:
+        >>> get_model_config('dcama_resnet18_shapes_5shot').test_dataloader.dataset.num_shots
+        5
     """
     path = Path(name_or_path)
-    return Config.fromfile(path if path.suffix == '.py' else get_config_path(str(name_or_path)))
+    if path.suffix != '.py':
+        path = get_config_path(str(name_or_path))
+        shots = split_shots(str(name_or_path))[1]
+        if shots is not None and split_shots(path.stem)[1] is None:
+            path = path.with_stem(f'{path.stem}_{shots}shot')
+    return load_config(path, cfg_options)
 
 
 def build_model(config: Union[str, Path, Config],

@@ -1,7 +1,8 @@
 """Read a config file and apply what a command asks for."""
 import difflib
+import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Union
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from mmengine.config import Config
 
@@ -11,6 +12,9 @@ from .formatted_config import FormattedConfig
 
 def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None) -> Config:
     """Read a config file and apply changes to it.
+
+    A number of shots may be appended to the name of a file: ``swinb_coco20i_fold0_5shot.py`` without a file of that
+    name is ``swinb_coco20i_fold0.py``, tested with 5 supports of each class.
 
     Args:
         path (str | Path): The file.
@@ -25,18 +29,46 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
     path = Path(path)
     if path.is_dir():
         raise ConfigError(f'The config "{path}" is a folder: name a config file in it.')
+    stem, shots = split_shots(path.stem)
+    if path.is_file() or shots is None or not path.with_stem(stem).is_file():
+        cfg = _read_config(path)
+    else:
+        cfg = _read_config(path.with_stem(stem))
+        set_episodes(cfg, num_shots=shots)
+    if options:
+        check_options(cfg, options)
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def split_shots(name: str) -> Tuple[str, Optional[int]]:
+    """Split the name of a config or model into its base and the number of shots at its end.
+
+    Args:
+        name (str): The name, without suffix.
+
+    Returns:
+        tuple: The base, and the number; None without one.
+
+    Example:
+        >>> split_shots('swinb_coco20i_fold0_5shot')
+        ('swinb_coco20i_fold0', 5)
+        >>> split_shots('swinb_coco20i_fold0')
+        ('swinb_coco20i_fold0', None)
+    """
+    match = re.fullmatch(r'(.+)_(\d+)shot', name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def _read_config(path: Path) -> Config:
     if not path.is_file():
         close = difflib.get_close_matches(path.as_posix(), list(_nearby_configs(path)), n=4, cutoff=0.5)
         hint = f' Did you mean {", ".join(close)}?' if close else ''
         raise ConfigError(f'The config "{path}" does not exist.{hint}')
     try:
-        cfg = FormattedConfig.of(Config.fromfile(path))
+        return FormattedConfig.of(Config.fromfile(path))
     except Exception as error:  # A config is a program: anything can go wrong in it.
         raise ConfigError(f'The config "{path}" cannot be read: {type(error).__name__}: {error}') from error
-    if options:
-        check_options(cfg, options)
-        cfg.merge_from_dict(options)
-    return cfg
 
 
 def _nearby_configs(path: Path) -> Iterator[str]:

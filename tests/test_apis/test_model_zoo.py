@@ -6,10 +6,14 @@ import yaml
 
 from mmfss.apis import model_zoo
 from mmfss.apis.model_zoo import build_model, get_config_path, get_model_config, list_models, load_model_index
+from mmfss.utils.config_options import ConfigError
 
 CONFIG = """
 default_scope = 'mmfss'
 model = dict(type='mmpretrain.MobileNetV2', widen_factor=0.25)
+test_dataloader = dict(dataset=dict(type='ShapesDataset', num_shots=1))
+test_cfg = dict(type='EpisodicTestLoop')
+test_evaluator = dict(type='EpisodicIoUMetric')
 """
 
 
@@ -45,15 +49,41 @@ def test_list_models(root: Path) -> None:
 @pytest.mark.parametrize('name, file', [
     ('dcama_swinb_coco20i_fold1', 'dcama/swinb_coco20i_fold1.py'),
     ('dcama_swinb_coco20i', 'dcama/swinb_coco20i_fold0.py'),
+    # A config of its own for a number of shots; other numbers belong to the base.
     ('dcama_swinb_coco20i_5shot', 'dcama/swinb_coco20i_fold0_5shot.py'),
+    ('dcama_swinb_coco20i_10shot', 'dcama/swinb_coco20i_fold0.py'),
+    ('dcama_swinb_coco20i_fold1_2shot', 'dcama/swinb_coco20i_fold1.py'),
 ])
 def test_get_config_path(root: Path, name: str, file: str) -> None:
     assert get_config_path(name) == root / 'configs' / file
 
 
+@pytest.mark.parametrize('name, shots', [
+    ('dcama_swinb_coco20i', 1),
+    ('dcama_swinb_coco20i_5shot', 1),  # as its own file says
+    ('dcama_swinb_coco20i_10shot', 10),
+    ('dcama_swinb_coco20i_fold1_2shot', 2),
+    ('hsnet_r50_pascal5i_fold0_5shot', 5),
+    ('configs/hsnet/r50_pascal5i_fold0_5shot.py', 5),
+])
+def test_number_of_shots_in_a_name(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, shots: int) -> None:
+    monkeypatch.chdir(root)
+    assert get_model_config(name).test_dataloader.dataset.num_shots == shots
+    model = build_model(name)
+    assert type(model).__name__ == 'MobileNetV2'
+
+
+def test_changes_come_after_the_name(root: Path) -> None:
+    cfg = get_model_config('hsnet_r50_pascal5i_5shot', {'test_dataloader.dataset.num_shots': 3})
+    assert cfg.test_dataloader.dataset.num_shots == 3
+
+
 def test_unknown_name(root: Path) -> None:
     with pytest.raises(KeyError, match='no model "dcama_swin_coco20i_fold1". Did you mean dcama_swinb_coco20i_fold1'):
         get_config_path('dcama_swin_coco20i_fold1')
+    for name in ('zzz', 'zzz_5shot', '5shot', '_5shot'):
+        with pytest.raises(KeyError, match=f'no model "{name}"'):
+            get_config_path(name)
     with pytest.raises(KeyError, match='There are: dcama_swinb'):
         get_config_path('zzz')
 
@@ -84,3 +114,16 @@ def test_index_of_the_package() -> None:
     assert listed == {path for folder in {path.parent for path in listed} for path in folder.glob('*.py')}
     methods = {path.parent for path in (root / 'configs').glob('*/metafile.yml')}
     assert methods == {path.parent for path in listed}
+
+
+@pytest.mark.parametrize('name', ['dcama_swinb_coco20i_fold0_5shot', 'dmtnet_resnet50_isic_5shot',
+                                  'dmtnet_resnet50_isic_tsf_5shot', 'scaleproto_fss_resnet18_shapes_5shot'])
+def test_five_shots_of_the_package(name: str) -> None:
+    cfg = get_model_config(name)
+    assert cfg.test_dataloader.dataset.num_shots == 5 and cfg.val_dataloader.dataset.num_shots == 1
+    assert cfg.model == get_model_config(name.removesuffix('_5shot')).model
+
+
+def test_ordinary_segmentation_has_no_shots() -> None:
+    with pytest.raises(ConfigError, match='which has no "num_shots" to change'):
+        get_model_config('scaleprotoseg_resnet18_shapes_stage1_5shot')

@@ -1,3 +1,0 @@
-_base_ = './resnet50_deepglobe.py'
-
-test_dataloader = dict(dataset=dict(num_shots=5))

@@ -1,3 +1,0 @@
-_base_ = './resnet50_fss1000.py'
-
-test_dataloader = dict(dataset=dict(num_shots=5))

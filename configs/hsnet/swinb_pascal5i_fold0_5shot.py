@@ -1,3 +1,0 @@
-_base_ = './swinb_pascal5i_fold0.py'
-
-test_dataloader = dict(dataset=dict(num_shots=5))

@@ -1,3 +1,0 @@
-_base_ = './vgg16_fss1000.py'
-
-test_dataloader = dict(dataset=dict(num_shots=5))
