@@ -4,7 +4,7 @@ explain it.
 ``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the
 first one was stopped.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import gc

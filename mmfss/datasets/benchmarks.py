@@ -7,14 +7,12 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
+from mmfss.utils.defaults import MIN_PIXELS
 from .class_indices import VOC_CLASSES, ClassIndex
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
 from .folds import make_folds
 from .split_lists import check_class_ids, coco_digest, is_official, read_coco_list, read_pascal_list, text_digest
-
-# Objects of fewer pixels than 32 x 32 make no useful support.
-MIN_PIXELS = 1024
 
 
 def find_split_dir(split_dir: Optional[str]) -> Optional[str]:

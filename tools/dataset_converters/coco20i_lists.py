@@ -5,13 +5,12 @@ are ordered by name. Results on such lists do not compare with papers. Reads wha
 documents; writes {trn,val}.json for all folds, or with --format pkl {trn,val}/fold{0..3}.pkl as the published lists are
 stored.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 from pathlib import Path
 from typing import Dict, List
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import CocoInstanceIndex, CocoMaskIndex, make_folds
 from mmfss.datasets.benchmarks import MIN_PIXELS, coco_lists

@@ -5,7 +5,7 @@ Larger objects are drawn first, so the smaller of two overlapping objects has th
 the folders of their images. More than 254 classes are written with 16 bits. The annotations are checked first: nothing
 is written if one of them is faulty, or if two images would have one PNG.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import posixpath
@@ -15,7 +15,6 @@ from typing import Dict
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import CocoInstanceIndex
 from mmfss.datasets.class_indices import coco_mask_file, label_format

@@ -10,7 +10,7 @@ no mask. The default gives water its masks.
 
 A run that was interrupted continues where it stopped.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import json
@@ -23,7 +23,6 @@ import numpy as np
 from mmengine.utils import ProgressBar
 from PIL import Image
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import require_files, run_dataset_converter
 from mmfss.converters.deepglobe_tiles import COLORS, GRID, VARIANTS, mask_tiles, tile_windows
 from mmfss.datasets.images import read_image

@@ -3,12 +3,11 @@
 Rule: the categories in sorted order, cut at 52 % and 76 % (520, 240, 240 of a thousand). Results on such lists do not
 compare with papers. Writes {trn,val,test}.txt.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 from pathlib import Path
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import FSS1000Dataset, FSS1000Index
 from mmfss.datasets.folder_datasets import cut_categories

@@ -6,7 +6,7 @@ The slices to validate on are drawn with NumPy's seed 42. Files: train-volume.ti
 Example:
     python tools/dataset_converters/isbi_em.py DOWNLOADS data/isbi_em
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import io
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets.images import checked_bytes
 from mmfss.utils.files import atomic_path

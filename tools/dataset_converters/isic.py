@@ -9,7 +9,7 @@ writes with an underscore, so that class 3 stays empty.
 
 A run that was interrupted continues where it stopped.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import csv
@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import place_files, require_files, run_dataset_converter
 from mmfss.datasets import ISICIndex
 from mmfss.utils.files import read_text

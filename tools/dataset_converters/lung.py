@@ -7,7 +7,7 @@ and masks (138 + 566 of each), which mmfss.datasets.LungIndex reads.
 
 A run that was interrupted continues where it stopped.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,6 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import place_files, require_files, run_dataset_converter
 from mmfss.datasets.images import read_grey
 from mmfss.utils.files import atomic_path

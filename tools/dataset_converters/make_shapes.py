@@ -2,7 +2,7 @@
 
 Layout and meaning: mmfss.datasets.ShapesIndex. The same numbers give the same data set.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets.shapes.files import MARKER, PARTS, ShapesSpec, ensure_shapes, scenes
 from mmfss.utils.files import atomic_path

@@ -4,12 +4,11 @@ Rule: an image of the image set (trainaug for training, val for validation) is l
 least --min-pixels pixels of its mask; lines are ordered by image, then by class. Results on such lists do not compare
 with papers. Reads what mmfss.datasets.Pascal5iDataset documents; writes {trn,val}/fold{0..3}.txt.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 from pathlib import Path
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.dataset_files import run_dataset_converter
 from mmfss.datasets import Pascal5iDataset, PascalVOCIndex, make_folds
 from mmfss.datasets.benchmarks import MIN_PIXELS, pascal_lists

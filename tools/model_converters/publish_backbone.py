@@ -1,5 +1,5 @@
 """Cut the backbone out of a training checkpoint: ``python tools/model_converters/publish_backbone.py SRC DST``."""
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from mmengine.runner import CheckpointLoader
 
-import mmfss  # noqa: F401
 from mmfss.engine.runner_setup import plain_errors
 from mmfss.utils.files import atomic_path, check_output_file
 

@@ -2,7 +2,7 @@
 
 The pickled model is read with placeholders for its classes: no code in the file runs.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import os
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.converters.scaleproto_weights import convert_scaleproto, read_official
 from mmfss.utils.checkpoint import CheckpointError
 from mmfss.utils.files import atomic_path
