@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
-from mmfss.utils.defaults import MIN_PIXELS
+from mmfss.utils.defaults import MIN_PIXELS, VOC_IMAGE_SETS
 from .class_indices import VOC_CLASSES, ClassIndex
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
@@ -86,10 +86,7 @@ class Pascal5iDataset(EpisodicDataset):
         **kwargs: See :class:`EpisodicDataset`.
     """
 
-    IMAGE_SETS = dict(
-        train='ImageSets/Segmentation/trainaug.txt',
-        val='ImageSets/Segmentation/val.txt',
-        test='ImageSets/Segmentation/val.txt')
+    IMAGE_SETS = VOC_IMAGE_SETS
 
     def __init__(self,
                  data_root: str,

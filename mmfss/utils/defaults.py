@@ -12,3 +12,15 @@ RESUME_SCHEDULES = ('exact', 'config', 'checkpoint')
 
 # The smallest object for which an image is listed: fewer pixels than 32 x 32 make no useful support.
 MIN_PIXELS = 1024
+
+# Image sets of PASCAL VOC from which lists are built, by split.
+VOC_IMAGE_SETS = dict(
+    train='ImageSets/Segmentation/trainaug.txt',
+    val='ImageSets/Segmentation/val.txt',
+    test='ImageSets/Segmentation/val.txt')
+# What the pixels of COCO's crowd regions can be.
+CROWD = ('foreground', 'ignore', 'background')
+# Class colours of DeepGlobe: as they are, and as the script released with DMTNet reads them.
+DEEPGLOBE_VARIANTS = ('rgb', 'released')
+# The embedded shapes dataset.
+SHAPES_TRAIN, SHAPES_VAL, SHAPES_SIDE, SHAPES_SEED = 2400, 600, 128, 0
