@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -53,3 +54,16 @@ def test_wheel_never_asks_for_torch_or_an_mmcv(wheel: zipfile.ZipFile) -> None:
     assert any(line.startswith('mmcv==2.1.0') and 'full' in line for line in requirements)
     python = next(line for line in metadata.splitlines() if line.startswith('Requires-Python'))
     assert '>=3.10' in python and '<3.14' in python
+
+
+def test_configs_of_the_installed_package_as_base(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """``_base_ = 'mmfss::...'`` in a config of another project, with a config of the model zoo or a part of one."""
+    wheel.extractall(tmp_path / 'site')
+    (tmp_path / 'own.py').write_text("_base_ = ['mmfss::dcama/resnet18_shapes_fold0.py']\nname = 'mine'")
+    (tmp_path / 'part.py').write_text("_base_ = ['mmfss::_base_/default_runtime.py']")
+    code = ('import mmfss\nfrom mmengine.config import Config\n'
+            'print(mmfss.__file__, Config.fromfile("own.py").model.type, Config.fromfile("part.py").default_scope)')
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=100,
+                          env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [str(tmp_path / 'site/mmfss/__init__.py'), 'FewShotSegmentor', 'mmfss']

@@ -90,8 +90,6 @@ def main() -> None:
     args = parse_args()
     print('Loading PyTorch and MMSegmentation: about 10 seconds, 30 on a busy machine.', flush=True)
     warnings.simplefilter('ignore')
-    import mmfss  # noqa: F401
-
     checkpoint = train(args)
     run('cross_validate.py', args.config, '--shots', 1, 5, '--controls', '--episodes', args.episodes,
         '--work-dirs', args.work_dir, '--out', args.work_dir)

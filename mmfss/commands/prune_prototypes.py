@@ -1,6 +1,6 @@
 """Prune the prototypes of a pushed model as ProtoSeg does, over the data of the config's PrototypePushHook.
 
-Afterwards train the last layer again: tools/train_scaleproto.py CONFIG --phases last_layer --load-from DST
+Afterwards train the last layer again: tools/train.py CONFIG --phases last_layer --load-from DST
 
 Example:
     python tools/prune_prototypes.py configs/scaleprotoseg/resnet18_shapes_stage1.py pushed.pth pruned.pth
