@@ -65,7 +65,6 @@ setup(
     license_files=['LICENSE'],
     keywords='computer vision, few-shot segmentation, explainability, attribution',
     packages=find_packages(include=['mmfss', 'mmfss.*']),
-    py_modules=['mmfss_threads'],
     package_data={'mmfss.visualization.pages': ['assets/*']},
     python_requires='>=3.10,<3.14',
     install_requires=[

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     source.mkdir()
     for name in ('mmfss', 'configs', 'tools'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '*.egg-info'))
-    for name in ('setup.py', 'mmfss_threads.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'model-index.yml'):
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'model-index.yml'):
         shutil.copy(ROOT / name, source / name)
     command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--wheel-dir',
                str(source / 'out'), str(source)]  # yapf: disable
@@ -32,7 +33,7 @@ def test_wheel_carries_configs_tools_and_index(wheel: zipfile.ZipFile) -> None:
     assert {
         'mmfss/.mim/model-index.yml', 'mmfss/.mim/configs/_base_/default_runtime.py', 'mmfss/.mim/tools/train.py',
         'mmfss/.mim/tools/dist_train.sh', 'mmfss/registry.py',
-        'mmfss/visualization/pages/assets/page.js', 'mmfss_threads.py'
+        'mmfss/visualization/pages/assets/page.js', 'mmfss/utils/threads.py', 'mmfss/commands/runs/train.py'
     } <= names
     packaged = {name.removeprefix('mmfss/.mim/') for name in names if name.startswith('mmfss/.mim/configs/')}
     assert packaged == {
@@ -53,3 +54,16 @@ def test_wheel_never_asks_for_torch_or_an_mmcv(wheel: zipfile.ZipFile) -> None:
     assert any(line.startswith('mmcv==2.1.0') and 'full' in line for line in requirements)
     python = next(line for line in metadata.splitlines() if line.startswith('Requires-Python'))
     assert '>=3.10' in python and '<3.14' in python
+
+
+def test_configs_of_the_installed_package_as_base(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """``_base_ = 'mmfss::...'`` in a config of another project, with a config of the model zoo or a part of one."""
+    wheel.extractall(tmp_path / 'site')
+    (tmp_path / 'own.py').write_text("_base_ = ['mmfss::dcama/resnet18_shapes_fold0.py']\nname = 'mine'")
+    (tmp_path / 'part.py').write_text("_base_ = ['mmfss::_base_/default_runtime.py']")
+    code = ('import mmfss\nfrom mmengine.config import Config\n'
+            'print(mmfss.__file__, Config.fromfile("own.py").model.type, Config.fromfile("part.py").default_scope)')
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=100,
+                          env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [str(tmp_path / 'site/mmfss/__init__.py'), 'FewShotSegmentor', 'mmfss']

@@ -4,7 +4,7 @@ explain it.
 ``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the
 first one was stopped.
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import gc
@@ -90,8 +90,6 @@ def main() -> None:
     args = parse_args()
     print('Loading PyTorch and MMSegmentation: about 10 seconds, 30 on a busy machine.', flush=True)
     warnings.simplefilter('ignore')
-    import mmfss  # noqa: F401
-
     checkpoint = train(args)
     run('cross_validate.py', args.config, '--shots', 1, 5, '--controls', '--episodes', args.episodes,
         '--work-dirs', args.work_dir, '--out', args.work_dir)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mmfss.datasets import EpisodicDataset
-from mmfss.evaluation.attribution.perturbed_episode import concatenate
 from mmfss.evaluation.functional import episode_counts
 from mmfss.explainers import EmptyRegionError, Explainer
 from mmfss.models import BaseFewShotSegmentor
@@ -151,7 +150,7 @@ class SupportSelector:
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> FeaturePyramid:
-        return concatenate([self.model.extract_feat(part) for part in images.split(self.batch_size)])
+        return FeaturePyramid.cat([self.model.extract_feat(part) for part in images.split(self.batch_size)])
 
 
 def select(scores: Sequence[float], count: int) -> list[int]:

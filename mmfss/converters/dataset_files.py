@@ -67,12 +67,11 @@ def require_files(paths: Iterable[Path], what: str) -> None:
         raise FileNotFoundError(f'{len(missing)} {what} file(s) do not exist, first "{missing[0]}".')
 
 
-def run_dataset_converter(parser: argparse.ArgumentParser, convert: Callable[[argparse.Namespace], None]) -> None:
-    """Parse the command line and convert; wrong data ends with its message and status 1, without a traceback."""
-    args = parser.parse_args()
+def run_dataset_converter(convert: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """Convert; wrong data ends with its message and status 1, without a traceback."""
     print_any_name()
     try:
         convert(args)
     except (OSError, ValueError) as error:
-        print(file=sys.stderr)
-        parser.exit(1, f'{error}\n')
+        print(f'\n{error}', file=sys.stderr)
+        raise SystemExit(1) from error

@@ -6,6 +6,8 @@ from typing import Dict, Iterator, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
+from mmfss.utils.defaults import DEEPGLOBE_VARIANTS
+
 GRID = 6
 MIN_SHARE = 0.048  # every colour of a tile covers more than this, unknown (black) included
 
@@ -21,7 +23,7 @@ COLORS: Mapping[int, Color] = {
     6: (255, 255, 255)
 }
 # The released script writes its colours as BGR, but the one of water as RGB: no pixel has it.
-VARIANTS: Mapping[str, Mapping[int, Color]] = dict(rgb=COLORS, released={**COLORS, 5: (255, 0, 0)})
+VARIANTS: Mapping[str, Mapping[int, Color]] = dict(zip(DEEPGLOBE_VARIANTS, (COLORS, {**COLORS, 5: (255, 0, 0)})))
 _KNOWN = ((0, 0, 0), *COLORS.values())
 
 

@@ -4,8 +4,6 @@ A converted file holds ``state_dict`` and ``meta``. The backbone is under ``back
 (and MMSegmentation), the method's head under ``head.``. A converted backbone is loaded by
 ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 """
-import argparse
-import os
 import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
@@ -13,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 import torch
 from torch import Tensor
 
-from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError, get_state_dict, load_from_local
+from mmfss.utils.checkpoint import CheckpointError, get_state_dict, load_from_local
 from mmfss.utils.files import atomic_path
 from .weight_layouts import (
     DCAMA_BACKBONES,
@@ -302,24 +300,6 @@ def convert_file(convert: Converter, source: Union[str, Path], target: Union[str
     return meta
 
 
-def run_converter(convert: Converter, description: str) -> None:
-    """Command line ``SRC DST`` of a converter."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('src', help='the published file')
-    parser.add_argument('dst', help='the file to write')
-    parser.add_argument('--unsafe-load', action='store_true', help='unpickle anything: only for a file you trust')
-    args = parser.parse_args()
-    if args.unsafe_load:
-        os.environ[UNSAFE_LOAD] = '1'
-    if os.path.realpath(args.src) == os.path.realpath(args.dst) or os.path.isdir(args.dst):
-        parser.error(f'DST must be another file than SRC and not a folder, got "{args.dst}".')
-    try:
-        meta = convert_file(convert, args.src, args.dst)
-    except (OSError, CheckpointError) as error:
-        parser.exit(1, f'{error}\n')
-    print(f'{args.dst}: ' + ', '.join(f'{key} {value}' for key, value in meta.items()))
-
-
 def _weights(checkpoint: Mapping[str, Any]) -> StateDict:
     """The tensors of a checkpoint, from wherever publishers put them."""
     if isinstance(checkpoint.get('model'), Mapping):
@@ -353,3 +333,8 @@ def _under(state_dict: StateDict, prefix: str) -> StateDict:
 
 def _prefixed(state_dict: StateDict, prefix: str) -> StateDict:
     return {prefix + name: value for name, value in state_dict.items()}
+
+
+# By the name of the method or of the library.
+CONVERTERS: Mapping[str, Converter] = dict(
+    dcama=convert_dcama, dmtnet=convert_dmtnet, hsnet=convert_hsnet, swin=convert_swin, torchvision=convert_resnet)

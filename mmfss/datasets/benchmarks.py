@@ -7,14 +7,12 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
+from mmfss.utils.defaults import MIN_PIXELS, VOC_IMAGE_SETS
 from .class_indices import VOC_CLASSES, ClassIndex
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
 from .folds import make_folds
 from .split_lists import check_class_ids, coco_digest, is_official, read_coco_list, read_pascal_list, text_digest
-
-# Objects of fewer pixels than 32 x 32 make no useful support.
-MIN_PIXELS = 1024
 
 
 def find_split_dir(split_dir: Optional[str]) -> Optional[str]:
@@ -88,10 +86,7 @@ class Pascal5iDataset(EpisodicDataset):
         **kwargs: See :class:`EpisodicDataset`.
     """
 
-    IMAGE_SETS = dict(
-        train='ImageSets/Segmentation/trainaug.txt',
-        val='ImageSets/Segmentation/val.txt',
-        test='ImageSets/Segmentation/val.txt')
+    IMAGE_SETS = VOC_IMAGE_SETS
 
     def __init__(self,
                  data_root: str,

@@ -14,9 +14,10 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
 
+from mmfss.models.layers.prototypes import find_layout
 from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.config import add_hook
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.config_options import ConfigError, accepted_arguments, find_class
 from mmfss.utils.files import dump_json, moved_into
 from .hooks import ProgressHook
 
@@ -63,7 +64,7 @@ def phases_of(cfg: Config, work_dir: Path) -> Iterator[Phase]:
         ConfigError: If the config has no phases.
     """
     if not cfg.get('phases'):
-        raise ConfigError(f'The config "{cfg.filename}" has no phases; tools/train.py trains it in one.')
+        raise ConfigError(f'The config "{cfg.filename}" has no phases.')
     for name, changes in cfg.phases.items():
         if changes is None:
             continue
@@ -151,9 +152,10 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
     cfg.resume, cfg.load_from = last is not None, last or load_from or cfg.get('load_from')
     if cfg.resume:
         add_hook(cfg, dict(type='CheckpointGuardHook', source=last))
-    if cfg.load_from and 'layout_from' not in cfg.model.decode_head:
-        # Several processes must know the number of prototypes before anything is loaded.
-        cfg.model.decode_head.layout_from = _layout_source(cfg.load_from)
+    # Several processes must know the number of prototypes before anything is loaded.
+    if cfg.load_from and Path(cfg.load_from).is_file() and find_layout(cfg.load_from) is not None:
+        for module in _modules_with_layout(cfg.model):
+            module.setdefault('layout_from', cfg.load_from)
     cfg.experiment_name = f'{phase.work_dir.parent.name}_{phase.name}_{next(_runs)}'
     runner = RUNNERS.build(cfg)
     runner.register_hook(ProgressHook())
@@ -169,12 +171,17 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
     return outcome
 
 
-def _layout_source(checkpoint: str) -> Optional[str]:
-    """The checkpoint itself if it holds prototypes, None if it is, say, only a backbone."""
-    from mmfss.utils.checkpoint import get_state_dict, load_from_local
-    if not Path(checkpoint).is_file():
-        return None
-    return checkpoint if 'decode_head.proto_class' in get_state_dict(load_from_local(checkpoint, 'cpu')) else None
+def _modules_with_layout(node: Any) -> Iterator[dict[str, Any]]:
+    """Configs of the modules that can take the layout of their prototypes from a checkpoint."""
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _modules_with_layout(item)
+    elif isinstance(node, dict):
+        module = find_class(node.get('type'))
+        if module is not None and 'layout_from' in (accepted_arguments(module) or ()):
+            yield node
+        for item in node.values():
+            yield from _modules_with_layout(item)
 
 
 def _last_metrics(runner: Any) -> dict[str, float]:

@@ -15,12 +15,6 @@ from torch import Tensor
 
 from mmfss.utils.config_options import ConfigError
 
-RESUME_SCHEDULES = ('exact', 'config', 'checkpoint')
-RESUME_SCHEDULE_HELP = (
-    'what a resumed run does if the config has another schedule than the checkpoint (learning rate, other settings of '
-    'the optimizer, param_scheduler): exact (default) is an error that lists the changes; config follows the new '
-    'config, as if it had held from the start; checkpoint goes on with the old schedule')
-
 # What changes while a scheduler runs.
 _PROGRESS = {'optimizer', 'last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'best',
              'num_bad_epochs', 'cooldown_counter'}
@@ -49,7 +43,7 @@ def settle_schedule(runner: Runner, checkpoint: Dict[str, Any], policy: str = 'e
     Args:
         runner (Runner): The runner; optimizer and schedulers are built from the config, nothing is loaded into them.
         checkpoint (dict): The checkpoint, changed in place.
-        policy (str): ``exact``, ``config`` or ``checkpoint``, see ``RESUME_SCHEDULE_HELP``.
+        policy (str): ``exact``, ``config`` or ``checkpoint``, see :class:`ExactCheckpointHook`.
 
     Raises:
         ConfigError: If the schedules differ and the policy is ``exact``, or the config's cannot be followed.

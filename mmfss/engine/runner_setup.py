@@ -1,4 +1,4 @@
-"""What the command line tools have in common: arguments, config, working directory, errors, tables."""
+"""Set-up that the commands share: config, working directory, errors, tables."""
 import argparse
 import os
 import re
@@ -14,38 +14,10 @@ from prettytable import PrettyTable
 
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
 from mmfss.utils.config import load_config
-from mmfss.utils.config_options import ConfigError, OptionsAction
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.determinism import prepare_determinism
 from mmfss.utils.files import check_writable, print_any_name
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
-from .resumed_schedule import RESUME_SCHEDULE_HELP, RESUME_SCHEDULES
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that every tool with a runner has.
-
-    Args:
-        parser (ArgumentParser): The parser, extended in place.
-    """
-    parser.add_argument('--work-dir', type=Path, help='folder of logs and results; default: work_dirs/<config>')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
-        help='change keys of the config, e.g. train_dataloader.batch_size=4 (lists: "[a,b]", without spaces)')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes were started; see dist_train.sh and slurm_train.sh')
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        '--unsafe-load', action='store_true',
-        help='also load checkpoints that hold arbitrary pickled objects; such a file can run any code')
-
-
-def add_resume_schedule(parser: argparse.ArgumentParser) -> None:
-    """Add ``--resume-schedule`` to a tool that trains.
-
-    Args:
-        parser (ArgumentParser): The parser, extended in place.
-    """
-    parser.add_argument('--resume-schedule', choices=RESUME_SCHEDULES, help=RESUME_SCHEDULE_HELP)
 
 
 def set_resume_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
@@ -68,10 +40,11 @@ def set_resume_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
 
 
 def prepare_config(args: argparse.Namespace) -> Config:
-    """Read the config of a tool and set up processes and the working directory.
+    """Read the config of a command and set up processes and the working directory.
 
     Args:
-        args (Namespace): ``config`` and the arguments of :func:`add_common_arguments`.
+        args (Namespace): ``config``, ``work_dir``, ``cfg_options`` (dotted keys to values), ``launcher``,
+            ``local_rank`` and ``unsafe_load``.
 
     Returns:
         Config: The config, with ``work_dir`` and ``launcher`` set.

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.structures import Episode
-
-REGIONS = ('prediction', 'ground_truth', 'all')
+from mmfss.utils.defaults import REGIONS
 
 Region = Union[str, Tensor]
 

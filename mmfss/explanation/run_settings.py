@@ -1,4 +1,4 @@
-"""Settings of an explanation run: the defaults, and what its results depend on."""
+"""Settings of an explanation run: what its results depend on."""
 import copy
 import hashlib
 import json
@@ -7,10 +7,6 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from torch import nn
-
-EXPLAINERS = ['unmasked_affex', 'masked_affex', 'signed_affex', 'random']
-METRICS = ['miou_loss@1%', 'miou_loss@5%']
-EPISODES = 50
 
 
 def run_settings(cfg: Config, model: nn.Module, **settings: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Models: features of any backbone, matching heads, segmentors."""
-import mmpretrain.models  # noqa: F401  (registers the backbones that configs name as mmpretrain.X)
-
+from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
 from .backbones import DeconvUNet, DeepLabResNet
 from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
@@ -17,6 +16,8 @@ from .heads import (
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+
+import_multimodal_models()
 
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',

@@ -2,7 +2,7 @@
 import argparse
 import difflib
 import inspect
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
 from mmengine.config import Config, DictAction
 from mmengine.evaluator import Evaluator
@@ -29,18 +29,30 @@ class ConfigError(ValueError):
     """A config file, or a change to one, that cannot be used."""
 
 
-class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE ...``; what is not of that form is an error of the command line, not a traceback."""
+def parse_options(pairs: Sequence[str]) -> Dict[str, Any]:
+    """Parse ``KEY=VALUE`` strings of a command line as MMEngine does.
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
-                 option_string: Optional[str] = None) -> None:
-        for value in values:
-            if not value.partition('=')[0] or '=' not in value:
-                parser.error(f'{option_string} {value}: write KEY=VALUE.')
-            try:
-                super().__call__(parser, namespace, [value], option_string)
-            except (AssertionError, ValueError, IndexError) as error:
-                parser.error(f'{option_string} {value}: the value cannot be read. Lists are written "[a,b]". ({error})')
+    Args:
+        pairs (Sequence[str]): The strings.
+
+    Returns:
+        dict: Keys to values.
+
+    Raises:
+        ConfigError: If a value cannot be read; the message begins with the string.
+
+    Example:
+        >>> parse_options(['train_cfg.max_iters=8', 'size=[1,2]', 'name=x'])
+        {'train_cfg.max_iters': 8, 'size': [1, 2], 'name': 'x'}
+    """
+    parsed = argparse.Namespace()
+    action = DictAction([], 'options')
+    for pair in pairs:
+        try:
+            action(argparse.ArgumentParser(), parsed, [pair])
+        except (AssertionError, ValueError, IndexError) as error:
+            raise ConfigError(f'{pair}: the value cannot be read. Lists are written "[a,b]". ({error})') from error
+    return getattr(parsed, 'options', {})
 
 
 def check_options(cfg: Config, options: Dict[str, Any]) -> None:

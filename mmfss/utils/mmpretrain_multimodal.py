@@ -7,38 +7,50 @@ each multimodal model becomes an entry of the registry that raises an error when
 Set the environment variable ``MMFSS_MULTIMODAL=1``, or import ``mmpretrain.models`` before ``mmfss``, to have the
 multimodal models; ``transformers`` must be a version that MMPretrain works with (4.28 or later, below 5).
 """
-import importlib
 import importlib.metadata
 import os
 import sys
+from types import ModuleType
+
+from .import_hooks import after_import
 
 MULTIMODAL = 'MMFSS_MULTIMODAL'
+
+
+def multimodal_models_wanted() -> bool:
+    """bool: Whether the user set ``MMFSS_MULTIMODAL=1``."""
+    return os.environ.get(MULTIMODAL, '') not in ('', '0')
 
 
 def skip_multimodal_models() -> bool:
     """Let MMPretrain leave out its multimodal models, unless they are asked for or ``mmpretrain.models`` is imported.
 
-    To be called before the first import of ``mmpretrain.models``.
+    To be called before the first import of ``mmpretrain.models``; imports nothing itself.
 
     Returns:
         bool: Whether they are left out by this call.
+    """
+    if 'mmpretrain.models' in sys.modules or multimodal_models_wanted():
+        return False
+    # The flag is read when mmpretrain.models and mmpretrain.datasets are imported, which import this module first.
+    after_import('mmpretrain.utils.dependency', _leave_out)
+    return True
+
+
+def _leave_out(dependency: ModuleType) -> None:
+    dependency.WITH_MULTIMODAL = False
+
+
+def import_multimodal_models() -> None:
+    """Import the multimodal models if they are asked for.
 
     Raises:
         ImportError: If they are asked for with ``MMFSS_MULTIMODAL=1`` and cannot be imported.
     """
-    if 'mmpretrain.models' in sys.modules:
-        return False
-    if os.environ.get(MULTIMODAL, '') not in ('', '0'):
-        _import_with_multimodal_models()
-        return False
-    # The flag is read when mmpretrain.models and mmpretrain.datasets are imported; importing this module does neither.
-    importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL = False
-    return True
-
-
-def _import_with_multimodal_models() -> None:
+    if not multimodal_models_wanted():
+        return
     try:
-        importlib.import_module('mmpretrain.models')
+        import mmpretrain.models  # noqa: F401
     except Exception as error:  # Class definitions fail as they may: with a TypeError in transformers 5.
         try:
             version = importlib.metadata.version('transformers')

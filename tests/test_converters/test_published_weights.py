@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmfss.commands.model_converters.published_weights import main
 from mmfss.converters.published_weights import (
     convert_dcama,
     convert_file,
     convert_resnet,
     convert_swin,
-    run_converter,
     swin_to_mm,
     unfold_order,
 )
@@ -235,7 +235,7 @@ class TestFiles:
         source = self.save(tmp_path / 'swin.pth', small_swin())
         monkeypatch.setattr(sys, 'argv', ['dcama2mmfss.py', str(source), str(tmp_path / target)])
         with pytest.raises(SystemExit) as exit_:
-            run_converter(convert_dcama, 'Convert.')
+            main('dcama', 'Convert.')
         assert exit_.value.code == code and message in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ['swin.pth']
 
@@ -244,5 +244,5 @@ class TestFiles:
         source = self.save(tmp_path / 'swin.pth', small_swin())
         monkeypatch.setattr(sys, 'argv', ['swin2mmfss.py', str(source), str(source / 'ours.pth')])
         with pytest.raises(SystemExit) as exit_:
-            run_converter(convert_swin, 'Convert.')
+            main('swin', 'Convert.')
         assert exit_.value.code == 1 and 'swin.pth' in capsys.readouterr().err

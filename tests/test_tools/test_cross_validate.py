@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,18 +7,18 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmfss.commands.cross_validate import main
+from mmfss.commands.runs import cross_validate as work
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'cross_validate.py'
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('cross_validate', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The command's work."""
+    return work
 
 
 def write_config(root: Path, fold: int) -> None:
@@ -54,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dict:
     monkeypatch.setattr(sys, 'argv', ['cross_validate.py', *arguments, '--out', str(root / 'out')])
-    tool.main()
+    main()
     return json.loads((root / 'out' / 'cross_validation.json').read_text())
 
 
@@ -125,7 +124,7 @@ class TestCrossValidate:
         arguments = (f'{root}/tiny_fold0.py', '--work-dirs', str(root / 'runs'), '--episodes', '2')
         with pytest.raises(SystemExit):
             run(tool, monkeypatch, root, *arguments)
-        monkeypatch.setenv('PYTHONPATH', str(TOOL.parents[1]))
+        monkeypatch.setenv('PYTHONPATH', str(ROOT))
         summary = run(tool, monkeypatch, root, *arguments, '--train')
         assert summary['checkpoints']['tiny_fold0'].endswith('runs/tiny_fold0/iter_2.pth')
         monkeypatch.setattr(tool.subprocess, 'run', lambda *args: pytest.fail('trained a second time'))

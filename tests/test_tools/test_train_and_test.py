@@ -179,8 +179,11 @@ class TestErrors:
 
     def test_configs_that_cannot_be_trained(self, fail) -> None:
         text = self.config.read_text()
+        assert '--phases first: the config' in fail('train', self.config, '--phases', 'first')
+        assert 'Several configs are trained together if they have phases' in fail('train', self.config, self.config)
         self.config.write_text(f'{text}\nphases = dict(first=dict(), second=dict())')
-        assert 'in phases (first, second): use tools/train_scaleproto.py' in fail('train', self.config)
+        assert 'the configs have first, second' in fail('train', self.config, '--phases', 'third')
+        assert 'phases are resumed from their own' in fail('train', self.config, '--resume', 'x.pth')
         self.config.write_text(f'{text}\noptim_wrapper = None')
         assert 'cannot be trained: it has no optim_wrapper' in fail('train', self.config, '--amp')
 

@@ -47,7 +47,7 @@ def test_missing_mmcv_and_broken_extension_are_named() -> None:
             "root = pathlib.Path(tempfile.mkdtemp()); (root / 'mmcv').mkdir()\n"
             "sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
             "def error():\n"
-            "    try: m.provide_mmcv_ops()\n"
+            "    try: m.check_mmcv_ops()\n"
             "    except ImportError as e: print(e)\n"
             "error()\n"
             "sys.path.insert(0, str(root)); (root / 'mmcv' / '__init__.py').touch()\n"

@@ -65,7 +65,7 @@ def test_imports_beside_new_transformers(packages: Path) -> None:
 
 
 def test_asked_for_where_it_cannot_be_imported(packages: Path) -> None:
-    result = run(packages, 'import mmfss', multimodal='1')
+    result = run(packages, 'import mmfss.models', multimodal='1')
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith('ImportError: MMFSS_MULTIMODAL=1 asks for the multimodal models of MMPretrain')

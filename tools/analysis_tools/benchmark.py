@@ -9,7 +9,7 @@ Examples:
     python tools/analysis_tools/benchmark.py --parts head --backbones swinb --shots 5 --threads 1
     python tools/analysis_tools/benchmark.py configs/dcama/swinb_coco20i_fold0.py dcama.pth --shots 1 5
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import platform
@@ -30,7 +30,6 @@ from correlation_cases import CORRELATION_PARTS, prepared_correlation
 from prettytable import PrettyTable
 from prototype_cases import PROTOTYPE_MEANING, PROTOTYPE_PARTS, prototype_rows
 
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
 from mmfss.apis import build_model
 from mmfss.apis.image_transform import ImageTransform
 from mmfss.registry import register_all_modules

@@ -8,7 +8,7 @@ Examples:
     python tools/analysis_tools/zoo_table.py configs/dcama/resnet50_coco20i_fold0.py      # adds or renews one
     python tools/analysis_tools/zoo_table.py --count-only                        # keeps what was measured
 """
-import mmfss_threads  # noqa: F401  (before PyTorch)
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
 
 import argparse
 import json

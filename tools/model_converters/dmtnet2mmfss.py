@@ -1,8 +1,5 @@
 """Convert a checkpoint of the official DMTNet implementation (ResNet-50 or VGG-16 inside) to mmfss."""
-import mmfss_threads  # noqa: F401  (before PyTorch)
-
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.converters.published_weights import convert_dmtnet, run_converter
+from mmfss.commands.model_converters.published_weights import main
 
 if __name__ == '__main__':
-    run_converter(convert_dmtnet, __doc__)
+    main('dmtnet', __doc__)

@@ -1,8 +1,5 @@
 """Convert Swin Transformer weights of the official implementation to MMPretrain names."""
-import mmfss_threads  # noqa: F401  (before PyTorch)
-
-import mmfss  # noqa: F401  (first: it prepares the import of MMSegmentation)
-from mmfss.converters.published_weights import convert_swin, run_converter
+from mmfss.commands.model_converters.published_weights import main
 
 if __name__ == '__main__':
-    run_converter(convert_swin, __doc__)
+    main('swin', __doc__)

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
 from mmfss.registry import DATASETS
+from mmfss.utils.defaults import CROWD
 from mmfss.utils.names import normal_name
 from ..class_lists import ClassLists
 from .base import IGNORE, ClassIndex, label_format, labels_of
@@ -46,7 +47,7 @@ class CocoInstanceIndex(ClassIndex):
         ValueError: If the file is not an instances file, entries of it are unusable, or ``crowd`` is unknown.
     """
 
-    CROWD = ('foreground', 'ignore', 'background')
+    CROWD = CROWD
 
     def __init__(self,
                  data_root: str,

@@ -20,6 +20,7 @@ from numpy import ndarray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmfss.utils.defaults import SHAPES_SEED, SHAPES_SIDE, SHAPES_TRAIN, SHAPES_VAL
 from mmfss.utils.progress import Progress
 from .classes import CLASSES
 from .scene import Scene, render
@@ -40,10 +41,10 @@ class ShapesSpec(NamedTuple):
         side (int): Side of the square images in pixels.
         seed (int): Seed, 0 or more.
     """
-    num_train: int = 2400
-    num_val: int = 600
-    side: int = 128
-    seed: int = 0
+    num_train: int = SHAPES_TRAIN
+    num_val: int = SHAPES_VAL
+    side: int = SHAPES_SIDE
+    seed: int = SHAPES_SEED
 
     def check(self) -> None:
         """Make sure that all numbers are usable.

@@ -9,9 +9,10 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmfss.engine.loops import VALIDATED_ITER
-from mmfss.engine.resumed_schedule import RESUME_SCHEDULES, settle_schedule
+from mmfss.engine.resumed_schedule import settle_schedule
 from mmfss.registry import HOOKS
 from mmfss.utils.config_options import ConfigError
+from mmfss.utils.defaults import RESUME_SCHEDULES
 from mmfss.utils.files import atomic_path, moved_into
 from mmfss.utils.random_state import RandomState, get_random_state, set_random_state
 

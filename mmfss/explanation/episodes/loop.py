@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from mmfss.evaluation.attribution import AttributionMetric
 from mmfss.evaluation.attribution.presets import metric_configs
-from mmfss.explainers import REGIONS
 from mmfss.explainers.building import (
     RESERVED_NAMES,
     ExplainerConfigs,
@@ -29,11 +28,11 @@ from mmfss.registry import LOOPS
 from mmfss.structures import Episode
 from mmfss.utils.config import set_episodes
 from mmfss.utils.config_options import ConfigError, find_class
+from mmfss.utils.defaults import EPISODES, EXPLAINERS, METRICS, REGIONS
 from mmfss.utils.versions import versions
 from mmfss.visualization import draw_attributions, to_rgb
 from ..recording_loop import RecordingLoop
 from ..run_folder import Arrays, ExplanationFolder, Record
-from ..run_settings import EPISODES, EXPLAINERS, METRICS
 from .panels import draw_episode_prototypes
 from .prototypes import describe_episode, reading_explainer
 from .report import write_report

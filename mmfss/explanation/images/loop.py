@@ -13,17 +13,16 @@ from mmengine.structures import PixelData
 from torch.utils.data import DataLoader
 
 from mmfss.datasets.orientation import loads_upright
-from mmfss.explainers import REGIONS
 from mmfss.models import PrototypeHead
 from mmfss.prototypes.embedding import prototype_head
 from mmfss.prototypes.sources import find_sources, source_places
 from mmfss.registry import LOOPS
 from mmfss.utils.config_options import ConfigError, find_class
+from mmfss.utils.defaults import EPISODES, REGIONS
 from mmfss.utils.versions import versions
 from mmfss.visualization import to_rgb
 from ..recording_loop import RecordingLoop
 from ..run_folder import ExplanationFolder
-from ..run_settings import EPISODES
 from .panels import draw_image
 from .report import write_prototype_report
 from .study import ImageStudy

@@ -1,5 +1,5 @@
 """How near a cell is to a prototype, and how alike that makes them (ScaleProtoSeg, Porta et al., WACV 2025)."""
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -162,9 +162,19 @@ def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:
 
 
 def read_layout(path: str) -> tuple[Tensor, Tensor]:
-    """Classes and scales of the prototypes in a checkpoint file."""
+    """Classes and scales of the prototypes in a checkpoint file, whatever the module that has them is called."""
+    layout = find_layout(path)
+    if layout is None:
+        raise CheckpointError(f'The checkpoint "{path}" (layout_from) holds no prototypes: no module has proto_class '
+                              'and proto_scale.')
+    return layout
+
+
+def find_layout(path: str) -> Optional[tuple[Tensor, Tensor]]:
+    """As :func:`read_layout`, None if the file holds no prototypes."""
     state_dict = get_state_dict(load_from_local(path, map_location='cpu'))
-    names = [f'decode_head.{name}' for name in ('proto_class', 'proto_scale')]
-    if any(name not in state_dict for name in names):
-        raise CheckpointError(f'The checkpoint "{path}" (layout_from) holds no prototypes: {", ".join(names)}.')
-    return tuple(state_dict[name] for name in names)
+    for name, classes in state_dict.items():
+        module, _, leaf = name.rpartition('proto_class')
+        if not leaf and module[-1:] in ('', '.') and f'{module}proto_scale' in state_dict:
+            return classes, state_dict[f'{module}proto_scale']
+    return None

@@ -14,9 +14,9 @@ from tests.test_models.test_heads.test_few_shot_scaleproto_head import (
     at,
     build,
     pyramid,
-    segmentor,
     some_masks,
 )
+from tests.test_models.test_heads.test_few_shot_scaleproto_segmentor import segmentor
 
 KINDS = dict(pooled=dict(), snapped=dict(snap=True), many=dict(prototypes_per_scale=(4, 5), num_groups=(3, 4)))
 

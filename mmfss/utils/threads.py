@@ -1,7 +1,7 @@
 """Threads of the commands: one per core that the process was granted, asleep while they wait.
 
-Every command imports this module before all others. It sets two environment variables, which worker processes and
-subprocesses inherit:
+Every command calls :func:`set_up_threads` before all else. It sets two environment variables, which worker processes
+and subprocesses inherit:
 
 * ``OMP_WAIT_POLICY=passive``: a thread that waits for others gives its core away. By default OpenMP's threads spin, so
   on a machine that does anything else they take the core from the very thread they wait for.
@@ -11,9 +11,8 @@ subprocesses inherit:
 What the user has set stays. A process that a launcher started (torchrun, srun, mpirun) shares its machine with others:
 there the number of threads is left to the launcher and to MMEngine.
 
-OpenMP reads the environment once, when PyTorch is loaded. So this module imports the standard library only, stands
-beside the package (importing anything of ``mmfss`` loads PyTorch), and does nothing where PyTorch is loaded already: a
-program that uses mmfss as a library keeps its environment.
+OpenMP reads the environment once, when PyTorch is loaded. So this module imports the standard library only, and does
+nothing where PyTorch is loaded already. A program that uses mmfss as a library keeps its environment.
 """
 import os
 import sys
@@ -80,6 +79,3 @@ def set_up_threads(environment: MutableMapping[str, str] = os.environ) -> None:
         environment['OMP_WAIT_POLICY'] = 'passive'
     if 'OMP_NUM_THREADS' not in environment and not any(name in environment for name in LAUNCHED):
         environment['OMP_NUM_THREADS'] = str(granted_cores())
-
-
-set_up_threads()

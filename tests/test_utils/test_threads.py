@@ -1,7 +1,4 @@
 """Threads of the commands: set before PyTorch is loaded, unless the user or a launcher has."""
-import mmfss_threads
-from mmfss_threads import LAUNCHED, WAITING, granted_cores, set_up_threads
-
 import ast
 import json
 import os
@@ -13,7 +10,9 @@ from typing import Any, Optional
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from mmfss.utils.threads import LAUNCHED, WAITING, granted_cores, set_up_threads
+
+ROOT = Path(__file__).parents[2]
 COMMANDS = [path for folder in ('tools', 'demo') for path in sorted((ROOT / folder).rglob('*.py'))
             if "__name__ == '__main__'" in path.read_text(encoding='utf-8')]
 NAMES = (*WAITING, *LAUNCHED, 'OMP_NUM_THREADS')
@@ -32,18 +31,20 @@ def child(code: str, cores: Optional[set[int]] = None, **environment: str) -> An
     return json.loads(run(code, cores, **environment).stdout)
 
 
-ENVIRONMENT = 'import mmfss_threads, json, os; print(json.dumps(dict(os.environ)))'
+ENVIRONMENT = 'import mmfss.commands, json, os; print(json.dumps(dict(os.environ)))'
 
 
 class TestCommands:
 
     @pytest.mark.parametrize('path', COMMANDS, ids=lambda path: path.relative_to(ROOT).as_posix())
     def test_every_command_begins_with_it(self, path: Path) -> None:
-        body = ast.parse(path.read_text(encoding='utf-8')).body
-        imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        assert isinstance(imports[0], ast.Import) and [name.name for name in imports[0].names] == ['mmfss_threads']
-        # Nothing but the docstring stands before it, also no import within another statement.
-        assert body.index(imports[0]) == (ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) is not None)
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        # Nothing but the docstring and sys stands before it, also no import within another statement.
+        body = tree.body[ast.get_docstring(tree) is not None:]
+        first = next(node for node in body if ast.unparse(node) != 'import sys')
+        assert isinstance(first, (ast.Import, ast.ImportFrom))
+        names = [first.module] if isinstance(first, ast.ImportFrom) else [name.name for name in first.names]
+        assert [name.split('.')[:2] for name in names] == [['mmfss', 'commands']]
 
     def test_there_are_commands(self) -> None:
         assert {'train.py', 'test.py', 'demo.py', 'image_demo.py', 'benchmark.py', 'make_shapes.py',
@@ -51,7 +52,7 @@ class TestCommands:
 
     def test_openmp_obeys(self) -> None:
         """What it says itself when PyTorch is loaded."""
-        code = ('import mmfss_threads, os, torch; '
+        code = ('import mmfss.commands, os, torch; '
                 'assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])')
         settings = run(code, {min(os.sched_getaffinity(0))}, OMP_DISPLAY_ENV='TRUE').stderr
         assert re.search(r"OMP_NUM_THREADS ?= ?'1'", settings)
@@ -66,8 +67,8 @@ class TestEnvironment:
         assert found['OMP_NUM_THREADS'] == str(granted_cores())
 
     def test_imports_nothing_heavy(self) -> None:
-        loaded = child('import mmfss_threads, json, sys; print(json.dumps(list(sys.modules)))')
-        assert not {'numpy', 'torch', 'mmengine', 'mmfss', 'joblib'} & set(loaded)
+        loaded = child('import mmfss.commands, json, sys; print(json.dumps(list(sys.modules)))')
+        assert not {'numpy', 'torch', 'mmengine', 'mmcv', 'mmseg', 'joblib'} & set(loaded)
 
     @pytest.mark.parametrize('name, value', [('OMP_WAIT_POLICY', 'active'), ('GOMP_SPINCOUNT', '100'),
                                              ('KMP_BLOCKTIME', '200')])
@@ -88,7 +89,7 @@ class TestEnvironment:
 
     def test_torchrun(self, tmp_path: Path) -> None:
         script = tmp_path / 'show.py'
-        script.write_text('import mmfss_threads, os\n'
+        script.write_text('import mmfss.commands, os\n'
                           'with open("seen" + os.environ["RANK"], "w") as file:\n'
                           '    file.write(os.environ["OMP_NUM_THREADS"] + os.environ["OMP_WAIT_POLICY"])')
         clean = {key: value for key, value in os.environ.items() if key not in NAMES}
@@ -104,11 +105,12 @@ class TestEnvironment:
         assert environment == {}
 
     def test_the_package_itself_leaves_it_alone(self) -> None:
-        sources = [path.read_text(encoding='utf-8') for path in (ROOT / 'mmfss').rglob('*.py')]
-        assert sources and not any('mmfss_threads' in source for source in sources)
+        """A program that imports mmfss, also its registries and models, is no command."""
+        found = child('import mmfss, mmfss.registry, json, os; print(json.dumps(dict(os.environ)))')
+        assert not {*WAITING, 'OMP_NUM_THREADS'} & set(found)
 
     def test_child_processes_inherit(self) -> None:
-        code = ('import mmfss_threads, subprocess, sys; '
+        code = ('import mmfss.commands, subprocess, sys; '
                 'subprocess.run([sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"])')
         assert child(code)['OMP_WAIT_POLICY'] == 'passive'
 
@@ -117,7 +119,7 @@ class TestCores:
 
     def test_affinity(self) -> None:
         cores = os.sched_getaffinity(0)
-        code = 'import mmfss_threads, json, os; print(json.dumps(os.environ["OMP_NUM_THREADS"]))'
+        code = 'import mmfss.commands, json, os; print(json.dumps(os.environ["OMP_NUM_THREADS"]))'
         assert child(code, {min(cores)}) == '1'
         assert int(child(code, cores)) <= len(cores)
 
@@ -164,7 +166,7 @@ class TestCores:
 
     def test_load_does_not_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, 'getloadavg', lambda: pytest.fail('the load was asked for'))
-        assert mmfss_threads.granted_cores() >= 1
+        assert granted_cores() >= 1
 
 
 def write(path: Path, content: str) -> None:

@@ -1,0 +1,33 @@
+"""Draw the episodes of a config: the query and its supports with their masks, as the model receives them.
+
+Example:
+    python tools/analysis_tools/browse_episodes.py configs/dcama/resnet50_pascal5i_fold0.py --num 8 --output-dir out
+"""
+import argparse
+from pathlib import Path
+
+from .arguments import add_options, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--output-dir', type=Path, required=True, help='folder of the pictures')
+    parser.add_argument('--split', choices=('train', 'val', 'test'), default='test', help='loader of the config')
+    parser.add_argument('--num', type=int, default=16, help='number of episodes')
+    parser.add_argument('--start', type=int, default=0, help='index of the first episode')
+    add_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.browse_episodes import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,61 @@
+"""Test the folds of a benchmark and print the row of a paper's table, or the rows of several models.
+
+``python tools/cross_validate.py 'configs/dcama/swinb_coco20i_fold{0..3}.py' --shots 1 5 --controls --out DIR``
+"""
+import argparse
+from pathlib import Path
+
+from .arguments import add_options, add_unsafe_load, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Test the folds of a benchmark and print one table row per number of shots: mIoU of each fold, '
+        'their mean and population standard deviation, and the mean FB-IoU. Configs in one folder whose names differ '
+        'in _fold<number> only are folds of one model; several models make several rows. What is done is kept in --out '
+        'and not done again.')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+                        help="configs of the folds; {0..3} and {a,b} are expanded, e.g. 'configs/x_fold{0..3}.py'")
+    parser.add_argument('--checkpoints', nargs='+', metavar='CHECKPOINT',
+                        help='a checkpoint per config, in the same order; braces and the wildcards * and ? are '
+                        'expanded, the newest match counts; default: the best in the working directory of each config')
+    parser.add_argument('--train', action='store_true',
+                        help='first train the folds whose training has not ended, or continue it (tools/train.py)')
+    parser.add_argument('--amp', action='store_true', help='with --train: train in bfloat16')
+    parser.add_argument('--work-dirs', type=Path, metavar='DIR',
+                        help='parent of the working directories of training; default: as tools/train.py chooses them')
+    parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K',
+                        help='numbers of supports; default: 1')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--episodes', type=int, help='episodes per fold; default: that of the config')
+    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
+    parser.add_argument('--controls', action='store_true',
+                        help='also test, on the same episodes, a copied support mask, supports of another class, and '
+                        'an untrained prototype; what depends on the features alone, once for models of equal features')
+    thresholds = parser.add_mutually_exclusive_group()
+    thresholds.add_argument('--choose-threshold', action='store_true',
+                            help='give every fold of every model the threshold that is best on the validation episodes '
+                            'of its other folds, as tools/analysis_tools/choose_threshold.py does')
+    thresholds.add_argument('--threshold-from', type=Path, metavar='FILE',
+                            help='take the thresholds from choices.json of that tool; default: those of the configs')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
+                        help='folder of the results; default: work_dirs/cross_validation')
+    parser.add_argument('--overwrite', action='store_true', help='test again what is done')
+    add_options(parser, help='change keys of every config')
+    add_unsafe_load(parser)
+    args = parser.parse_args()
+    if args.train and args.checkpoints:
+        parser.error('--train makes its own checkpoints: leave out --checkpoints')
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.cross_validate import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,60 @@
+"""Explain what a model segments: ``python tools/explain.py CONFIG CHECKPOINT --explainer signed_affex random``.
+
+The same command continues an interrupted run.
+"""
+import argparse
+from pathlib import Path
+
+from mmfss.utils.defaults import EPISODES, EXPLAINERS, METRICS, REGIONS
+from .arguments import add_common_arguments, add_options, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Show which support pixels made the segmentations of a model, and measure how good the '
+        'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
+        'all of the below; and with those of configs/scaleprotoseg, whose predictions are taken apart into groups, '
+        'prototypes and training patches. What is done is kept in --out and not done again.')
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--explainer', nargs='+', metavar='NAME',
+                        help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
+    add_options(parser, '--explainer-options', 'NAME.OPTION=VALUE',
+                'options of explainers, e.g. signed_affex.mask_blur_kernel_size=1')
+    parser.add_argument('--metrics', nargs='+', metavar='NAME',
+                        help='attribution metrics, e.g. iauc dauc miou_loss@1%% infidelity; default: those of the '
+                        f'config, or {" ".join(METRICS).replace("%", "%%")}')
+    parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: that of the config, '
+                        'or prediction')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--episodes', type=int,
+                        help='number of episodes, or of images; default: that of a config that explains, else '
+                        f'{EPISODES}')
+    parser.add_argument('--seed', type=int, help='seed of the episodes and of explainers that draw random numbers; '
+                        'default: that of the config')
+    parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
+                        'default: the one of this model, beside the checkpoint or in the folders of the other phases '
+                        'and configs of its training')
+    parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain with what a class '
+                        'of a lower IoU in an image is confused; default: 0.5')
+    parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='folder of the results; default: explanations in the working directory')
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument('--resume', action='store_true', help='continue the run in --out; the default')
+    mode.add_argument('--overwrite', action='store_true', help='start again, also over a run with other settings')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.explain import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,50 @@
+"""Segment pictures by the example of annotated ones.
+
+Results are written as they come and listed in results.json. Pictures that cannot be read are listed at the end; then
+the exit status is 1.
+
+``python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR``
+"""
+import argparse
+from pathlib import Path
+
+from .arguments import add_options, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Segment pictures by the example of annotated ones.')
+    parser.add_argument('query', type=Path, help='picture, or folder of pictures')
+    parser.add_argument('config', help='config file of the model, or its name in the model zoo')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
+                        help='an example: a picture and its mask of equal size (black: background); repeatable')
+    parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
+                        help='an example of a named class, to segment several classes at once; repeatable')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
+    parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
+    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
+                        help='masks without an EXIF orientation were drawn on the upright picture; --no-upright: on it '
+                        'as it is stored, nothing is turned; to be given where files do not tell')
+    parser.add_argument('--max-pixels', type=int, metavar='N',
+                        help='largest picture to read; default: $MMFSS_MAX_PIXELS, else 89 million pixels')
+    parser.add_argument('--explain', metavar='EXPLAINER',
+                        help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
+    parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    add_options(parser)
+    args = parser.parse_args()
+    if bool(args.support) == bool(args.class_support):
+        parser.error('give examples of one class by --support, or of named classes by --class-support')
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.image_demo import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

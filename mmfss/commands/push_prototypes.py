@@ -1,0 +1,34 @@
+"""Push the prototypes of a checkpoint: replace each by its nearest training feature, and show where it comes from.
+
+The data and the options are those of the config's PrototypePushHook.
+
+Example:
+    python tools/push_prototypes.py configs/scaleprotoseg/resnet18_shapes_stage1.py iter_800.pth --out work_dirs/push
+"""
+import argparse
+from pathlib import Path
+
+from .arguments import add_common_arguments, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path, help='config of stage 1')
+    parser.add_argument('checkpoint', help='checkpoint of its joint phase')
+    parser.add_argument('--out', type=Path, help='folder to write to; default: <work dir>/push')
+    parser.add_argument('--no-pictures', action='store_true', help='do not draw the sources')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.push_prototypes import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,45 @@
+"""Work of :mod:`mmfss.commands.push_prototypes`."""
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import init_dist
+from mmengine.registry import DefaultScope
+
+from mmfss.engine.runner_setup import prepare_config, print_table
+from mmfss.prototypes.push import PrototypePush
+from mmfss.prototypes.sources import PROVENANCE, PUSHED
+from mmfss.registry import MODELS, register_all_modules
+from mmfss.utils.checkpoint import load_model_checkpoint
+from mmfss.utils.config_options import ConfigError
+
+
+def push_options(cfg: Config) -> dict[str, Any]:
+    """Arguments of the config's PrototypePushHook, wherever it stands."""
+    places = [cfg, *(cfg.get('phases') or {}).values()]
+    hooks = [hook for place in places for hook in place.get('custom_hooks') or []]
+    for hook in hooks:
+        if hook['type'] == 'PrototypePushHook':
+            return {key: value for key, value in hook.items() if key not in ('type', 'out_dir', 'priority')}
+    raise ConfigError(f'The config "{cfg.filename}" has no PrototypePushHook, which says what data to push over.')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command with parsed arguments."""
+    cfg = prepare_config(args)
+    if args.launcher != 'none' and not torch.distributed.is_initialized():
+        init_dist(args.launcher)
+    register_all_modules()
+    out_dir = args.out or Path(cfg.work_dir) / 'push'
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmfss')):
+        options = push_options(cfg)
+        push = PrototypePush(**dict(options, pictures=options.get('pictures', True) and not args.no_pictures))
+        model = MODELS.build(cfg.model)
+        meta = load_model_checkpoint(model, args.checkpoint).get('meta', {})
+        record = push.run(model.to(get_device()), out_dir, dict(dataset_meta=meta.get('dataset_meta')))
+    print_table('push', [('prototypes', len(record['prototypes'])), ('duplicates', len(record['duplicates'])),
+                         ('classes without a cell', ', '.join(record['absent_classes']) or 'none'),
+                         ('model', out_dir / PUSHED), ('sources', out_dir / PROVENANCE)])

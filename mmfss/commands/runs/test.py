@@ -1,0 +1,90 @@
+"""Work of :mod:`mmfss.commands.test`."""
+import argparse
+import time
+from numbers import Real
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmfss.datasets import EpisodicDataset
+from mmfss.engine.cross_validation import protocol_deviations
+from mmfss.engine.hooks import ProgressHook
+from mmfss.engine.runner_setup import prepare_config, print_table
+from mmfss.engine.threshold_choice import apply_choice, check_not_tested, load_choice
+from mmfss.utils.config import add_hook, set_episodes
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.files import check_output_file, check_writable, dump_json
+from mmfss.utils.versions import versions
+
+
+def check_drawable(cfg: Config) -> None:
+    """Raise a ConfigError if the model is not tested on episodes, which is what --show-dir draws."""
+    model = cfg.get('model') or {}
+    if 'decode_head' in model:
+        raise ConfigError(f'--show-dir draws episodes; the model of "{cfg.filename}" is a {model.get("type")}, which '
+                          'has none. tools/explain.py draws what models with prototypes segment.')
+
+
+def test(runner: Runner, threshold: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """Run the test and describe it completely; ``threshold`` says which there is and where it comes from."""
+    start = time.perf_counter()
+    if 'chosen_on_classes' in (threshold or {}):
+        check_not_tested(threshold, runner.test_loop.dataloader.dataset.metainfo)
+    metrics = runner.test()
+    dataset = runner.test_dataloader.dataset
+    return dict(
+        metrics=metrics,
+        threshold=threshold,
+        config=runner.cfg.filename,
+        checkpoint=runner.cfg.load_from,
+        # An ordinary data set has no episodes.
+        episodes={key: value for key, value in dataset.metainfo.items() if key != 'label_map'},
+        # Why the figures do not compare with published ones; empty if they do.
+        protocol=protocol_deviations(dataset) if isinstance(dataset, EpisodicDataset) else None,
+        loop=runner.cfg.test_cfg.to_dict(),
+        processes=runner.world_size,
+        seconds=round(time.perf_counter() - start, 1),
+        versions=versions())
+
+
+def report(results: Dict[str, Any], path: Path) -> None:
+    """Print the table and save everything."""
+    episodes = results['episodes']
+    figures = [(name, value if isinstance(value, int) else float(value))
+               for name, value in results['metrics'].items() if isinstance(value, Real)]
+    title, lists = Path(results['config']).stem, []
+    if 'num_ways' in episodes:
+        title = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}'.format(**episodes)
+        lists = [('split lists', episodes['lists'])]
+    if results['threshold'] is not None:
+        lists.append(('threshold', '{value:g} ({source})'.format(**results['threshold'])))
+    print_table(title, [*figures, *lists, ('seconds', results['seconds']), ('results', path)])
+    dump_json(results, path)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command with parsed arguments."""
+    cfg = prepare_config(args)
+    if args.out is not None:
+        check_output_file(args.out, '--out')
+    set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
+    if args.show_dir is not None:
+        check_drawable(cfg)
+        check_writable(args.show_dir, 'folder', '--show-dir')
+        add_hook(cfg, dict(type='EpisodeVisualizationHook', out_dir=str(args.show_dir)))
+    choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, args.config)
+    threshold = apply_choice(cfg, choice)
+    runner = RUNNERS.build(cfg)
+    runner.register_hook(ProgressHook())
+    results = test(runner, threshold)
+    if runner.rank == 0:
+        meta = results['episodes']
+        name = 'results.json'
+        if 'num_ways' in meta:
+            name = f'results_{meta["num_ways"]}way_{meta["num_shots"]}shot_seed{meta["seed"]}.json'
+        report(results, args.out or Path(cfg.work_dir) / name)

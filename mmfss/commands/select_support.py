@@ -1,0 +1,52 @@
+"""Choose support images: ``python tools/select_support.py CONFIG CHECKPOINT --shots 1 3``.
+
+Candidates of each class are ranked for some queries, and the best are measured on other queries, against random
+choices. With ``--folder`` on one's own pictures, ``<class>/images/*`` and ``<class>/masks/*``.
+"""
+import argparse
+from pathlib import Path
+
+from .arguments import add_options, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Rank candidate support images of each class by what explanations credit them with and by what the '
+        'pool loses without them, and measure the chosen ones against random choices.')
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--folder', type=Path, help='folder of your own class folders, instead of the test data')
+    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
+                        help='masks of --folder without an EXIF orientation were drawn on the upright picture; '
+                        '--no-upright: on it as it is stored, nothing is turned; to be given where files do not tell')
+    parser.add_argument('--classes', nargs='+', metavar='NAME',
+                        help='names of classes, or their ids where no class is called by a number (id:3 is always '
+                        'an id); default: all of the test')
+    parser.add_argument('--explainer', default='masked_affex', help='for the attribution; default: masked_affex')
+    add_options(parser, '--explainer-options', 'NAME.OPTION=VALUE',
+                'options of the explainer, e.g. masked_affex.mask_blur_kernel_size=1')
+    parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K', help='supports to choose; default: 1')
+    parser.add_argument('--pool', type=int, default=12, help='candidates of a class; default: 12')
+    parser.add_argument('--queries', type=int, default=8, help='queries to rank candidates by; default: 8')
+    parser.add_argument('--test-queries', type=int, default=24,
+                        help='other queries to measure on; default: 24, or what a class has')
+    parser.add_argument('--draws', type=int, default=20, help='random choices; default: 20')
+    parser.add_argument('--seed', type=int, default=0, help='seed of images and random choices; default: 0')
+    parser.add_argument('--batch-size', type=int, default=8, help='images that go through the model together')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/select_support'),
+                        help='folder of the results; default: work_dirs/select_support')
+    add_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.select_support import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,35 @@
+"""Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
+import argparse
+from pathlib import Path
+
+from .arguments import add_common_arguments, run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--episodes', type=int, help='number of episodes; default: that of the config')
+    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
+    parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
+                        'the working directory')
+    parser.add_argument('--threshold-from', type=Path, metavar='FILE',
+                        help='take model.threshold from choices.json of tools/analysis_tools/choose_threshold.py, '
+                        'where it was chosen on other classes than those tested; default: that of the config')
+    parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # It takes seconds to import, so the arguments come first.
+    from .runs.test import run
+    run_command(run, args)
+
+
+if __name__ == '__main__':
+    main()

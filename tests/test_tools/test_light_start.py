@@ -1,0 +1,97 @@
+"""Nothing heavy is imported before it is used."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmfss
+
+ROOT = Path(__file__).parents[2]
+# Benchmarks have the names of their parts from what they measure.
+HEAVY_TOOLS = {'benchmark.py', 'zoo_table.py'}
+TOOLS = [path.relative_to(ROOT).as_posix() for folder in ('tools', 'demo')
+         for path in sorted((ROOT / folder).rglob('*.py'))
+         if "__name__ == '__main__'" in path.read_text(encoding='utf-8') and path.name not in HEAVY_TOOLS]
+HEAVY = ['captum', 'cv2', 'matplotlib', 'mmcv', 'mmengine', 'mmpretrain', 'mmseg', 'numpy', 'skimage', 'torch']
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=200,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT), **environment))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+LIGHT = f'import sys; assert not {set(HEAVY)!r} & set(sys.modules)'
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_help(tool: str) -> None:
+    code = ('import runpy, sys\n'
+            f'sys.argv = [{tool!r}, "--help"]\n'
+            f'try: runpy.run_path({tool!r}, run_name="__main__")\n'
+            'except SystemExit as end: assert not end.code\n')
+    assert 'usage: ' in run(code + LIGHT)
+
+
+def test_a_wrong_option_is_answered_at_once() -> None:
+    code = ('import runpy, sys\n'
+            'sys.argv = ["train.py", "config.py", "--cfg-options", "novalue"]\n'
+            'try: runpy.run_path("tools/train.py", run_name="__main__")\n'
+            'except SystemExit as end: print(end.code)\n')
+    assert run(code + LIGHT) == '2\n'
+
+
+def test_import_of_the_package() -> None:
+    run('import mmfss; assert mmfss.__version__; ' + LIGHT)
+    with pytest.raises(AttributeError, match="module 'mmfss' has no attribute 'nothing'"):
+        mmfss.nothing  # noqa: B018
+
+
+def test_registries_import_what_they_are_asked_for() -> None:
+    """Types of this package, its parents' without prefix, siblings' by scope."""
+    code = ('import sys, mmfss.registry as registry\n'
+            'rooms = lambda: {name for name in sys.modules if name.startswith(("mmfss.", "mmseg.", "mmpretrain."))}\n'
+            'assert not {"mmfss.models", "mmfss.datasets", "mmseg.models", "mmpretrain.models"} & rooms()\n'
+            'assert registry.TRANSFORMS.get("PackSegInputs") and registry.TRANSFORMS.get("LoadClassMask")\n'
+            'assert not {"mmfss.models", "mmfss.engine", "mmseg.models"} & rooms()\n'
+            'assert registry.MODELS.get("FCNHead") and registry.MODELS.get("DCAMAHead")\n'
+            'assert not {"mmfss.explainers", "mmfss.explanation", "mmpretrain.models"} & rooms()\n'
+            'assert registry.MODELS.get("mmpretrain.SwinTransformer")\n'
+            'assert registry.LOOPS.get("ExplanationLoop") and registry.EXPLAINERS.get("saliency")\n'
+            'assert not {"captum", "skimage"} & set(sys.modules)')
+    run(code)
+
+
+@pytest.mark.parametrize('first', ['import mmfss', 'import mmengine.runner; import mmfss', ''])
+def test_runner_of_a_script(tmp_path: Path, first: str) -> None:
+    """MMEngine's runner builds a config of this package, also in a script that only the config tells of it."""
+    config = tmp_path / 'config.py'
+    config.write_text(f"""
+_base_ = '{ROOT}/configs/dcama/resnet18_shapes_fold0.py'
+custom_imports = dict(imports=['mmfss'], allow_failed_imports=False)
+work_dir = '{tmp_path}'
+log_level = 'ERROR'
+""")
+    code = (f'{first}\n'
+            'from mmengine.config import Config\n'
+            'from mmengine.runner import Runner, load_checkpoint\n'
+            f'runner = Runner.from_cfg(Config.fromfile({str(config)!r}))\n'
+            'from mmengine.runner.checkpoint import CheckpointLoader\n'
+            'print(type(runner.model).__name__, CheckpointLoader._schemes[""].__module__)')
+    assert run(code).split() == ['FewShotSegmentor', 'mmfss.utils.checkpoint']
+
+
+def test_safe_loaders_of_a_script(tmp_path: Path) -> None:
+    """MMEngine's own functions refuse code in a checkpoint once mmfss is imported, before or after MMEngine."""
+    path = tmp_path / 'bad.pth'
+    code = ('import pathlib, torch; '
+            f'torch.save(dict(state_dict=dict(a=torch.ones(1)), run=pathlib.Path("x")), {str(path)!r})')
+    run(code)
+    load = (f'\ntry: CheckpointLoader.load_checkpoint({str(path)!r}, "cpu")\n'
+            'except Exception as error: print(type(error).__name__)')
+    for order in ('import mmfss; from mmengine.runner import CheckpointLoader',
+                  'from mmengine.runner import CheckpointLoader; import mmfss'):
+        assert run(order + load).split()[-1] == 'CheckpointError'
