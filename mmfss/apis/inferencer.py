@@ -59,6 +59,23 @@ class FewShotInferencer:
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmengine.config import Config
+        >>> from mmfss.apis import FewShotInferencer
+        >>> from mmfss.models import FewShotSegmentor
+        >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
+        >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead'))  # untrained; see init_model for trained ones
+        >>> model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[
+        ...     dict(type='ForEachImage', transforms=[
+        ...         dict(type='LoadEpisodeImage'),
+        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))])]))))
+        >>> image, mask = np.zeros((40, 60, 3), np.uint8), np.ones((40, 60), np.uint8)
+        >>> inferencer = FewShotInferencer(model)
+        >>> result = inferencer(image, support={'mug': [(image, mask)]})
+        >>> result['class_names'], result['mask'].shape
+        (['mug'], (40, 60))
     """
 
     def __init__(self,

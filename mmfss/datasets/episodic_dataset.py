@@ -57,6 +57,31 @@ class EpisodicDataset(Dataset):
     Raises:
         FileNotFoundError: If data or lists are missing.
         ValueError: If fold, class, split or an episode argument is wrong, or a class has too few images.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from mmfss.datasets import EpisodicDataset
+        >>> pipeline = [
+        ...     dict(type='ForEachImage', transforms=[
+        ...         dict(type='LoadEpisodeImage'),
+        ...         dict(type='LoadClassMask'),
+        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))]),
+        ...     dict(type='PackEpisodeInputs')]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ('mug', 'spoon'):
+        ...         for part, suffix in (('images', 'jpg'), ('masks', 'png')):
+        ...             (Path(root) / name / part).mkdir(parents=True)
+        ...             for number in range(3):
+        ...                 Image.new('RGB', (40, 30), 'white').save(Path(root) / name / part / f'{number}.{suffix}')
+        ...     index = dict(type='ImageFolderIndex', data_root=root)
+        ...     dataset = EpisodicDataset(index, pipeline, class_ids=['mug', 'spoon'], num_ways=2, num_episodes=10)
+        ...     item = dataset[0]
+        >>> item['inputs']['support'].shape  # 2-way 1-shot
+        torch.Size([2, 1, 3, 64, 64])
+        >>> item['data_samples'].support_sem_seg.shape, sorted(item['data_samples'].class_names)
+        (torch.Size([2, 1, 64, 64]), ['mug', 'spoon'])
     """
 
     SPLITS_SHARE_CLASSES = True

@@ -136,6 +136,30 @@ class ImageFolderDataset(EpisodicDataset):
             do not show their class are left out with a warning, masks that cannot be read are an error.
         upright (bool, optional): How images and masks with an EXIF orientation are read, see :class:`ImageFolderIndex`.
         **kwargs: See :class:`EpisodicDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from mmfss.datasets import ImageFolderDataset
+        >>> pipeline = [
+        ...     dict(type='ForEachImage', transforms=[
+        ...         dict(type='LoadEpisodeImage'),
+        ...         dict(type='LoadClassMask'),
+        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))]),
+        ...     dict(type='PackEpisodeInputs')]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ('mug', 'spoon'):
+        ...         for part, suffix in (('images', 'jpg'), ('masks', 'png')):
+        ...             (Path(root) / name / part).mkdir(parents=True)
+        ...             for number in range(3):
+        ...                 Image.new('RGB', (40, 30), 'white').save(Path(root) / name / part / f'{number}.{suffix}')
+        ...     dataset = ImageFolderDataset(root, pipeline, class_ids=['mug', 'spoon'], num_shots=2, num_episodes=10)
+        ...     item = dataset[0]
+        >>> len(dataset), dataset.metainfo['classes']
+        (10, ('mug', 'spoon'))
+        >>> item['inputs']['query'].shape, item['inputs']['support'].shape
+        (torch.Size([3, 64, 64]), torch.Size([1, 2, 3, 64, 64]))
     """
 
     def __init__(self,

@@ -64,6 +64,18 @@ def read_object_mask(path: Union[str, Path],
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded, can be understood in two ways, or its orientation contradicts that
             of the picture.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from mmfss.datasets.masks import read_object_mask
+        >>> picture = Image.new('RGB', (4, 2))  # black is background
+        >>> picture.putpixel((3, 0), (200, 30, 30))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     picture.save(f'{folder}/mask.png')
+        ...     mask = read_object_mask(f'{folder}/mask.png')
+        >>> mask.tolist()
+        [[0, 0, 0, 1], [0, 0, 0, 0]]
     """
     content, picture = open_checked(path, max_pixels)
     with picture:

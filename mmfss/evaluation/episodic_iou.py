@@ -41,6 +41,19 @@ class EpisodicIoU(BaseMetric):
         num_replicates (int): Bootstrap replicates; 0 leaves the intervals out.
         seed (int): Seed of the bootstrap.
         **kwargs: Arguments of :class:`mmengine.evaluator.BaseMetric`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.evaluation import EpisodicIoU
+        >>> metric = EpisodicIoU(num_replicates=0)
+        >>> metric.dataset_meta = dict(classes=('cat', 'dog'), fold_class_ids=[1])  # an EpisodicDataset provides it
+        >>> target = torch.tensor([[[0, 1], [1, 1]]])
+        >>> prediction = torch.tensor([[[0, 0], [1, 1]]])
+        >>> sample = dict(class_ids=[1], gt_sem_seg=dict(data=target), pred_sem_seg=dict(data=prediction))
+        >>> metric.process(None, [sample])
+        >>> metrics = metric.evaluate(size=1)
+        >>> round(metrics['mIoU'], 1), round(metrics['FB-IoU'], 1)
+        (66.7, 58.3)
     """
 
     # Empty rather than None: the keys carry no prefix, and MMEngine does not warn about it.

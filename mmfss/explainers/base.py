@@ -72,6 +72,20 @@ class Explainer(metaclass=ABCMeta):
         Raises:
             EmptyRegionError: If the region of a class is empty.
             ValueError: If the region is unknown, a support mask is empty, or the model cannot be explained so.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models import FewShotSegmentor
+            >>> from mmfss.registry import EXPLAINERS
+            >>> from mmfss.structures import Episode
+            >>> model = FewShotSegmentor(dict(type='mmpretrain.ResNet', depth=18), head=dict(type='DCAMAHead')).eval()
+            >>> masks = torch.zeros(1, 2, 64, 64)
+            >>> masks[..., 16:48, 16:48] = 1
+            >>> episode = Episode(torch.rand(3, 64, 64), torch.rand(1, 2, 3, 64, 64), masks)  # 1-way 2-shot
+            >>> explainer = EXPLAINERS.build(dict(type='signed_affex'))
+            >>> explanation = explainer.explain(model, episode, region='all')
+            >>> explanation.attribution.shape  # a value for each pixel of each support
+            torch.Size([1, 2, 64, 64])
         """
         check_masks(episode)
         with isolated(model, self.own_copy) as model:

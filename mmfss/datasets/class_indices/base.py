@@ -28,6 +28,12 @@ def label_format(num_classes: int) -> Tuple[type, int]:
 
     Raises:
         ValueError: If there are more classes than numbers of 16 bits.
+
+    Example:
+        >>> label_format(80)
+        (<class 'numpy.uint8'>, 255)
+        >>> label_format(1000)
+        (<class 'numpy.uint16'>, 65535)
     """
     for dtype, most in _MAX_CLASSES.items():
         if num_classes <= most:

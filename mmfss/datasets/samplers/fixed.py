@@ -40,6 +40,18 @@ class FixedEpisodeSampler(EpisodeSampler):
         FileNotFoundError: If there is no such file.
         ValueError: Naming file and row, if a row is malformed, names an unknown image or class, or has another number
             of supports than ``num_shots``; also if episodes of more ways or more episodes than listed are wanted.
+
+    Example:
+        >>> import tempfile
+        >>> from mmfss.datasets import ClassLists, FixedEpisodeSampler
+        >>> lists = ClassLists.from_dict({0: ['cat1.jpg', 'cat2.jpg']})
+        >>> images, classes = [['data/cat2.jpg', 'data/cat1.jpg']], [[[1], [1]]]
+        >>> with tempfile.NamedTemporaryFile('w+', suffix='.csv') as file:
+        ...     print('image_ids,classes', file=file)
+        ...     print(f'"{images}","{classes}"', file=file, flush=True)
+        ...     sampler = FixedEpisodeSampler(lists, class_ids=[0], path=file.name)
+        >>> sampler[0]
+        Episode(class_ids=(0,), query='cat2.jpg', supports=(('cat1.jpg',),))
     """
 
     def __init__(self,

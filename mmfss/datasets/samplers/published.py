@@ -48,6 +48,15 @@ class PublishedProtocolSampler(EpisodeSampler):
 
     Raises:
         ValueError: If an argument is unknown or out of range, or a class has a single image.
+
+    Example:
+        >>> from mmfss.datasets import ClassLists, PublishedProtocolSampler
+        >>> lists = ClassLists.from_dict({0: ['cat1.jpg', 'cat2.jpg'], 1: ['dog1.jpg', 'dog2.jpg']})
+        >>> sampler = PublishedProtocolSampler(lists, class_ids=[0, 1], benchmark='pascal')
+        >>> len(sampler)
+        1000
+        >>> sampler[2]
+        Episode(class_ids=(1,), query='dog1.jpg', supports=(('dog2.jpg',),))
     """
 
     def __init__(self,

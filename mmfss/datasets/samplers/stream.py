@@ -19,6 +19,12 @@ class EpisodeStream(Sampler):
         dataset (Sized): The data set; its length is one epoch.
         seed (int, optional): Not used, the episodes have their own seed.
         start (int): First index, over all processes: batches already seen x batch size x processes.
+
+    Example:
+        >>> from itertools import islice
+        >>> from mmfss.datasets import EpisodeStream
+        >>> list(islice(EpisodeStream(dataset=range(3), start=5), 4))  # of a resumed run, in one process
+        [5, 6, 7, 8]
     """
 
     def __init__(self, dataset: Sized, seed: Optional[int] = None, start: int = 0) -> None:

@@ -31,6 +31,16 @@ class UniformEpisodeSampler(EpisodeSampler):
 
     Raises:
         ValueError: If an argument is unknown or out of range, or a class has fewer than K + 1 images.
+
+    Example:
+        >>> from mmfss.datasets import ClassLists, UniformEpisodeSampler
+        >>> lists = ClassLists.from_dict({0: ['cat1.jpg', 'cat2.jpg', 'cat3.jpg'], 1: ['dog1.jpg', 'dog2.jpg']})
+        >>> sampler = UniformEpisodeSampler(lists, class_ids=[0, 1], num_ways=2, num_shots=1, seed=0)
+        >>> episode = sampler[7]  # always the same
+        >>> sorted(episode.class_ids), len(episode.supports)
+        ([0, 1], 2)
+        >>> episode.query in sum(episode.supports, ())
+        False
     """
 
     def __init__(self, *args: Any, order: str = 'class', num_episodes: Optional[int] = None, **kwargs: Any) -> None:

@@ -71,6 +71,18 @@ class ShapesDataset(EpisodicDataset):
             COCO-20i: such objects are background there.
         index (dict, optional): Further arguments of :class:`ShapesIndex`.
         **kwargs: See :class:`EpisodicDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from mmfss.datasets import ShapesDataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = ShapesDataset(
+        ...         f'{folder}/shapes', pipeline=[], num_episodes=10,
+        ...         index=dict(num_train=4, num_val=12, side=32),  # by default 64 classes in thousands of images
+        ...         sampler=dict(type='UniformEpisodeSampler', small_classes='skip'))
+        ...     info = dataset[0]
+        >>> len(dataset), len(info['support']), info['query']['name'].endswith('.jpg')
+        (10, 1, True)
     """
 
     def __init__(self,

@@ -70,6 +70,19 @@ def build_attribution_metric(name: str, **options: Any) -> AttributionMetric:
 
     Raises:
         ValueError: If the name is unknown or an option has a wrong value.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.evaluation import PerturbedEpisode, build_attribution_metric
+        >>> from mmfss.models import FewShotSegmentor
+        >>> from mmfss.structures import Episode
+        >>> model = FewShotSegmentor(dict(type='mmpretrain.ResNet', depth=18), head=dict(type='DCAMAHead')).eval()
+        >>> episode = Episode(torch.rand(3, 64, 64), torch.rand(1, 1, 3, 64, 64), torch.ones(1, 1, 64, 64))
+        >>> metric = build_attribution_metric('iauc_confidence', num_steps=3)
+        >>> attribution, region = torch.rand(1, 1, 64, 64), torch.ones(1, 64, 64).bool()
+        >>> measurement = metric.measure(PerturbedEpisode(model, episode), attribution, region)
+        >>> 0 <= measurement.value <= 1
+        True
     """
     return METRICS.build(dict(attribution_metric_config(name), **options))
 

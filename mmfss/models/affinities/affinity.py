@@ -27,6 +27,22 @@ class Affinity(metaclass=ABCMeta):
     Args:
         query_size (tuple[int, int]): (h, w).
         support_size (tuple[int, int, int]): (K, h', w').
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models.affinities import Affinity
+        >>> class ColorAffinity(Affinity):
+        ...     # The closer two colors, the higher the score; images are (B, 3, H, W).
+        ...     def __init__(self, query, support):
+        ...         super().__init__(query.shape[-2:], (1, *support.shape[-2:]))
+        ...         self.query, self.support = (x.flatten(2).transpose(1, 2) for x in (query, support))
+        ...     def scores(self, start, stop):
+        ...         return -torch.cdist(self.query[:, start:stop], self.support)
+        >>> affinity = ColorAffinity(torch.rand(1, 3, 4, 6), torch.rand(1, 3, 5, 5))
+        >>> affinity.attend(torch.ones(1, 25, 1)).shape  # forwards: a value for each of 4 * 6 query positions
+        torch.Size([1, 24, 1])
+        >>> affinity.vote(torch.ones(1, 24, 2)).shape  # backwards: two values for each support position
+        torch.Size([1, 25, 2])
     """
 
     def __init__(self, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> None:
@@ -104,6 +120,16 @@ class DotProductAffinity(Affinity):
         query_size (tuple[int, int]): (h, w).
         support_size (tuple[int, int, int]): (K, h', w').
         dropout (float): Probability to drop an attention weight. Defaults to 0.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models.affinities import DotProductAffinity
+        >>> query, key = torch.rand(1, 24, 32), torch.rand(1, 50, 32)  # 4 x 6 positions, and 5 x 5 of two supports
+        >>> affinity = DotProductAffinity(query, key, num_heads=8, query_size=(4, 6), support_size=(2, 5, 5))
+        >>> affinity.attend(torch.rand(1, 50, 1)).shape
+        torch.Size([1, 24, 1])
+        >>> affinity.dense().shape
+        torch.Size([1, 24, 50])
     """
 
     def __init__(self,

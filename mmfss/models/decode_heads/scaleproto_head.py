@@ -18,6 +18,18 @@ class ScaleProtoHead(PrototypeHead):
     loss_weight=0.25), dict(type='OffClassL1Loss', loss_weight=1e-4)]``.
 
     Args: See :class:`PrototypeHead`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import ScaleProtoHead
+        >>> head = ScaleProtoHead(
+        ...     in_channels=8, num_classes=3, scale_channels=4, dilations=(1, 2), prototypes_per_scale=5,
+        ...     regularizers=[dict(type='JeffreysDiversityLoss')]).eval()
+        >>> inputs = [torch.rand(1, 8, 16, 16)]  # of a backbone
+        >>> head(inputs).shape
+        torch.Size([1, 3, 16, 16])
+        >>> head.read(head.features(inputs)).similarities.shape  # 3 classes x 2 scales x 5 prototypes
+        torch.Size([30, 16, 16])
     """
 
     def classify(self, features: Tensor) -> Tensor:

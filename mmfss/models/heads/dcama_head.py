@@ -100,6 +100,21 @@ class DCAMAHead(MatchingHead):
 
     Raises:
         ValueError: If there are not four levels, or a width is not a multiple of ``num_heads``.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, DCAMAHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 16), (16, 8), (32, 4), (64, 2))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = DCAMAHead(in_channels=[[8], [16], [32], [64]]).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 64, 64))  # 5 shots
+        >>> query = pyramid(1)
+        >>> [tuple(affinity.support_size) for affinity in head.match(query, encoding)]  # shots, height, width
+        [(5, 8, 8), (5, 4, 4), (5, 2, 2)]
+        >>> head(query, encoding).shape
+        torch.Size([1, 2, 64, 64])
     """
 
     def __init__(self,

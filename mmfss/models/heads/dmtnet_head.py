@@ -87,6 +87,23 @@ class DMTNetHead(CorrelationHead):
 
     Raises:
         ValueError: If an option is not among those allowed, or layers of one group differ in width.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, DMTNetHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 32), (16, 16), (32, 8), (64, 4))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = DMTNetHead(in_channels=[[8], [16], [32], [64]]).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 128, 128))  # 5 shots
+        >>> query = pyramid(1)
+        >>> logits = head(query, encoding)
+        >>> logits.shape  # one prediction for each shot
+        torch.Size([1, 5, 2, 32, 32])
+        >>> logits, losses = head.forward_train(query, encoding, target=torch.ones(1, 128, 128).long())
+        >>> sorted(losses)
+        ['loss_background', 'loss_coarse']
     """
 
     sides = 2

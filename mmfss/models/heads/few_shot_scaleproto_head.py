@@ -88,6 +88,22 @@ class FewShotScaleProtoHead(MatchingHead):
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, FewShotScaleProtoHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 16), (16, 8), (32, 4), (64, 2))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = FewShotScaleProtoHead(in_channels=[[8], [16], [32], [64]], scale_channels=8).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 64, 64))  # 5 shots
+        >>> query = pyramid(1)
+        >>> head(query, encoding).shape
+        torch.Size([1, 2, 16, 16])
+        >>> reading = head.read(query, encoding)  # similarity of every query cell to every prototype, scale by scale
+        >>> reading.similarities.shape
+        torch.Size([1, 4, 10, 16, 16])
     """
 
     def __init__(self,

@@ -41,6 +41,22 @@ class HSNetHead(CorrelationHead):
 
     Args:
         in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, HSNetHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 16), (16, 8), (32, 4), (64, 2))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = HSNetHead(in_channels=[[8], [16], [32], [64]]).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 64, 64))  # 5 shots
+        >>> query = pyramid(1)
+        >>> logits = head(query, encoding)
+        >>> logits.shape  # one prediction for each shot
+        torch.Size([1, 5, 2, 16, 16])
+        >>> head.combine_shots(logits, size=(64, 64)).shape
+        torch.Size([1, 2, 64, 64])
     """
 
     def encode_support(self, support: FeaturePyramid, masks: Tensor) -> HSNetEncoding:

@@ -27,6 +27,32 @@ class MatchingHead(FewShotHead):
     zero (:meth:`layer_effects`).
 
     Args: See :class:`FewShotHead`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, MatchingHead
+        >>> from mmfss.models.affinities import DotProductAffinity
+        >>> class CopyHead(MatchingHead):
+        ...     # Copy the support mask to the most similar query positions, by one layer.
+        ...     def encode_support(self, support, masks):
+        ...         return support[0][0].flatten(2).transpose(1, 2), masks
+        ...     def match(self, query, encoding):
+        ...         feature, (keys, masks) = query[0][0], encoding
+        ...         tokens = feature.flatten(2).transpose(1, 2)
+        ...         yield DotProductAffinity(tokens, keys, 1, feature.shape[-2:], tuple(masks.shape[1:]))
+        ...     def aggregate(self, affinity, encoding):
+        ...         votes = affinity.attend(encoding[1].flatten(1).unsqueeze(-1))
+        ...         return votes.transpose(1, 2).unflatten(2, affinity.query_size)
+        ...     def decode(self, evidence, query, encoding):
+        ...         return torch.cat((1 - evidence[0], evidence[0]), dim=1)
+        >>> head = CopyHead(in_channels=[[8]])
+        >>> support, query = (FeaturePyramid(((torch.rand(1, 8, 16, 16), ), )) for _ in range(2))
+        >>> encoding = head.encode_support(support, torch.ones(1, 1, 16, 16))
+        >>> head(query, encoding).shape
+        torch.Size([1, 2, 16, 16])
+        >>> way = head.matched_way(query, encoding)  # what AffEx reads
+        >>> way.layer_effects(torch.ones(1, 16, 16).bool()).shape
+        torch.Size([1, 1])
     """
 
     ablation_batch = 4

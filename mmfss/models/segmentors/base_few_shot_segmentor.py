@@ -136,6 +136,18 @@ class BaseFewShotSegmentor(BaseSegmentor):
 
         Returns:
             SupportEncoding: Takes the place of ``support`` and ``masks`` in :meth:`logits`.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models import FewShotSegmentor
+            >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
+            >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead')).eval()
+            >>> support, masks = torch.rand(1, 2, 1, 3, 64, 64), torch.ones(1, 2, 1, 64, 64)  # 2-way 1-shot
+            >>> with torch.no_grad():
+            ...     encoding = model.encode_support(support, masks)
+            ...     logits = model.logits(torch.rand(4, 3, 64, 64), encoding)  # one support set, 4 queries
+            >>> len(encoding.ways), logits.shape
+            (2, torch.Size([4, 3, 64, 64]))
         """
         support, masks = self._ways(support, masks)
         pyramid = self.extract_feat(torch.cat([images.flatten(0, 1) for images in support]))
@@ -159,6 +171,17 @@ class BaseFewShotSegmentor(BaseSegmentor):
 
         Raises:
             ValueError: If shapes do not fit together.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models import FewShotSegmentor
+            >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
+            >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead')).eval()
+            >>> support, masks = torch.rand(1, 2, 1, 3, 64, 64), torch.ones(1, 2, 1, 64, 64)  # 2-way 1-shot
+            >>> with torch.no_grad():
+            ...     logits = model.logits(torch.rand(1, 3, 64, 64), support, masks)
+            >>> logits.shape  # background and two classes
+            torch.Size([1, 3, 64, 64])
         """
         if isinstance(support, SupportEncoding):
             if support.batch_size not in (1, len(query)):

@@ -35,6 +35,19 @@ class FewShotSegmentor(BaseFewShotSegmentor):
 
     Raises:
         ValueError: If the threshold is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.registry import MODELS
+        >>> model = MODELS.build(dict(
+        ...     type='FewShotSegmentor',
+        ...     backbone=dict(type='mmpretrain.ResNet', depth=18),
+        ...     head=dict(type='HSNetHead'))).eval()
+        >>> query, support = torch.rand(2, 3, 64, 64), torch.rand(2, 1, 5, 3, 64, 64)  # 2 episodes, 1-way 5-shot
+        >>> with torch.no_grad():
+        ...     logits = model.logits(query, support, masks=torch.ones(2, 1, 5, 64, 64))
+        >>> logits.shape  # background and one class
+        torch.Size([2, 2, 64, 64])
     """
 
     def __init__(self,
