@@ -17,10 +17,10 @@ ImageInput = Union[str, Path, np.ndarray]
 
 
 class ImageTransform:
-    """The part of a test pipeline that handles one image, without a data set.
+    """The part of a test pipeline that handles one image, without a dataset.
 
     It is built from the pipeline itself: the transforms inside its ``ForEachImage``, with the loading of class masks
-    from a data set replaced by the mask that is given.
+    from a dataset replaced by the mask that is given.
 
     Args:
         pipeline (Sequence[dict]): The test pipeline of the model's config.

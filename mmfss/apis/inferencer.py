@@ -66,7 +66,7 @@ class FewShotInferencer:
         >>> from mmfss.apis import FewShotInferencer
         >>> from mmfss.models import FewShotSegmentor
         >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
-        >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead'))  # untrained; see init_model for trained ones
+        >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead'))  # untrained
         >>> model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[
         ...     dict(type='ForEachImage', transforms=[
         ...         dict(type='LoadEpisodeImage'),
@@ -199,7 +199,7 @@ class FewShotInferencer:
         """
         classes = load_support(support, self.transform, self.bgr, self.ignore_value, self.upright)
         with torch.no_grad():
-            images = [self._normalise([shot.network_image for shot in shots])[None] for shots in classes.values()]
+            images = [self._normalize([shot.network_image for shot in shots])[None] for shots in classes.values()]
             masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]
             encoding = self.model.encode_support(images, [way.to(self._device) for way in masks])
         return EncodedSupport(tuple(classes), encoding, tuple(classes.values()))
@@ -249,7 +249,7 @@ class FewShotInferencer:
         record = JobRecord(out_dir)
         try:
             for queries, images, prepared in self._batches(_list_queries(query), record):
-                inputs = self._normalise(prepared)
+                inputs = self._normalize(prepared)
                 for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
                     result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
                     if explainer is not None:
@@ -275,8 +275,8 @@ class FewShotInferencer:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _normalise(self, images: Sequence[Tensor]) -> Tensor:
-        return self.model.data_preprocessor.normalise(torch.stack(list(images)).to(self._device))
+    def _normalize(self, images: Sequence[Tensor]) -> Tensor:
+        return self.model.data_preprocessor.normalize(torch.stack(list(images)).to(self._device))
 
     def _batches(self, queries: Sequence[ImageInput],
                  record: JobRecord) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
@@ -303,7 +303,7 @@ class FewShotInferencer:
 
     @torch.no_grad()
     def _logits(self, inputs: Tensor, support: EncodedSupport) -> Tensor:
-        """Logits (B, N+1, h, w) of normalised queries (B, 3, h, w), at network size."""
+        """Logits (B, N+1, h, w) of normalized queries (B, 3, h, w), at network size."""
         return self.model.logits(inputs, support.encoding)
 
     def _to_size(self, logits: Tensor, image: np.ndarray) -> Tensor:

@@ -58,7 +58,7 @@ class QueryExplainer:
         self.explainer = explainer
         self.support = support
         device = next(model.parameters()).device
-        self.images = [model.data_preprocessor.normalise(torch.stack([shot.network_image for shot in shots]).to(device))
+        self.images = [model.data_preprocessor.normalize(torch.stack([shot.network_image for shot in shots]).to(device))
                        for shots in support.shots]
         self.masks = [torch.stack([shot.network_mask for shot in shots]).to(device).float() for shots in support.shots]
 
@@ -66,7 +66,7 @@ class QueryExplainer:
         """Explain the prediction of one query.
 
         Args:
-            query (Tensor): Normalised image, (3, h, w).
+            query (Tensor): Normalized image, (3, h, w).
             logits (Tensor): What the model predicts of it, (N+1, h, w); the region of class n is where it wins.
 
         Returns:

@@ -21,7 +21,7 @@ class AnnotatedImages:
 
     Attributes:
         names (list[str]): Their names.
-        images (Tensor): Normalised, shape (n, 3, H, W).
+        images (Tensor): Normalized, shape (n, 3, H, W).
         labels (Tensor): 1 the class, 0 elsewhere, 255 ignored, int64, shape (n, H, W).
     """
     names: list[str]
@@ -31,13 +31,13 @@ class AnnotatedImages:
     @classmethod
     def load(cls, dataset: EpisodicDataset, names: Sequence[str], class_id: int,
              model: BaseFewShotSegmentor) -> 'AnnotatedImages':
-        """Load images as a data set's pipeline prepares supports.
+        """Load images as a dataset's pipeline prepares supports.
 
         Args:
-            dataset (EpisodicDataset): The data set.
+            dataset (EpisodicDataset): The dataset.
             names (Sequence[str]): Images of its index that show the class.
             class_id (int): The class.
-            model (BaseFewShotSegmentor): Its preprocessor normalises the images; they go to its device.
+            model (BaseFewShotSegmentor): Its preprocessor normalizes the images; they go to its device.
         """
         supports = [dataset.image_info(name, (class_id, ), 'support') for name in names]
         packed = dataset.pipeline(dict(
@@ -45,9 +45,9 @@ class AnnotatedImages:
             query=dataset.image_info(names[0], (class_id, ), 'query'), support=[supports]))
         device = next(model.parameters()).device
         labels = packed['data_samples'].support_sem_seg[0].to(device).long()
-        # In parts: normalised images take four times the memory of bytes.
+        # In parts: normalized images take four times the memory of bytes.
         images = packed['inputs']['support'][0]
-        images = torch.cat([model.data_preprocessor.normalise(part.to(device)) for part in images.split(8)])
+        images = torch.cat([model.data_preprocessor.normalize(part.to(device)) for part in images.split(8)])
         return cls(list(names), images, labels)
 
     def __len__(self) -> int:

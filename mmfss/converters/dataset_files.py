@@ -1,4 +1,4 @@
-"""What the data set converters share: placing files, whole or not at all, and saying where the wrong one is."""
+"""What the dataset converters share: placing files, whole or not at all, and saying where the wrong one is."""
 import argparse
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""PASCAL-5i and COCO-20i as one-line data sets."""
+"""PASCAL-5i and COCO-20i as one-line datasets."""
 import logging
 import os
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union

@@ -14,7 +14,7 @@ class ClassLists:
         class_ids (Sequence[int]): Class of each item, M ints.
         names (Sequence[str]): Image of each item, M names.
         source (str): Where the lists come from, for people: reports print it.
-        official (bool): Whether they are the published lists, recognised by checksum.
+        official (bool): Whether they are the published lists, recognized by checksum.
 
     Raises:
         ValueError: If the two sequences differ in length.

@@ -1,4 +1,4 @@
-"""DeepGlobe, ISIC and chest X-ray as one-line data sets: targets of models that were trained elsewhere."""
+"""DeepGlobe, ISIC and chest X-ray as one-line datasets: targets of models that were trained elsewhere."""
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 from mmfss.registry import DATASETS
@@ -8,7 +8,7 @@ from .folds import check_split
 
 
 class CrossDomainDataset(EpisodicDataset):
-    """A target data set: all its classes in every split, there are no folds and no training part.
+    """A target dataset: all its classes in every split, there are no folds and no training part.
 
     Episodes are those of :class:`PublishedProtocolSampler` (``benchmark='cross_domain'``) by default. The lists of
     episodes published with AffEx are read by naming the file::
@@ -16,7 +16,7 @@ class CrossDomainDataset(EpisodicDataset):
         sampler=dict(type='FixedEpisodeSampler', path='data/episodes/val_isic_N1K5.csv'), num_shots=5
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         split (str): ``'train'``, ``'val'`` or ``'test'``: the same images and classes.
         fold (int): 0; there is one division only.
         class_ids (Sequence[int | str], optional): Some of the classes, as names or ids; all by default.

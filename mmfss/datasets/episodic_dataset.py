@@ -1,4 +1,4 @@
-"""Class index + fold split + sampler + pipeline = a data set of episodes."""
+"""Class index + fold split + sampler + pipeline = a dataset of episodes."""
 import copy
 import random
 from contextlib import contextmanager
@@ -175,7 +175,7 @@ class EpisodicDataset(Dataset):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """What reports and metrics need to know about this data set, see the keys."""
+        """What reports and metrics need to know about this dataset, see the keys."""
         return dict(
             dataset_name=self.dataset_name,
             classes=self.index.classes,

@@ -1,4 +1,4 @@
-"""FSS-1000 and a user's own folders as one-line data sets."""
+"""FSS-1000 and a user's own folders as one-line datasets."""
 import os
 from typing import Any, Dict, List, Optional, Sequence, Union
 

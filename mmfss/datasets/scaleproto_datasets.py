@@ -1,4 +1,4 @@
-"""Data sets of ScaleProtoSeg that MMSegmentation has not, or not in that form."""
+"""Datasets of ScaleProtoSeg that MMSegmentation has not, or not in that form."""
 from typing import Any, List
 
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset

@@ -177,7 +177,7 @@ def write_coco_list(lists: Mapping[int, Sequence[str]], path: PathLike) -> None:
 
 
 def text_digest(path: str) -> str:
-    """SHA-256 of a text list in UTF-8 with LF line ends, so that what an editor or a checkout changes is recognised."""
+    """SHA-256 of a text list in UTF-8 with LF line ends, so that what an editor or a checkout changes is recognized."""
     return hashlib.sha256(_text(path).encode()).hexdigest()
 
 

@@ -136,7 +136,7 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
         work_dir (Path): Folder of the logs.
 
     Yields:
-        tuple[str, dict]: Each method with its result: ``metrics``, ``episodes`` (metainfo of the data set),
+        tuple[str, dict]: Each method with its result: ``metrics``, ``episodes`` (metainfo of the dataset),
         ``protocol`` (deviations from the published one), ``seconds`` and ``versions``.
     """
     if set(methods) - {WRONG_SUPPORT}:
@@ -156,7 +156,7 @@ def protocol_deviations(dataset: Any) -> list[str]:
     """Why results on these episodes do not compare with those of papers; empty if they do.
 
     Args:
-        dataset (EpisodicDataset | WrongSupportDataset): The tested data set.
+        dataset (EpisodicDataset | WrongSupportDataset): The tested dataset.
 
     Returns:
         list[str]: Reasons, in words.

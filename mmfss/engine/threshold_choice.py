@@ -44,7 +44,7 @@ def validates_on_tested_classes(cfg: Config) -> bool:
 
     Returns:
         bool: True for the published protocols of PASCAL-5i and COCO-20i. False with ``classes_of='train'``, with other
-        ``class_ids``, and where the split of a data set has classes of its own (FSS-1000).
+        ``class_ids``, and where the split of a dataset has classes of its own (FSS-1000).
     """
     val, test = ((cfg.get(f'{split}_dataloader') or {}).get('dataset') or {} for split in ('val', 'test'))
     if not val or val.get('type') != test.get('type') or val.get('classes_of') == 'train':

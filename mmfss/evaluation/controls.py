@@ -2,7 +2,7 @@
 
 A good figure can have other reasons than matching: objects sit in the middle of photographs, one object fills the
 query, the backbone alone tells the class. Each control keeps one such reason and takes the method away. The third
-control, the same model with supports of another class, is a data set: :class:`mmfss.datasets.WrongSupportDataset`.
+control, the same model with supports of another class, is a dataset: :class:`mmfss.datasets.WrongSupportDataset`.
 """
 from abc import abstractmethod
 from typing import Literal
@@ -32,8 +32,8 @@ class ControlModel(BaseModel):
         """Predict like :meth:`BaseFewShotSegmentor.logits`; ways are combined by the same rule.
 
         Args:
-            query (Tensor): Normalised images, shape (B, 3, H, W).
-            support (Tensor): Normalised images, shape (B, N, K, 3, H, W).
+            query (Tensor): Normalized images, shape (B, 3, H, W).
+            support (Tensor): Normalized images, shape (B, N, K, 3, H, W).
             masks (Tensor): Binary masks, shape (B, N, K, H, W), float.
 
         Returns:

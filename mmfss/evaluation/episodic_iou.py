@@ -25,7 +25,7 @@ class EpisodicIoU(BaseMetric):
     """mIoU over the classes of the fold and FB-IoU, with the official accumulation (see :mod:`.functional`).
 
     Each episode leaves one dict of integers, so the figures do not depend on the number of processes, and evaluation
-    keeps no image. The classes come from the data set's metainfo: ``classes`` (all names of the benchmark) and
+    keeps no image. The classes come from the dataset's metainfo: ``classes`` (all names of the benchmark) and
     ``fold_class_ids``. A class of the fold that no episode asks for counts as 0, as in the official evaluation, and a
     warning names it.
 
@@ -122,7 +122,7 @@ class EpisodicIoU(BaseMetric):
 
     def _meta(self, key: str) -> Any:
         if self.dataset_meta is None or key not in self.dataset_meta:
-            raise KeyError(f"EpisodicIoU needs '{key}' in the metainfo of the data set (EpisodicDataset provides it).")
+            raise KeyError(f"EpisodicIoU needs '{key}' in the metainfo of the dataset (EpisodicDataset provides it).")
         return self.dataset_meta[key]
 
     def _report(self, names: list[str], table: CountTable, scores: Scores, metrics: dict[str, Any]) -> None:

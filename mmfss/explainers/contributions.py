@@ -84,14 +84,14 @@ class Contributions:
     region: Tensor
 
     @cached_property
-    def normalised(self) -> tuple[Tensor, ...]:
+    def normalized(self) -> tuple[Tensor, ...]:
         """Per layer (N, K, h', w'): shares divided by the sum that they have as maps of (H, W) pixels, plus 1e-6."""
         return tuple(shares / (self._pixel_sums(shares).sum(1)[:, None, None, None] + EPS) for shares in self.shares)
 
     @cached_property
     def layer_shots(self) -> Tensor:
         """The part of a layer's contribution that falls on each support, (N, L, K), sum (about) 1 over the supports."""
-        return torch.stack([self._pixel_sums(layer) for layer in self.normalised], dim=1)
+        return torch.stack([self._pixel_sums(layer) for layer in self.normalized], dim=1)
 
     @property
     def shots(self) -> Tensor:
@@ -100,12 +100,12 @@ class Contributions:
 
     def layer_map(self, layer: int) -> Tensor:
         """The contribution of one layer as maps of pixels, (N, K, H, W), sum (about) 1 over the supports of a class."""
-        return resize_unaligned(self.normalised[layer], self.size)
+        return resize_unaligned(self.normalized[layer], self.size)
 
     def by_size(self) -> dict[tuple[int, int], Tensor]:
         """Weighted contributions of the layers of each size (h', w'), added up, (N, K, h', w')."""
         totals: dict[tuple[int, int], Tensor] = {}
-        for layer, weight in zip(self.normalised, self.weights.unbind(1)):
+        for layer, weight in zip(self.normalized, self.weights.unbind(1)):
             size = tuple(layer.shape[-2:])
             totals[size] = totals.get(size, 0) + weight[:, None, None, None] * layer
         return totals

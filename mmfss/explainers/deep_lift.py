@@ -23,7 +23,7 @@ class DeepLift(ClassExplainer):
 
     Through Captum. Source: Shrikumar et al., "Learning Important Features Through Propagating Activation Differences",
     ICML 2017. The rule covers the activation and max-pooling *modules* of :data:`RESCALED`. Attention, its softmax,
-    normalisation layers, GELU and functions that are no modules (the maximum over shots of DCAMA's skip features) pass
+    normalization layers, GELU and functions that are no modules (the maximum over shots of DCAMA's skip features) pass
     their plain gradient on, so the contributions do not sum exactly to the difference. Cost: one forward and one
     backward pass of the supports and of blank supports.
 

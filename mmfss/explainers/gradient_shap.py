@@ -107,7 +107,7 @@ def paint_over(images: Tensor, objects: Tensor, dilation: int) -> Tensor:
         dilation (int): Pixels by which the objects grow first.
 
     Returns:
-        Tensor: Images; one that is all object becomes zero, the mean colour of the data set.
+        Tensor: Images; one that is all object becomes zero, the mean colour of the dataset.
     """
     grown = F.max_pool2d(objects[:, None].to(images), 2 * dilation + 1, stride=1, padding=dilation)
     rest = 1 - grown

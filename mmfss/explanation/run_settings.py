@@ -46,7 +46,7 @@ def _without_init(node: Any) -> Any:
 
 
 def _holders_of_episodes(dataset: Any) -> list[dict]:
-    """The dicts of a data set's config that may say ``num_episodes``: its own, its sampler's, a wrapped data set's."""
+    """The dicts of a dataset's config that may say ``num_episodes``: its own, its sampler's, a wrapped dataset's."""
     if not isinstance(dataset, dict):
         return []
     return [dataset, *(holder for key in ('sampler', 'dataset') for holder in _holders_of_episodes(dataset.get(key)))]

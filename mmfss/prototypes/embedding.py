@@ -23,7 +23,7 @@ def prototype_head(model: nn.Module) -> PrototypeHead:
 
 
 class _Items:
-    """Some items of a data set, each with its index."""
+    """Some items of a dataset, each with its index."""
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices

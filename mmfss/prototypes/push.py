@@ -149,7 +149,7 @@ class PrototypePush:
         return int(state['done'])
 
     def _fingerprint(self, model: nn.Module) -> str:
-        """A name for what is pushed over what: the model's weights and the data set's size."""
+        """A name for what is pushed over what: the model's weights and the dataset's size."""
         digest = hashlib.blake2b(str((len(self.dataset), get_dist_info()[1])).encode())
         for name, value in model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().numpy().tobytes())

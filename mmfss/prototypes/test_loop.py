@@ -28,7 +28,7 @@ class PrototypeTestLoop(TestLoop):
         dataloader (DataLoader | dict): Test images with labels and, for metrics of parts, ``gt_part_seg``; with an
             unshuffled ``DefaultSampler``.
         evaluator (Evaluator | dict | list): Metrics of :mod:`mmfss.evaluation.prototypes`.
-        noise_std (float): Standard deviation of the noise that is added to the normalised image.
+        noise_std (float): Standard deviation of the noise that is added to the normalized image.
         seed (int): Of the noise.
         **kwargs: See MMEngine's ``TestLoop``.
     """
@@ -75,9 +75,9 @@ class PrototypeTestLoop(TestLoop):
 
         Args:
             model (nn.Module): A segmentor with a prototype head.
-            images (Tensor): Normalised images, shape (B, 3, H, W).
+            images (Tensor): Normalized images, shape (B, 3, H, W).
             data_samples (Sequence[SegDataSample]): Their annotations.
-            indices (Sequence[int]): Their places in the data set.
+            indices (Sequence[int]): Their places in the dataset.
 
         Returns:
             list[PrototypeSample]: One for each image.

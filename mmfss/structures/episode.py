@@ -14,8 +14,8 @@ class Episode:
     Letters: N ways, K shots, supports of (H, W), a query of (h, w) pixels (equal to (H, W) after the usual pipeline).
 
     Attributes:
-        query (Tensor): Normalised image, shape (3, h, w).
-        support (Tensor): Normalised images, shape (N, K, 3, H, W).
+        query (Tensor): Normalized image, shape (3, h, w).
+        support (Tensor): Normalized images, shape (N, K, 3, H, W).
         masks (Tensor): Support masks, float, 0 or 1, shape (N, K, H, W).
         target (Tensor, optional): Labels of the query, 0 background, n the n-th class, 255 ignored, shape (h, w).
         info (dict, optional): Metainfo of the data sample, see :class:`EpisodeDataSample`.

@@ -16,7 +16,7 @@ _STRIP_HEIGHT = 26
 
 
 def to_rgb(image: Tensor) -> np.ndarray:
-    """An image as data sets give it, BGR (3, H, W), 0 to 255, as (H, W, 3) uint8 RGB."""
+    """An image as datasets give it, BGR (3, H, W), 0 to 255, as (H, W, 3) uint8 RGB."""
     return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)
 
 

@@ -60,7 +60,7 @@ class ClassIndex(metaclass=ABCMeta):
     it into a path. Class ids are 0-based and contiguous. Letters: (H, W) the original size of an image.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str]): Names of all classes, in the order of their ids.
 
     Raises:

@@ -17,7 +17,7 @@ from .coco_shapes import encode_shape, outlines
 
 @DATASETS.register_module()
 class CocoInstanceIndex(ClassIndex):
-    """COCO, LVIS, or any data set annotated in the instances format of COCO.
+    """COCO, LVIS, or any dataset annotated in the instances format of COCO.
 
     .. code-block:: none
 
@@ -35,7 +35,7 @@ class CocoInstanceIndex(ClassIndex):
     only those are kept. Polygons of fewer than three points are left out; the log says how many.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         ann_file (str): The instances file, below the root.
         img_dir (str): Folder of the images, also the first part of the names.
         crowd (str): What a crowd region is: ``'foreground'`` (default: an object like any other, so that no listed

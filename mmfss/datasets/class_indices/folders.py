@@ -27,7 +27,7 @@ class ClassFolderIndex(ClassIndex):
     annotated, so the map of several classes has only its own.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str], optional): Class folders in the order of the class ids; all, sorted, by default.
 
     Raises:
@@ -108,7 +108,7 @@ class FSS1000Index(ClassFolderIndex):
     (nearest neighbour) to the size that the network sees; the log says once how many there are.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str], optional): Categories in the order of the class ids; the sorted folders by default.
 
     Raises:
@@ -163,7 +163,7 @@ class ImageFolderIndex(ClassFolderIndex):
     The name of an image is ``<class>/images/<file>``. Masks of all formats are read by :func:`read_object_mask`.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str], optional): Class folders in the order of the class ids; all, sorted, by default.
         img_dir (str): Folder of the images inside a class folder.
         mask_dir (str): Folder of the masks inside a class folder.

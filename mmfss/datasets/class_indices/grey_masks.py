@@ -20,7 +20,7 @@ class GreyMaskIndex(ClassIndex):
     files they list by code point; the published episodes depend on it.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or a folder of the layout does not exist.
@@ -110,7 +110,7 @@ class DeepGlobeIndex(GreyMaskIndex):
     of them in the query's mask.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or the mask folder of a class does not exist.
@@ -145,7 +145,7 @@ class ISICIndex(GreyMaskIndex):
     The name of an image is ``<1..3>/<file>``.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or a folder of the layout does not exist.
@@ -186,7 +186,7 @@ class LungIndex(GreyMaskIndex):
     The name of an image is its file.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or a folder of the layout does not exist.

@@ -19,7 +19,7 @@ class LabelMapIndex(ClassIndex):
     More than 254 classes need masks of 16 bits, where 65535 is ignored.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         img_dir (str): Folder of the images, below the root.
         mask_dir (str): Folder of the masks, below the root.
         classes (Sequence[str]): Class names in the order of the mask values 1, 2, ...
@@ -83,7 +83,7 @@ class PascalVOCIndex(LabelMapIndex):
     The name of an image is its stem.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         img_dir (str): Folder of the images.
         mask_dir (str): Folder of the masks.
         image_set (str, optional): File of stems that lists are built from; all masks if None.
@@ -141,7 +141,7 @@ class CocoMaskIndex(LabelMapIndex):
     converters makes the masks.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         img_dir (str): Folder of the images, also the first part of the names.
         mask_dir (str, optional): Folder of the masks; ``annotations/<img_dir>`` by default.
         classes (Sequence[str]): Class names; the 80 of COCO by default.

@@ -133,5 +133,5 @@ def counter_rng(*key: int) -> np.random.RandomState:
 
 @lru_cache(maxsize=4)
 def pass_order(seed: int, number: int, length: int) -> np.ndarray:
-    """Order of the items in a pass over a data set, (length, ): another one for each number of a pass, from 0."""
+    """Order of the items in a pass over a dataset, (length, ): another one for each number of a pass, from 0."""
     return counter_rng(seed, number).permutation(length)

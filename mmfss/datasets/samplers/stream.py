@@ -16,7 +16,7 @@ class EpisodeStream(Sampler):
     number of them.
 
     Args:
-        dataset (Sized): The data set; its length is one epoch.
+        dataset (Sized): The dataset; its length is one epoch.
         seed (int, optional): Not used, the episodes have their own seed.
         start (int): First index, over all processes: batches already seen x batch size x processes.
 

@@ -1,4 +1,4 @@
-"""The sixty-four classes of the shapes data set: an outline and a surface pattern each."""
+"""The sixty-four classes of the shapes dataset: an outline and a surface pattern each."""
 from typing import NamedTuple
 
 from . import patterns as patterns

@@ -14,7 +14,7 @@ SHAPES_CLASSES = tuple(shape.name for shape in CLASSES)
 
 @DATASETS.register_module()
 class ShapesIndex(CocoInstanceIndex):
-    """Class index of the shapes data set, which is made under ``data_root`` if it is not there (on all cores,
+    """Class index of the shapes dataset, which is made under ``data_root`` if it is not there (on all cores,
     about ten seconds on two).
 
     .. code-block:: none
@@ -30,7 +30,7 @@ class ShapesIndex(CocoInstanceIndex):
     colour nor place tells the class. Families of four related classes: :mod:`mmfss.datasets.shapes.classes`.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         part (str): ``'train'`` or ``'val'``.
         num_train (int): Images of the train part.
         num_val (int): Images of the val part.

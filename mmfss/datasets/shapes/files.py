@@ -1,4 +1,4 @@
-"""The shapes data set on disk: rendered once, in the layout and format of COCO, whole or not at all."""
+"""The shapes dataset on disk: rendered once, in the layout and format of COCO, whole or not at all."""
 import hashlib
 import json
 import logging
@@ -32,7 +32,7 @@ CHUNK = 20  # images that a process draws at a time
 
 
 class ShapesSpec(NamedTuple):
-    """What determines the data set.
+    """What determines the dataset.
 
     Attributes:
         num_train (int): Images of the train part.
@@ -58,13 +58,13 @@ class ShapesSpec(NamedTuple):
 
 
 def ensure_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> Path:
-    """Make the data set unless it is there.
+    """Make the dataset unless it is there.
 
-    It is written beside its place and renamed when complete, so a process that is killed leaves no half data set; of
+    It is written beside its place and renamed when complete, so a process that is killed leaves no half dataset; of
     several processes that start together one writes and the others wait.
 
     Args:
-        root (str | PathLike): Folder of the data set.
+        root (str | PathLike): Folder of the dataset.
         spec (ShapesSpec): What to make.
 
     Returns:
@@ -83,7 +83,7 @@ def ensure_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> P
         if not _is_made(root, spec):
             partial = root.with_name(f'.{root.name}.partial')
             shutil.rmtree(partial, ignore_errors=True)
-            print_log(f'Drawing the shapes data set into "{root}" (once): {spec.num_train} + {spec.num_val} images.',
+            print_log(f'Drawing the shapes dataset into "{root}" (once): {spec.num_train} + {spec.num_val} images.',
                       logger='current', level=logging.INFO)
             write_shapes(partial, spec)
             if root.is_dir():
@@ -97,24 +97,24 @@ def _marker(spec: ShapesSpec) -> dict[str, Any]:
 
 
 def _is_made(root: Path, spec: ShapesSpec) -> bool:
-    """Whether the root holds exactly this data set; False if it does not exist or is empty."""
+    """Whether the root holds exactly this dataset; False if it does not exist or is empty."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
         found = dict(json.loads((root / MARKER).read_text(encoding='utf-8')))
     except (OSError, TypeError, ValueError) as error:
-        raise FileExistsError(f'"{root}" exists and is not a shapes data set (no readable {MARKER}). Set data_root to '
+        raise FileExistsError(f'"{root}" exists and is not a shapes dataset (no readable {MARKER}). Set data_root to '
                               'a folder that does not exist yet; the data is made there.') from error
     wrong = [f'{key} {found.get(key)!r}, wanted {value!r}' for key, value in _marker(spec).items()
              if found.get(key) != value]
     if wrong:
-        raise FileExistsError(f'"{root}" holds another shapes data set ({"; ".join(wrong)}). Delete the folder to have '
+        raise FileExistsError(f'"{root}" holds another shapes dataset ({"; ".join(wrong)}). Delete the folder to have '
                               'it made anew, or set data_root to another one.')
     return True
 
 
 def write_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> str:
-    """Render and write the data set; see :class:`mmfss.datasets.ShapesIndex` for the layout.
+    """Render and write the dataset; see :class:`mmfss.datasets.ShapesIndex` for the layout.
 
     Args:
         root (str | PathLike): Folder to make; must not exist.

@@ -1,4 +1,4 @@
-"""The embedded shapes as a data set of ordinary semantic segmentation."""
+"""The embedded shapes as a dataset of ordinary semantic segmentation."""
 from typing import Any, Dict, List
 
 import numpy as np

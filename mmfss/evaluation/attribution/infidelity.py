@@ -125,7 +125,7 @@ class Infidelity(AttributionMetric):
 
 
 def superpixels(image: Tensor, num_segments: int, compactness: float) -> np.ndarray:
-    """SLIC superpixels of a normalised image (3, H, W): labels from 0, shape (H, W).
+    """SLIC superpixels of a normalized image (3, H, W): labels from 0, shape (H, W).
 
     Raises:
         ImportError: If scikit-image is missing.

@@ -62,7 +62,7 @@ class PerturbedEpisode:
         """Predict the query from T states of the supports.
 
         Args:
-            support (Tensor): Normalised images, shape (T, N, K, 3, H, W).
+            support (Tensor): Normalized images, shape (T, N, K, 3, H, W).
             masks (Tensor): Support masks in [0, 1], shape (T, N, K, H, W).
 
         Returns:

@@ -16,7 +16,7 @@ class Substrate:
     """Replacement of support images and masks.
 
     Attributes:
-        kind (str): ``'zero'``: image 0, the mean colour of normalised images, and mask 0 (the paper's);
+        kind (str): ``'zero'``: image 0, the mean colour of normalized images, and mask 0 (the paper's);
             ``'random'``: uniform numbers in [0, 1) for both, drawn once per episode and seed;
             ``'blur'``, or ``'gaussian'`` by its other name: image and mask after a two-dimensional Gaussian blur.
         seed (int): Of ``'random'``. Defaults to 0.

@@ -28,7 +28,7 @@ def group_report(head: ScaleProtoGroupHead, threshold: Optional[float] = None,
         head (ScaleProtoGroupHead): The head.
         threshold (float, optional): Weights below were set to 0; for the record.
         classes (Sequence[str], optional): Names of the C classes.
-        entropy_before (Tensor, optional): Normalised entropies before thresholding, shape (C, K).
+        entropy_before (Tensor, optional): Normalized entropies before thresholding, shape (C, K).
 
     Returns:
         dict: ``definitions`` of the figures; the figures; ``used_per_class`` and ``used_per_scale``; ``groups``, the

@@ -184,7 +184,7 @@ class OverlapMetric(PrototypeMetric):
         quantile (float): A map is activated above this quantile of its values over the image.
         num_images (int, optional): Random images to look at; all by default.
         seed (int): Of their choice, from ``num_total`` images.
-        num_total (int, optional): Number of images of the data set; needed with ``num_images``.
+        num_total (int, optional): Number of images of the dataset; needed with ``num_images``.
         **kwargs: See MMEngine's ``BaseMetric``.
     """
 

@@ -13,7 +13,7 @@ class PrototypeSample:
     Letters: P prototypes, G groups, image (H, W), feature grid (h, w).
 
     Attributes:
-        index (int): Place in the data set.
+        index (int): Place in the dataset.
         labels (ndarray): Class of each pixel, -1 for void, shape (H, W).
         parts (ndarray, optional): Part of each pixel, 0 or less for none, shape (H, W); None where there is no
             annotation of parts.

@@ -26,10 +26,10 @@ def write_report(folder: ExplanationFolder, description: Mapping[str, Any], metr
         figures (Mapping): What they returned.
 
     Returns:
-        dict: What is in ``results.json``: the description, and the results of :func:`summarise`.
+        dict: What is in ``results.json``: the description, and the results of :func:`summarize`.
     """
     records = [folder.read(index) for index in range(description['num_episodes'])]
-    results = dict(description, **summarise(records, list(description['explainers']), metrics, figures))
+    results = dict(description, **summarize(records, list(description['explainers']), metrics, figures))
     results['markdown'] = to_markdown(results)
     dump_json(results, folder.root / 'results.json')
     _write_csv(folder.root / 'results.csv', records, results)
@@ -38,7 +38,7 @@ def write_report(folder: ExplanationFolder, description: Mapping[str, Any], metr
     return results
 
 
-def summarise(records: Sequence[Record], explainers: Sequence[str], metrics: Sequence[AttributionMetric],
+def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Sequence[AttributionMetric],
               figures: Mapping[str, Any]) -> Results:
     """Gather what the episodes say.
 

@@ -38,10 +38,10 @@ def write_prototype_report(folder: ExplanationFolder, description: Mapping[str, 
         sources (PrototypeSources, optional): Where the prototypes come from.
 
     Returns:
-        dict: What is in ``results.json``: the description, and the results of :func:`summarise_classes`.
+        dict: What is in ``results.json``: the description, and the results of :func:`summarize_classes`.
     """
     records = [folder.read(index) for index in sorted(items)]
-    results = dict(description, **summarise_classes(records, head, classes))
+    results = dict(description, **summarize_classes(records, head, classes))
     results['markdown'] = to_markdown(results)
     dump_json(results, folder.root / 'results.json')
     write_text(results['markdown'], folder.root / 'table.md')
@@ -70,7 +70,7 @@ class _PagePictures:
             return None
 
 
-def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: Sequence[str]) -> Results:
+def summarize_classes(records: Sequence[Record], head: PrototypeHead, classes: Sequence[str]) -> Results:
     """Gather what the images say.
 
     Args:
@@ -83,7 +83,7 @@ def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: S
         the definitions), ``mean_iou`` (over the classes in the images), ``seconds`` (median of an image), ``empty`` and
         ``failures``, worst first.
     """
-    summaries = (_summarise_class(records, head, class_id, name) for class_id, name in enumerate(classes))
+    summaries = (_summarize_class(records, head, class_id, name) for class_id, name in enumerate(classes))
     per_class = [entry for entry in summaries if entry is not None]
     failures = [
         dict({key: failure[key] for key in ('class_name', 'iou', 'pixels')}, index=record['index'], number=number,
@@ -100,7 +100,7 @@ def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: S
         failures=sorted(failures, key=lambda failure: (failure['iou'], -failure['pixels'])))
 
 
-def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: int,
+def _summarize_class(records: Sequence[Record], head: PrototypeHead, class_id: int,
                      name: str) -> Optional[dict[str, Any]]:
     trees = [tree for record in records for tree in record['classes'] if tree['class_id'] == class_id]
     counts = [record['counts'][name] for record in records if name in record['counts']]

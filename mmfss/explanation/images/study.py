@@ -39,7 +39,7 @@ class ImageStudy:
         Args:
             model (nn.Module): A segmentor with a prototype head, in eval mode.
             index (int): Index of the image.
-            image (Tensor): Normalised, shape (1, 3, H, W).
+            image (Tensor): Normalized, shape (1, 3, H, W).
             sample (SegDataSample): Its annotation and metainfo.
 
         Returns:
@@ -86,7 +86,7 @@ class ImageStudy:
         """Labels, -1 for void, of the size of the prediction."""
         if 'gt_sem_seg' not in sample:
             if self.region == 'ground_truth':
-                raise ConfigError('The region "ground_truth" needs a data set with labels; test_dataloader has none.')
+                raise ConfigError('The region "ground_truth" needs a dataset with labels; test_dataloader has none.')
             return None
         labels = sample.gt_sem_seg.data[0].long().to(prediction.device)
         return labels.masked_fill((labels < 0) | (labels >= len(self.classes)), -1)

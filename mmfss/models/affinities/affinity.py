@@ -86,7 +86,7 @@ class Affinity(metaclass=ABCMeta):
 
         Args:
             weights (Tensor): Weights of the query positions, shape (B, Q, W); the result has their precision.
-            softmax (bool): Normalise the scores of a query position over all support positions; otherwise S^T W.
+            softmax (bool): Normalize the scores of a query position over all support positions; otherwise S^T W.
             chunk_size (int): Query positions handled at a time.
 
         Returns:
@@ -205,7 +205,7 @@ def can_stream(*tensors: Tensor) -> bool:
 def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_elements: int = 2**20) -> Tensor:
     """As :func:`padded_attention`, without padding and without gradient: the fastest way on a CPU.
 
-    Scores of one head and some query positions at a time are computed, normalised and used in one buffer of the size of
+    Scores of one head and some query positions at a time are computed, normalized and used in one buffer of the size of
     a cache. The fused kernel would multiply the attention weights with d columns of which V are wanted.
 
     Args:

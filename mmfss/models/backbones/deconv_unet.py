@@ -11,7 +11,7 @@ from mmfss.registry import MODELS
 class DeconvUNet(UNet):
     """MMSegmentation's U-Net of five stages, enlarging by bare transposed convolutions and ending in a 1x1 convolution.
 
-    ``UNet`` follows a transposed convolution by normalisation and ReLU, and has no last convolution. Here a transposed
+    ``UNet`` follows a transposed convolution by normalization and ReLU, and has no last convolution. Here a transposed
     convolution, kernel and stride 2 with bias, halves the channels and nothing follows it; a 1x1 convolution with bias
     maps the output of full resolution to as many channels.
 

@@ -133,7 +133,7 @@ class ScaleProtoGroupHead(PrototypeHead):
 
     @torch.no_grad()
     def threshold_groups(self, threshold: float = 0.05) -> None:
-        """Set weights of G below a threshold to 0. Rows are not normalised again, as published.
+        """Set weights of G below a threshold to 0. Rows are not normalized again, as published.
 
         Args:
             threshold (float): In [0, 1].
@@ -144,7 +144,7 @@ class ScaleProtoGroupHead(PrototypeHead):
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Normalised entropy of every group, shape (C, K); 0 for classes with less than two prototypes."""
+        """Normalized entropy of every group, shape (C, K); 0 for classes with less than two prototypes."""
         return group_entropy(self.group_weights, self._members >= 0)
 
     def _group_table(self) -> Tensor:

@@ -76,7 +76,7 @@ class FeatureReader(metaclass=ABCMeta):
 
         Args:
             backbone (nn.Module): A backbone of the reader's family.
-            images (Tensor): Normalised images, shape (B, 3, H, W).
+            images (Tensor): Normalized images, shape (B, 3, H, W).
 
         Returns:
             FeaturePyramid: Its maps, before any down-sampling that follows a block.

@@ -28,7 +28,7 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
             pixels that are not ignored.
         ignore_index (int, optional): Label that is left out of the loss. None counts ignored pixels (255) as
             background, like the published implementations. Defaults to None.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialization config.
     """
 
     training_free = False

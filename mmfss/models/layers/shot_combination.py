@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def vote(logits: Tensor, strict: bool = False) -> Tensor:
-    """Normalised vote over shots (HSNet's K-shot test).
+    """Normalized vote over shots (HSNet's K-shot test).
 
     A pixel gets v votes, one of each shot whose mask holds it; m is the most votes of any pixel of the sample, at least
     1. It is foreground if v / m >= 0.5. That is: if the q-th largest margin (foreground minus background logit) of the

@@ -12,7 +12,7 @@ class PrototypeLoss(nn.Module, metaclass=ABCMeta):
 
     Args:
         loss_weight (float): Factor. A term of weight 0 is not computed.
-        loss_name (str, optional): Name in the log; terms whose name begins with ``loss`` are minimised.
+        loss_name (str, optional): Name in the log; terms whose name begins with ``loss`` are minimized.
 
     Raises:
         ValueError: If the weight is negative.

@@ -25,7 +25,7 @@ def group_entropy(groups: Tensor, exists: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class GroupEntropyLoss(PrototypeLoss):
-    """Mean entropy of the groups of all classes that have prototypes: minimised, it makes groups sparse (stage 2).
+    """Mean entropy of the groups of all classes that have prototypes: minimized, it makes groups sparse (stage 2).
 
     Args:
         loss_weight (float): Defaults to 0.05.

@@ -55,7 +55,7 @@ class ActivationNormLoss(PrototypeLoss):
 
 @MODELS.register_module()
 class GroupCrossEntropyLoss(PrototypeLoss):
-    """Minus the cross entropy between the groups of a class: minimised, groups use different prototypes.
+    """Minus the cross entropy between the groups of a class: minimized, groups use different prototypes.
 
     Mean over classes and ordered pairs i, j of sum_m w_im log max(w_jm, 1e-5). Not used by the published configs.
     """

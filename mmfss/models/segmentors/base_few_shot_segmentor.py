@@ -47,7 +47,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
             lower probabilities. The background's logits of predictions are shifted by log(t / (1 - t)), those of losses
             not. ``tools/analysis_tools/choose_threshold.py`` chooses it without the tested classes.
         data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialization config.
 
     Raises:
         ValueError: If the threshold is out of range.
@@ -70,7 +70,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
 
     @abstractmethod
     def extract_feat(self, inputs: Tensor) -> Any:
-        """Compute the features of normalised images (B, 3, H, W); they have ``split(sizes)``, as tensors have."""
+        """Compute the features of normalized images (B, 3, H, W); they have ``split(sizes)``, as tensors have."""
 
     @abstractmethod
     def encode_features(self, features: Any, masks: SupportImages) -> SupportEncoding:
@@ -130,7 +130,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """Encode annotated supports, to be used for any number of queries.
 
         Args:
-            support (Tensor | Sequence[Tensor]): Normalised images (B, N, K, 3, H, W); or, when the ways differ in their
+            support (Tensor | Sequence[Tensor]): Normalized images (B, N, K, 3, H, W); or, when the ways differ in their
                 number of shots, for each way (B, K_n, 3, H, W).
             masks (Tensor | Sequence[Tensor]): Binary masks (B, N, K, H, W), or for each way (B, K_n, H, W).
 
@@ -162,7 +162,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
         Query and supports of equal size share one pass of the backbone.
 
         Args:
-            query (Tensor): Normalised images, shape (B, 3, H, W).
+            query (Tensor): Normalized images, shape (B, 3, H, W).
             support (Tensor | Sequence[Tensor] | SupportEncoding): As in :meth:`encode_support`, or its result.
             masks (Tensor | Sequence[Tensor], optional): As in :meth:`encode_support`; None with an encoding.
 
@@ -196,7 +196,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """Compute what :meth:`match` needs of queries and supports; of equal size, they share one pass of the backbone.
 
         Args:
-            query (Tensor): Normalised images, shape (B, 3, H, W).
+            query (Tensor): Normalized images, shape (B, 3, H, W).
             support (Tensor | Sequence[Tensor]): As in :meth:`encode_support`, of B episodes.
             masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
 

@@ -70,7 +70,7 @@ class FewShotSegmentor(BaseFewShotSegmentor):
             self.backbone.eval()
 
     def init_weights(self) -> None:
-        """Initialise, after checking that the weights which the config declares are there and fit."""
+        """Initialize, after checking that the weights which the config declares are there and fit."""
         if not self.is_init:
             check_pretrained(self)
         super().init_weights()
@@ -85,7 +85,7 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     # The plain-tensor interface
 
     def extract_feat(self, inputs: Tensor) -> FeaturePyramid:
-        """Features of normalised images (B, 3, H, W).
+        """Features of normalized images (B, 3, H, W).
 
         A frozen backbone records no gradient, except for images that ask for theirs.
         """

@@ -20,7 +20,7 @@ class ScaleProtoSegmentor(EncoderDecoder):
             COCO-Stuff, none elsewhere.
         trainable (Sequence[str], optional): Parts to train: ``'backbone'``, ``'neck'`` or parameters and modules of the
             head (``'scale_convs'``, ``'prototypes'``, ``'classifier'``, ``'groups'``, ``'group_classifier'``). All else
-            is frozen: no gradient, normalisation and dropout as in evaluation. None trains everything that has not
+            is frozen: no gradient, normalization and dropout as in evaluation. None trains everything that has not
             been frozen by other means.
         one_step_resize (bool): In whole-image inference enlarge logits from the feature grid straight to the size of
             the annotation, as published, where the input was not padded. False: first to the input's size
@@ -53,7 +53,7 @@ class ScaleProtoSegmentor(EncoderDecoder):
         """Features of an image at every resolution.
 
         Args:
-            inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            inputs (Tensor): Normalized images, shape (B, 3, H, W).
 
         Returns:
             list[Sequence[Tensor]]: Maps of the backbone, for the full resolution and for each of ``msc_scales``.
