@@ -11,7 +11,7 @@ from .prototype_head import PrototypeHead
 
 @MODELS.register_module()
 class ScaleProtoHead(PrototypeHead):
-    """Logits are a linear combination of the similarities to all prototypes, l = W a.
+    """Combine the similarities to all prototypes linearly into logits, l = W a.
 
     W, shape (C, P), starts with 1 between a class and its own prototypes and ``off_class_weight`` elsewhere; it is only
     trained after the push. The published settings: ``regularizers=[dict(type='JeffreysDiversityLoss',
@@ -35,7 +35,7 @@ class ScaleProtoHead(PrototypeHead):
     def classify(self, features: Tensor) -> Tensor:
         logits = None
         for scale, _, distances in self.scale_distances(features):
-            # One scale at a time: the similarities of all prototypes are never there together.
+            # Add one scale at a time: the similarities of all prototypes are never held together.
             part = self._logits(scale, log_similarity(distances, self.epsilon))
             logits = part if logits is None else logits.add_(part) if not part.requires_grad else logits + part
         return logits

@@ -16,13 +16,13 @@ from .matching_head import MatchingHead
 
 @dataclass
 class DCAMAEncoding:
-    """What DCAMA keeps of B support sets of K shots.
+    """Hold the encoding of B support sets of K shots.
 
     Attributes:
         keys (list[Tensor]): Per attended layer the projected support tokens, (B, K * h * w, C).
         sizes (list[tuple[int, int, int]]): Per attended layer (K, h, w).
         masks (dict): By (K, h, w) the resized soft masks as attention values, (B, K * h * w, 1).
-        mixed (Tensor): What the last support features of the levels 1/4 and 1/8, maximum over shots, contribute to the
+        mixed (Tensor): Contribution of the last support features of the levels 1/4 and 1/8 (maximum over shots) to the
             first convolution of the decoder's mixer, (B, C, h, w) at level 1/4.
     """
     keys: list[Tensor]
@@ -65,7 +65,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, query_size: tuple[int, int],
                 support_size: tuple[int, int, int]) -> Affinity:
-        """The affinity of projected tokens."""
+        """Return the affinity of projected tokens."""
         dropout = self.attention_dropout if self.training else 0.
         return DotProductAffinity(query, key, self.num_heads, query_size, support_size, dropout)
 
@@ -167,7 +167,7 @@ class DCAMAHead(MatchingHead):
             yield attention(attention.project_query(feature), key, feature.shape[-2:], size)
 
     def aggregate(self, affinity: Affinity, encoding: DCAMAEncoding) -> Tensor:
-        """The coarse query mask of one layer in [0, 1], shape (B, 1, h, w)."""
+        """Compute the coarse query mask of one layer in [0, 1], shape (B, 1, h, w)."""
         mask = affinity.attend(encoding.masks[affinity.support_size])
         return mask.transpose(1, 2).unflatten(2, affinity.query_size)
 
@@ -184,28 +184,28 @@ class DCAMAHead(MatchingHead):
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding,
                       region: Tensor) -> Tensor:
-        """Effects (B, L) of removing each layer: :meth:`MatchingHead.layer_effects` by :func:`ablation_effects`."""
+        """Measure the effects (B, L) of removing each layer; see :func:`ablation_effects`."""
         stacked = {level: self._stacked(evidence, level) for level in (1, 2, 3)}
         return ablation_effects(self, stacked, self._skipped(query, encoding), region)
 
     def _stacked(self, evidence: Sequence[Tensor], level: int) -> Tensor:
-        """Coarse masks of a level as channels, (B, L, h, w)."""
+        """Stack the coarse masks of a level as channels, (B, L, h, w)."""
         return torch.cat([mask for mask, layer in zip(evidence, self.layer_level) if layer == level], dim=1)
 
     def merge_levels(self, index: int, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Refined masks of a level and of all coarser ones."""
+        """Merge the refined masks of a level with those of all coarser levels."""
         return self.merge[index](resize_aligned(coarse, fine.shape[-2:]) + fine)
 
     def _skipped(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
-        """What the skipped features of query and supports contribute to the mixer's first convolution."""
+        """Compute the part of the mixer's first convolution that comes from the skipped features."""
         mixed = self._mixed(query[1][-1], query[0][-1], of_support=False)
         return mixed + resize_aligned(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
 
     def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
-        """First convolution of ``mixer1``, without bias, of the channels skipped from the query or from the supports.
+        """Apply the first convolution of ``mixer1``, without bias, to skipped channels of the query or the supports.
 
-        The convolution of concatenated channels is the sum of their convolutions: the long concatenation is never made,
-        and what is shared (the supports' part by all queries, both by all ablations) is computed once.
+        The convolution of concatenated channels is the sum of their convolutions, so the concatenation is never made.
+        Shared parts are computed once: the supports' part for all queries, both parts for all ablations.
 
         Args:
             eighth (Tensor): Channels of level 1/8, (B, C, h, w); they are enlarged to the size of ``quarter``.
@@ -219,7 +219,7 @@ class DCAMAHead(MatchingHead):
 
 
 def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
-    """Convolution, GroupNorm of 4 groups and ReLU for each step from ``channels[i]`` to ``channels[i + 1]``."""
+    """Build convolution, GroupNorm of 4 groups and ReLU for each step from ``channels[i]`` to ``channels[i + 1]``."""
     layers: list[nn.Module] = []
     for c_in, c_out, kernel in zip(channels, channels[1:], kernels):
         layers += [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2), nn.GroupNorm(4, c_out), nn.ReLU(inplace=True)]
@@ -227,7 +227,7 @@ def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential
 
 
 def mixer(c_in: int, c_mid: int, c_out: int, last_relu: bool) -> nn.Sequential:
-    """Two 3 x 3 convolutions without norm."""
+    """Build two 3 x 3 convolutions without norm."""
     layers = [nn.Conv2d(c_in, c_mid, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c_mid, c_out, 3, padding=1)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if last_relu else nn.Sequential(*layers)
 
@@ -237,5 +237,5 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def mask_values(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Soft masks of each support position: (B, K, H, W) -> (B, K * h * w, 1)."""
+    """Resize masks to soft values of each support position: (B, K, H, W) -> (B, K * h * w, 1)."""
     return resize_aligned(masks, size).flatten(1).unsqueeze(-1)

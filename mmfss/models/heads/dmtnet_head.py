@@ -33,12 +33,12 @@ PUBLISHED_GROUPS = (4, 10)
 
 @dataclass
 class SupportLayer:
-    """What one compared layer keeps of B support sets of K shots; S positions, C channels.
+    """Hold the encoding of one compared layer for B support sets of K shots; S positions, C channels.
 
     Attributes:
         size (tuple[int, int, int]): (K, h, w).
         cells (Tensor): Sums of the unit prototypes of all cells, background and foreground, (B, K, 2, C).
-        duals (Tensor): Takes features to coordinates, (B, K, 2, C).
+        duals (Tensor): Map from features to coordinates, (B, K, 2, C).
         coordinates (Tensor): The support's features in coordinates, (B, K, 2, S).
         masks (Tensor): Soft foreground and background, (B, K, 2, S).
     """
@@ -151,7 +151,7 @@ class DMTNetHead(CorrelationHead):
             return [self._encode(feature, soft[tuple(feature.shape[-2:])], scale) for feature in self.compared(support)]
 
     def _soft_masks(self, foreground: Tensor) -> Tensor:
-        """Background and foreground, (B, K, 2, h, w)."""
+        """Stack background and foreground masks, (B, K, 2, h, w)."""
         background = 1 - foreground
         if self.clean_background:
             background = background.masked_fill(background < BACKGROUND_FLOOR, 0)
@@ -183,7 +183,7 @@ class DMTNetHead(CorrelationHead):
         return CorrelationAffinity(matched, sides, feature.shape[-2:], layer.size)
 
     def transformed(self, index: int, feature: Tensor, layer: SupportLayer) -> tuple[Tensor, Tensor]:
-        """Transform the query's features of one layer, as the support of each shot asks for.
+        """Transform the query's features of one layer, for the support of each shot.
 
         Args:
             index (int): The compared layer.
@@ -203,7 +203,7 @@ class DMTNetHead(CorrelationHead):
         return 0.5 * by_shot(duals, features), self.references(self.group_of_layer[index], own.shape[:2])
 
     def coarse_scores(self, query: FeaturePyramid, encoding: list[SupportLayer]) -> list[Tensor]:
-        """Coarse query masks of all compared layers as scores of background and foreground, (B, K, 2, h, w)."""
+        """Score background and foreground of the query in all compared layers, (B, K, 2, h, w) each."""
         with full_precision(query[0][0].device):
             return [coarse_scores(flat(feature), layer).unflatten(-1, feature.shape[-2:])
                     for feature, layer in zip(self.compared(query), encoding)]
@@ -232,10 +232,10 @@ class DMTNetHead(CorrelationHead):
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: list[SupportLayer],
                       region: Tensor) -> Tensor:
-        """The effect that AffEx defines for DMTNet.
+        """Measure the effect that AffEx defines for DMTNet.
 
-        The absolute change of both logits of both sides, mean over the logits, the sides, the pixels of the region and
-        the shots, when a layer is removed from both sides. The logits are resized with corners aligned.
+        The effect is the absolute change of both logits of both sides when a layer is removed from both sides, averaged
+        over the logits, the sides, the pixels of the region and the shots. Logits are resized with corners aligned.
         """
         pixels = (region / region.sum((1, 2), keepdim=True))[:, None, None, None]
 
@@ -255,24 +255,24 @@ def flat(feature: Tensor) -> Tensor:
 
 
 def by_shot(rows: Tensor, features: Tensor) -> Tensor:
-    """Products of rows (B, K, n, C) of each shot with the query's features (B, C, Q): (B, K, n, Q)."""
+    """Multiply rows (B, K, n, C) of each shot with the query's features (B, C, Q): (B, K, n, Q)."""
     return (rows.flatten(1, 2) @ features).unflatten(1, rows.shape[1:3])
 
 
 def coarse_scores(features: Tensor, layer: SupportLayer) -> Tensor:
-    """Summed cosine similarities of query features (B, C, Q) with the cells of each side, (B, K, 2, Q)."""
+    """Sum the cosine similarities of query features (B, C, Q) with the cells of each side, (B, K, 2, Q)."""
     unit_features = F.normalize(features, dim=1, eps=1e-8)
     return by_shot(layer.cells.expand(len(features), -1, -1, -1), unit_features)
 
 
 def coarse_loss(scores: Tensor, foreground: Tensor) -> Tensor:
-    """Cross entropy of coarse scores (B, K, 2, h, w); partly covered positions of the target count as background."""
+    """Compute the cross entropy of coarse scores (B, K, 2, h, w); partly covered target positions are background."""
     target = resize_aligned(foreground[:, None].float(), scores.shape[-2:]).long().expand(-1, scores.shape[1], -1, -1)
     return pixel_cross_entropy(scores.flatten(0, 1), target.flatten(0, 1))
 
 
 def reference_groups(in_channels: Sequence[Sequence[int]], rule: str) -> list[list[int]]:
-    """Which layers share reference rows.
+    """Assign layers to groups that share reference rows.
 
     Args:
         in_channels (Sequence[Sequence[int]]): Channels of every layer, levels from fine to coarse.

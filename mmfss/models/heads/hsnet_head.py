@@ -13,7 +13,7 @@ from .correlation_head import CorrelationHead
 
 @dataclass
 class HSNetEncoding:
-    """What HSNet keeps of B support sets of K shots.
+    """Hold the encoding of B support sets of K shots.
 
     Attributes:
         embeddings (list[Tensor]): Per compared layer the masked unit vectors of all positions, (B, K, h * w, C).
@@ -29,13 +29,13 @@ class HSNetEncoding:
 class HSNetHead(CorrelationHead):
     """Squeeze the 4-D correlations of many layers into a mask.
 
-    Support features are masked: multiplied by the mask, resized to their grid (so it is soft at borders). Every layer
-    of the three coarsest levels correlates all positions of the query with all of the support (cosine, negative values
-    to zero). Center-pivot 4-D convolutions squeeze the support's positions of each level to a few, the levels are
-    merged from coarse to fine, what is left of the support's positions is averaged, and a 2-D decoder gives logits at
-    twice the finest grid.
+    Support features are multiplied by the mask, resized to their grid. Every layer of the three coarsest levels
+    correlates all positions of the query with all of the support (cosine, negative values set to zero). Center-pivot
+    4-D convolutions squeeze the support positions of each level, and the levels are merged from coarse to fine. The
+    remaining support positions are averaged, and a 2-D decoder gives logits at twice the finest grid.
 
-    K supports are K predictions, which vote; the query's features are computed once for all. Training is 1-shot.
+    Each of K supports gives a prediction, and the predictions vote. The query's features are computed once. Training is
+    1-shot.
 
     Maps need not be square, and query and support may differ in size.
 

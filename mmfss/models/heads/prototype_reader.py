@@ -7,13 +7,13 @@ from ..layers.prototype_reading import PrototypeReading
 
 @runtime_checkable
 class PrototypeReader(Protocol):
-    """A :class:`MatchingHead` that segments by prototypes made of support cells, and can be taken apart.
+    """Head that segments with prototypes of support cells, and can decompose its predictions.
 
     Explainers ask for this, not for a class of heads: a head of one's own that has :meth:`read` is explained too.
     """
 
     def read(self, query: FeaturePyramid, encoding: Any) -> PrototypeReading:
-        """Take a prediction apart.
+        """Decompose a prediction.
 
         Args:
             query (FeaturePyramid): Features of B queries.
