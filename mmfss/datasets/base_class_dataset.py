@@ -12,7 +12,7 @@ from .samplers.base import pass_order
 
 @DATASETS.register_module()
 class BaseClassDataset(Dataset):
-    """Every training image of an episodic dataset with the labels of all its training classes.
+    """Yield the training images of an episodic dataset with the labels of all its training classes.
 
     For MMSegmentation's own segmentors, e.g. to train a backbone on the training classes alone before the few-shot
     training. Labels: 0 background (tested classes too, where the images show them), i the i-th training class, 255
@@ -51,7 +51,7 @@ class BaseClassDataset(Dataset):
         return dict(classes=('background', *(index.classes[class_id] for class_id in self.dataset.class_ids)))
 
     def full_init(self) -> None:
-        """Nothing to do: images are read when asked for."""
+        """Do nothing: images are read on access."""
 
     def __len__(self) -> int:
         return self.dataset.lists.num_images

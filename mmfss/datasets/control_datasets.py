@@ -1,4 +1,4 @@
-"""Episodes that keep everything but the meaning of the supports."""
+"""Control: episodes whose supports show another class."""
 from typing import Any, Dict, Iterator, Union
 
 from torch.utils.data import Dataset
@@ -11,7 +11,7 @@ from .samplers.base import counter_rng
 
 @DATASETS.register_module()
 class WrongSupportDataset(Dataset):
-    """The episodes of another dataset with supports of another class of the same fold.
+    """Replace the supports of a dataset's episodes by supports of another class of the same fold.
 
     Query, its mask and its classes stay, so a metric compares with the same truth; a model that looks at its supports
     must fall far below its figure on the wrapped dataset. The supports of episode i are those of another episode of
@@ -29,11 +29,11 @@ class WrongSupportDataset(Dataset):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """That of the wrapped dataset."""
+        """Metainfo of the wrapped dataset."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Nothing to do, as for the wrapped dataset."""
+        """Do nothing: images are read on access."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -42,7 +42,7 @@ class WrongSupportDataset(Dataset):
         return (self[index] for index in range(len(self)))
 
     def donor(self, index: int) -> int:
-        """Index of the episode whose supports episode ``index`` is given.
+        """Return the index of the episode that lends its supports to episode ``index``.
 
         Raises:
             ValueError: If no episode of the dataset has other classes.

@@ -8,7 +8,7 @@ from .folds import check_split
 
 
 class CrossDomainDataset(EpisodicDataset):
-    """A target dataset: all its classes in every split, there are no folds and no training part.
+    """Base class of target datasets: every split has all classes, there are no folds and no training part.
 
     Episodes are those of :class:`PublishedProtocolSampler` (``benchmark='cross_domain'``) by default. The lists of
     episodes published with AffEx are read by naming the file::
@@ -69,7 +69,7 @@ class CrossDomainDataset(EpisodicDataset):
 
 @DATASETS.register_module()
 class DeepGlobeDataset(CrossDomainDataset):
-    """DeepGlobe land cover, six classes; layout: :class:`DeepGlobeIndex`.
+    """Draw episodes of DeepGlobe land cover, six classes; layout: :class:`DeepGlobeIndex`.
 
     Data made by the released preprocessing script (``--variant released``) has no mask of water;
     ``sampler.small_classes='skip'`` then tests the other five classes.
@@ -86,7 +86,7 @@ class DeepGlobeDataset(CrossDomainDataset):
 
 @DATASETS.register_module()
 class ISICDataset(CrossDomainDataset):
-    """ISIC 2018 skin lesions, three classes; layout: :class:`ISICIndex`.
+    """Draw episodes of ISIC 2018 skin lesions, three classes; layout: :class:`ISICIndex`.
 
     Data made by the released preprocessing script (``--variant released``) has no image of seborrheic keratosis;
     ``sampler.small_classes='skip'`` then tests the other two classes.
@@ -104,7 +104,7 @@ class ISICDataset(CrossDomainDataset):
 
 @DATASETS.register_module()
 class LungDataset(CrossDomainDataset):
-    """Lungs in chest X-rays, one class; layout: :class:`LungIndex`.
+    """Draw episodes of lungs in chest X-rays, one class; layout: :class:`LungIndex`.
 
     Args:
         data_root (str): The folder of ``CXR_png`` and ``masks``.

@@ -1,4 +1,4 @@
-"""Class index + fold split + sampler + pipeline = a dataset of episodes."""
+"""Dataset of episodes: class index, fold split, sampler and pipeline."""
 import copy
 import random
 from contextlib import contextmanager
@@ -21,11 +21,11 @@ Folds = Union[Dict[str, Any], Sequence[Sequence[Union[int, str]]]]
 
 @DATASETS.register_module()
 class EpisodicDataset(Dataset):
-    """N-way K-shot episodes of any class index.
+    """Draw N-way K-shot episodes from any class index.
 
-    Item i is a pure function of the data, the arguments and i: the episode comes from the sampler, and random
-    transforms draw from random sources seeded with (seed, i), which are put back afterwards. Workers, processes and the
-    order of access change nothing.
+    Item i is a pure function of the data, the arguments and i. The episode comes from the sampler. Random transforms
+    draw from random sources seeded with (seed, i), whose states are restored afterwards. Workers, processes and the
+    order of access do not matter.
 
     Args:
         index (dict | ClassIndex): The class index, e.g. ``dict(type='PascalVOCIndex', data_root=...)``.
@@ -136,7 +136,7 @@ class EpisodicDataset(Dataset):
         return fold_classes(groups, self.fold, self.classes_of)
 
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
-        """The items of this split's classes."""
+        """Load the items of this split's classes."""
         if list_files is None:
             return self.index.build_lists(self.class_ids, min_pixels)
         files = [list_files] if isinstance(list_files, str) else list(list_files)
@@ -151,7 +151,7 @@ class EpisodicDataset(Dataset):
         return ClassLists.from_pairs(pairs, source=', '.join(files)).select(self.class_ids)
 
     def build_sampler(self) -> EpisodeSampler:
-        """The sampler of the present lists.
+        """Build the sampler of the current lists.
 
         Raises:
             ValueError: If an episode argument is wrong, or classes have too few images.
@@ -175,7 +175,7 @@ class EpisodicDataset(Dataset):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """What reports and metrics need to know about this dataset, see the keys."""
+        """Metainfo for reports and metrics, see the keys."""
         return dict(
             dataset_name=self.dataset_name,
             classes=self.index.classes,
@@ -193,7 +193,7 @@ class EpisodicDataset(Dataset):
             lists_official=self.lists.official)
 
     def full_init(self) -> None:
-        """Nothing to do: the constructor reads names only, images are read when asked for."""
+        """Do nothing: the constructor reads names only, images are read on access."""
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -202,11 +202,11 @@ class EpisodicDataset(Dataset):
         return (self[index] for index in range(len(self)))
 
     def episode(self, index: int) -> Episode:
-        """Names of classes and images of an episode; reads no image."""
+        """Return the names of classes and images of an episode; reads no image."""
         return self.sampler[index]
 
     def get_data_info(self, index: int) -> Dict[str, Any]:
-        """The results dict that the pipeline starts from."""
+        """Return the results dict that the pipeline starts from."""
         episode = self.sampler[index]
         classes = self.index.classes
         return dict(
@@ -218,7 +218,7 @@ class EpisodicDataset(Dataset):
                      for class_id, group in zip(episode.class_ids, episode.supports)])
 
     def image_info(self, name: str, class_ids: Tuple[int, ...], role: str) -> Dict[str, Any]:
-        """What the transforms of one image start from; ``role`` is ``'query'`` or ``'support'``."""
+        """Return the dict that the transforms of one image start from; ``role`` is ``'query'`` or ``'support'``."""
         return dict(
             name=name,
             img_path=self.index.image_path(name),
@@ -236,18 +236,18 @@ class EpisodicDataset(Dataset):
 
 @contextmanager
 def bad_file_advice() -> Iterator[None]:
-    """Add to an error in a file, met in the middle of a job, how to find all such files."""
+    """Add to an error about a file how to find all such files."""
     try:
         yield
     except (OSError, ValueError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(f'{error} ({CHECK_DATASET} lists the faults of all files. A training goes on exactly from its last '
+        raise kind(f'{error} ({CHECK_DATASET} lists the faults of all files. A training resumes exactly from its last '
                    'checkpoint with --resume.)') from error
 
 
 @contextmanager
 def seeded_random(*key: int) -> Iterator[None]:
-    """Seed Python, NumPy and PyTorch (CPU) by a key, and put their states back at the end."""
+    """Seed Python, NumPy and PyTorch (CPU) by a key, and restore their states at the end."""
     seed = np.random.SeedSequence(key).generate_state(3)
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:

@@ -1,4 +1,4 @@
-"""Annotations of object parts in the formats they are published in."""
+"""Reading of object part annotations in their published formats."""
 import io
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -42,7 +42,7 @@ for all pieces of a kind ("wheel_1", "wheel_2", ...). At most 24 parts; boat, ch
 
 
 class PartMap(NamedTuple):
-    """Part annotation of an image.
+    """Hold the part annotation of an image.
 
     Attributes:
         classes (ndarray): Class id of the annotation's own numbering, shape (H, W), int64; 0 for none.

@@ -19,7 +19,7 @@ SCOPES = ('model', 'head')
 
 @EXPLAINERS.register_module(name='deep_lift')
 class DeepLift(ClassExplainer):
-    """Contributions of the supports' images to the difference from a blank episode (all zero), Rescale rule; signed.
+    """Propagate the difference from a blank episode (all zero) to the support images, Rescale rule; signed.
 
     Through Captum. Source: Shrikumar et al., "Learning Important Features Through Propagating Activation Differences",
     ICML 2017. The rule covers the activation and max-pooling *modules* of :data:`RESCALED`. Attention, its softmax,
@@ -73,13 +73,13 @@ class ScoreModule(nn.Module):
         self.masks = torch.cat((score.masks, torch.zeros_like(score.masks)))
 
     def forward(self, support: Tensor) -> Tensor:
-        """(2, K, 3, H, W) -> (2, )."""
+        """Score (2, K, 3, H, W) as (2, )."""
         features = self.score.model.extract_feat(support.flatten(0, 1))
         return self.score.of_features(features, self.masks, self.query)
 
 
 class CallByCall(nn.Module):
-    """Stands in for a module that is called several times in a forward pass: each call has its own copy.
+    """Replace a module that is called several times in a forward pass; each call uses its own copy.
 
     A copy receives a tensor of its own, since Captum replaces the whole gradient of what a module receives, and a
     residual sum has other readers too.

@@ -1,4 +1,4 @@
-"""A sparse linear model of what superpixels do to the prediction."""
+"""LIME: a sparse linear model of the effect of superpixels on the prediction."""
 from typing import Optional
 
 import numpy as np
@@ -18,7 +18,7 @@ SURROGATES = dict(lasso=('Lasso', 0.01), ridge=('Ridge', 1.))
 
 @EXPLAINERS.register_module(name='lime')
 class Lime(ClassExplainer):
-    """Weights of a linear model that predicts the class's logit from the superpixels that are shown; signed.
+    """Fit a linear model that predicts the class's logit from the visible superpixels; signed weights.
 
     Source: Ribeiro et al., "Why Should I Trust You?", KDD 2016, in the form for few-shot segmentation of the AffEx
     reference implementation: superpixels are switched off in image and mask; a support whose mask has vanished is taken
@@ -77,7 +77,7 @@ class Lime(ClassExplainer):
         return coefficients.to(score.support)[segments]
 
     def draw(self, segments: Tensor, score: ClassScore) -> Tensor:
-        """Which superpixels are shown, boolean (n_samples, F); in each sample, at least one that carries mask."""
+        """Draw the visible superpixels, boolean (n_samples, F); each sample shows at least one with mask."""
         generator = episode_generator(score.episode, self.seed)
         carrying = segments[score.masks[0] > 0].unique().cpu().numpy()
         shown = generator.random((self.n_samples, int(segments.max()) + 1)) < 0.5
@@ -87,7 +87,7 @@ class Lime(ClassExplainer):
         return torch.from_numpy(shown).to(segments.device)
 
     def _evaluate(self, score: ClassScore, shown: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and weights, (B, ), of samples of which the pixels ``shown`` (B, K, H, W) are left."""
+        """Compute scores and weights, (B, ), of samples that keep the pixels ``shown`` (B, K, H, W)."""
         support, masks = score.support * shown[:, :, None], score.masks * shown
         present = masks.flatten(2).any(-1)
         values = support.new_empty(len(shown))
@@ -100,7 +100,7 @@ class Lime(ClassExplainer):
         return values, torch.exp(-(distance / self.kernel_width)**2)
 
     def fit(self, shown: Tensor, values: Tensor, weights: Tensor) -> Tensor:
-        """Coefficients of the surrogate, (F, ); zero if no sample is finite."""
+        """Fit the coefficients of the surrogate, (F, ); zero if no sample is finite."""
         features, values, weights = (x.double().cpu().numpy() for x in (shown, values, weights))
         finite = np.isfinite(values)
         if not finite.any():

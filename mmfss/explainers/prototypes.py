@@ -1,4 +1,4 @@
-"""What a head that segments by prototypes says itself about the support pixels they were made of."""
+"""Explainer of prototype heads: the support pixels behind each prototype."""
 import torch
 from torch import Tensor
 
@@ -54,7 +54,7 @@ class PrototypeExplainer(Explainer):
 
     @staticmethod
     def _read(model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
-        """Of each class the reading, and how much each query cell counts in the sum over the region."""
+        """Return the reading of each class, and the weight of each query cell in the sum over the region."""
         head = getattr(model, 'head', model)
         if not isinstance(head, PrototypeReader):
             raise ValueError(f'a {type(head).__name__} has no prototypes to read, as a FewShotScaleProtoHead '

@@ -1,4 +1,4 @@
-"""From uint8 episodes to normalized batches."""
+"""Data preprocessor that turns uint8 episodes into normalized batches."""
 from typing import Any, Sequence
 
 import torch
@@ -32,7 +32,7 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Collate one batch.
+        """Stack and normalize one batch.
 
         Args:
             data (dict): ``inputs``: ``query``, B images (3, H, W), and ``support``, B tensors (N, K, 3, H, W), 0..255;

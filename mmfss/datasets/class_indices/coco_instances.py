@@ -17,7 +17,7 @@ from .coco_shapes import encode_shape, outlines
 
 @DATASETS.register_module()
 class CocoInstanceIndex(ClassIndex):
-    """COCO, LVIS, or any dataset annotated in the instances format of COCO.
+    """Index COCO, LVIS, or any dataset annotated in the instances format of COCO.
 
     .. code-block:: none
 
@@ -117,7 +117,7 @@ class CocoInstanceIndex(ClassIndex):
         return sorted(self._row)
 
     def _objects(self, name: str) -> Iterable[Tuple[int, bool, dict]]:
-        """Class id, crowd flag and run-length code of the objects of an image, largest first."""
+        """Yield class id, crowd flag and run-length code of the objects of an image, largest first."""
         if name not in self._row:
             raise KeyError(f'{self.ann_file} has no image named "{name}".')
         row = self._row[name]
@@ -159,7 +159,7 @@ class CocoInstanceIndex(ClassIndex):
         return label_map
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """Area of the union of each class's objects; crowd regions count only as foreground."""
+        """Measure the area of the union of each class's objects; crowd regions count only as foreground."""
         codes: Dict[int, list] = {}
         for class_id, is_crowd, code in self._objects(name):
             if not is_crowd or self.crowd == 'foreground':

@@ -1,4 +1,4 @@
-"""Episodes that a file lists."""
+"""Sampler of the episodes that a file lists."""
 import ast
 import csv
 import io
@@ -15,7 +15,7 @@ COLUMNS = ('image_ids', 'classes')
 
 @TASK_UTILS.register_module()
 class FixedEpisodeSampler(EpisodeSampler):
-    """1-way K-shot episodes of a CSV file, as published with AffEx.
+    """Read 1-way K-shot episodes from a CSV file, as published with AffEx.
 
     A row is one episode, or a batch of them: column ``image_ids`` lists the images, the query first, column ``classes``
     the class numbers of each of them::
@@ -85,7 +85,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         return self.episodes[index]
 
     def _class_ids_of(self, numbers: Union[int, Sequence[int]]) -> Dict[int, int]:
-        """Class id of each class number."""
+        """Map class numbers to class ids."""
         if isinstance(numbers, int):
             return {class_id + numbers: class_id for class_id in self.class_ids}
         if len(numbers) <= max(self.class_ids):
@@ -108,7 +108,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         return episodes
 
     def _rows(self) -> Iterator[Tuple[int, Mapping[str, Optional[str]]]]:
-        """(number of the last line, row) of each row."""
+        """Yield (number of the last line, row) of each row."""
         try:
             reader = csv.DictReader(io.StringIO(read_text(self.path), newline=''))
             columns = reader.fieldnames or ()
@@ -136,7 +136,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         return Episode((class_ids[number], ), query, (tuple(supports), ))
 
     def _name(self, image: Any, known: Mapping[str, str]) -> str:
-        """The name that is the end of a path; ``known`` are all names by composed name."""
+        """Find the image name at the end of a path; ``known`` maps composed names to names."""
         if isinstance(image, (tuple, list)) and image:
             image = image[0]
         if isinstance(image, int) and self.name_format:
@@ -153,7 +153,7 @@ class FixedEpisodeSampler(EpisodeSampler):
 
 
 def _episodes_of(row: Mapping[str, Optional[str]]) -> List[Tuple[Sequence[Any], Sequence[Any]]]:
-    """(images, classes of each image) of every episode in a row."""
+    """Parse (images, classes of each image) of every episode in a row."""
     try:
         images, classes = (ast.literal_eval(row[column] or '') for column in COLUMNS)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The order in which a training run asks for its episodes."""
+"""Sampler of an endless stream of episode indices for training."""
 from typing import Iterator, Optional, Sized
 
 from mmengine.dist import get_dist_info
@@ -9,7 +9,7 @@ from mmfss.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class EpisodeStream(Sampler):
-    """Counts upwards for ever: episode 0, 1, 2, ..., dealt to the processes in turn.
+    """Yield the indices 0, 1, 2, ... without end, distributed to the processes in turn.
 
     For iteration-based training on episodes that are a function of their index (:class:`UniformEpisodeSampler`):
     nothing repeats, nothing is held in memory, and the k-th batch over all processes holds the same episodes for any
@@ -45,4 +45,4 @@ class EpisodeStream(Sampler):
         return self.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing to do: the stream runs through all epochs."""
+        """Do nothing: the stream continues through all epochs."""

@@ -1,4 +1,4 @@
-"""Episodes drawn uniformly, each from its own random source."""
+"""Sampler that draws each episode uniformly from its own random source."""
 from functools import lru_cache
 from typing import Any, List, Optional, Set, Tuple
 
@@ -10,7 +10,7 @@ from .base import Episode, EpisodeSampler, counter_rng
 
 @TASK_UTILS.register_module()
 class UniformEpisodeSampler(EpisodeSampler):
-    """N distinct classes, a query of one of them, and K distinct supports of each, none of them the query.
+    """Draw N distinct classes, a query of one of them, and K distinct supports of each other than the query.
 
     Episode i is drawn from a random source of its own, keyed by (seed, i): any index of 0 or more can be asked for,
     also beyond ``num_episodes``, at the same small cost. Training draws a new episode in every iteration if its indices
@@ -88,7 +88,7 @@ class UniformEpisodeSampler(EpisodeSampler):
         return tuple(chosen[place] for place in rng.permutation(self.num_ways))
 
     def _draw_supports(self, class_id: int, query: int, used: Set[int], rng: np.random.RandomState) -> List[int]:
-        """K distinct images of a class, away from ``used`` where the class has enough images."""
+        """Draw K distinct images of a class, outside ``used`` if the class has enough images."""
         pool = self.lists.pool(class_id)
         excluded = set(used)
         scarce = self._distinct[class_id] < len(used) + self.num_shots

@@ -6,7 +6,7 @@ from .outlines import OUTLINES
 
 
 class ShapeClass(NamedTuple):
-    """What objects of a class have in common.
+    """Describe a class: an outline and a surface pattern.
 
     Attributes:
         name (str): For people.

@@ -1,4 +1,4 @@
-"""The shapes dataset on disk: rendered once, in the layout and format of COCO, whole or not at all."""
+"""Files of the shapes dataset: rendered once in the layout and format of COCO, and written atomically."""
 import hashlib
 import json
 import logging
@@ -32,7 +32,7 @@ CHUNK = 20  # images that a process draws at a time
 
 
 class ShapesSpec(NamedTuple):
-    """What determines the dataset.
+    """Parameters that determine the dataset.
 
     Attributes:
         num_train (int): Images of the train part.
@@ -46,7 +46,7 @@ class ShapesSpec(NamedTuple):
     seed: int = 0
 
     def check(self) -> None:
-        """Make sure that all numbers are usable.
+        """Check that all numbers are in range.
 
         Raises:
             ValueError: Naming the number, what is allowed and what was given.
@@ -58,7 +58,7 @@ class ShapesSpec(NamedTuple):
 
 
 def ensure_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> Path:
-    """Make the dataset unless it is there.
+    """Create the dataset unless it exists.
 
     It is written beside its place and renamed when complete, so a process that is killed leaves no half dataset; of
     several processes that start together one writes and the others wait.
@@ -97,7 +97,7 @@ def _marker(spec: ShapesSpec) -> dict[str, Any]:
 
 
 def _is_made(root: Path, spec: ShapesSpec) -> bool:
-    """Whether the root holds exactly this dataset; False if it does not exist or is empty."""
+    """Check whether the root holds exactly this dataset; False if it does not exist or is empty."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
@@ -189,7 +189,7 @@ def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec,
 
 
 def _annotation(number: int, image_id: int, class_id: int, mask: ndarray) -> dict[str, Any]:
-    """One COCO annotation; the mask as compressed run lengths."""
+    """Make one COCO annotation, with the mask as compressed run lengths."""
     code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return dict(
         id=number,

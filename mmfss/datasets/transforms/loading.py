@@ -101,7 +101,7 @@ class LoadClassMask(BaseTransform):
 
     @staticmethod
     def _advice(results: Dict) -> str:
-        """What to try if one is the other turned by 90 degrees."""
+        """Advise what to try if one is the other turned by 90 degrees."""
         upright = results.get('upright')
         if results['class_index'].turns_upright is None:
             value = 'color_ignore_orientation' if upright else 'color'

@@ -8,12 +8,12 @@ from .affinity import Affinity
 
 
 def unit(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Vectors along the last axis divided by their norm plus ``eps``: zero stays zero."""
+    """Divide vectors along the last axis by their norm plus ``eps``; zero stays zero."""
     return x / (x.norm(dim=-1, keepdim=True) + eps)
 
 
 class CorrelationAffinity(Affinity):
-    """Cosine similarities of embedded positions, negative ones set to zero.
+    """Score positions by cosine similarities, with negative values set to zero.
 
     Letters: B episodes, K shots, Q = h * w query positions, S = h' * w' positions of one support, C channels of an
     embedding. There may be several *sides* of a support, such as foreground and background: the correlation is a
@@ -54,7 +54,7 @@ class CorrelationAffinity(Affinity):
         return total.transpose(1, 2).flatten(2)
 
     def correlation(self, shot: int, side: int = 0, out: Optional[Tensor] = None) -> Tensor:
-        """The correlation with one support.
+        """Compute the correlation with one support.
 
         Args:
             shot (int): The support, 0..K-1.
@@ -76,7 +76,7 @@ class CorrelationAffinity(Affinity):
         return out
 
     def correlations(self) -> Tensor:
-        """All of them, shape (B, K, sides, h, w, h', w')."""
+        """Compute all correlations, shape (B, K, sides, h, w, h', w')."""
         return torch.stack([
             torch.stack([self.correlation(shot, side) for side in range(len(self.sides))], dim=1)
             for shot in range(self.num_shots)

@@ -29,7 +29,7 @@ class DeconvUNet(UNet):
         self.project = nn.Conv2d(base_channels, base_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps of the decoder.
+        """Compute the maps of the decoder.
 
         Args:
             x (Tensor): Images, shape (B, 3, H, W); H and W are multiples of 16.

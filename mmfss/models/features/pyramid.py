@@ -7,7 +7,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FeaturePyramid:
-    """Feature maps of a batch of images, grouped in levels of one resolution each.
+    """Hold the feature maps of a batch of images, grouped in levels of one resolution each.
 
     Attributes:
         levels (tuple[tuple[Tensor, ...], ...]): Levels from fine to coarse; in each the maps of its layers in network
@@ -48,9 +48,9 @@ class FeaturePyramid:
         return tuple(self.map(lambda feature, a=a, n=n: feature[a:a + n]) for a, n in zip(starts, sizes))
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
-        """The features of one image for a batch of ``batch_size``, without copying."""
+        """Expand the features of one image to a batch of ``batch_size``, without copying."""
         return self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
 
     def select(self, index: Tensor) -> 'FeaturePyramid':
-        """Images of the batch in the order of ``index``, which may repeat them."""
+        """Select images of the batch in the order of ``index``, which may repeat them."""
         return self.map(lambda feature: feature[index])
