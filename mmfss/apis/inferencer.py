@@ -1,4 +1,4 @@
-"""Segment pictures with a few annotated examples, from Python."""
+"""Inferencer: segment images with a few annotated examples."""
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional, Sequence, Union
 
@@ -22,14 +22,14 @@ Queries = Union[ImageInput, Sequence[ImageInput]]
 
 
 class FewShotInferencer:
-    """Segments images by the example of annotated ones.
+    """Segment images by the example of annotated ones.
 
     Images are prepared by the test pipeline of the model's config, and logits are resized to the original size of each
     query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and
     kept until another one is given.
 
-    Several threads may share an inferencer if each says by which supports: :meth:`predict`, or :meth:`iterate` with
-    ``support``, neither of which changes the inferencer.
+    Several threads may share an inferencer if each passes its own ``support`` to :meth:`predict` or :meth:`iterate`,
+    which do not change the inferencer.
 
     .. code-block:: python
 
@@ -47,7 +47,7 @@ class FewShotInferencer:
         model (BaseFewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
         checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config.
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
-        bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
+        bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Ignored for files.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
         upright (bool, optional): Unless this is False, files of images and masks are turned as their own EXIF
             orientation says; predictions have that orientation. True also says that masks without an orientation were
@@ -95,9 +95,9 @@ class FewShotInferencer:
         elif checkpoint is not None:
             raise ValueError('A checkpoint is given for a model that is built already: give the config instead.')
         elif not hasattr(model, 'cfg'):
-            raise ValueError('The model has no config (model.cfg), which says how images are prepared: use init_model.')
+            raise ValueError('The model has no config (model.cfg) that defines the test pipeline: use init_model.')
         if not hasattr(model, 'encode_support'):
-            raise ValueError(f'The model is a {type(model).__name__}, which learns nothing from examples: a few-shot '
+            raise ValueError(f'The model is a {type(model).__name__}, which uses no support images: a few-shot '
                              'model (FewShotSegmentor) is needed.')
         self.model = model if device is None else model.to(device)
         self.model.eval()
@@ -115,18 +115,18 @@ class FewShotInferencer:
                  out_dir: Optional[Union[str, Path]] = None,
                  return_logits: bool = False,
                  explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
-        """Segment one or several queries, and keep the support set for the next ones.
+        """Segment one or several queries, and keep the support set for later calls.
 
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`predict`.
             support (Sequence | Mapping | EncodedSupport, optional): The support set, see :meth:`set_support`; by
                 default the last one.
             out_dir (str | Path, optional): As in :meth:`predict`.
-            return_logits (bool): As there.
-            explain (str | dict | Explainer | bool, optional): As there.
+            return_logits (bool): Also return the logits.
+            explain (str | dict | Explainer | bool, optional): As in :meth:`predict`.
 
         Returns:
-            dict | list[dict]: As of :meth:`predict`.
+            dict | list[dict]: One result, or a list of results, see :meth:`predict`.
         """
         return self.predict(query, None if support is None else self.set_support(support), out_dir, return_logits,
                             explain)
@@ -137,7 +137,7 @@ class FewShotInferencer:
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
                 explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
-        """Segment one or several queries. Nothing is kept: threads with supports of their own may call it at a time.
+        """Segment one or several queries without changing the inferencer; threads may call it concurrently.
 
         Args:
             query (str | Path | np.ndarray | Sequence): An image, several images, or a folder of images.
@@ -165,7 +165,7 @@ class FewShotInferencer:
         return results[0] if single else results
 
     def set_support(self, support: Union[Support, EncodedSupport]) -> EncodedSupport:
-        """Encode a support set for all following queries that name none.
+        """Encode a support set, and use it for all later queries without one.
 
         Args:
             support (Sequence | Mapping | EncodedSupport): As for :meth:`encode_support`, or its result.
@@ -182,7 +182,7 @@ class FewShotInferencer:
         return encoded
 
     def encode_support(self, support: Support) -> EncodedSupport:
-        """Encode a support set for any number of queries; the inferencer does not change.
+        """Encode a support set for any number of queries, without changing the inferencer.
 
         Args:
             support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
@@ -210,9 +210,9 @@ class FewShotInferencer:
                 return_logits: bool = False,
                 explain: Union[Explain, bool, None] = None,
                 support: Union[Support, EncodedSupport, None] = None) -> Iterator[dict[str, Any]]:
-        """Segment queries one batch after the other; images are read when their turn comes.
+        """Segment queries batch by batch; images are read when needed.
 
-        Queries that cannot be read do not stop the others: they are raised at the end, all at once.
+        Unreadable queries do not stop the others; one error at the end lists them all.
 
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`__call__`.
@@ -280,7 +280,7 @@ class FewShotInferencer:
 
     def _batches(self, queries: Sequence[ImageInput],
                  record: JobRecord) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
-        """Names, original images and prepared images, of equal prepared size in a batch; failures are recorded."""
+        """Yield batches of names, original images and prepared images of equal size; failures are recorded."""
         names, images, prepared = [], [], []
         for number, query in enumerate(queries):
             try:
@@ -303,11 +303,11 @@ class FewShotInferencer:
 
     @torch.no_grad()
     def _logits(self, inputs: Tensor, support: EncodedSupport) -> Tensor:
-        """Logits (B, N+1, h, w) of normalized queries (B, 3, h, w), at network size."""
+        """Compute logits (B, N+1, h, w) of normalized queries (B, 3, h, w), at network size."""
         return self.model.logits(inputs, support.encoding)
 
     def _to_size(self, logits: Tensor, image: np.ndarray) -> Tensor:
-        """Logits (N+1, h, w) of a query at the size (H, W) of its picture."""
+        """Resize the logits (N+1, h, w) of a query to the size (H, W) of its image."""
         return F.interpolate(
             logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
 

@@ -1,4 +1,4 @@
-"""Measuring how much a choice of supports is worth, class by class."""
+"""Measurement of the effect of choosing supports, class by class."""
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence
 
@@ -15,7 +15,7 @@ ATTRIBUTION, LEAVE_ONE_OUT, SINGLE, WHOLE = 'attribution', 'leave one out', 'alo
 
 @dataclass(frozen=True)
 class SupportStudy:
-    """What is compared.
+    """Options of the comparison.
 
     Attributes:
         explainer (Explainer): For the score by attribution.
@@ -50,7 +50,7 @@ class SupportStudy:
                               f'{list(self.shots)}.')
 
     def divide(self, names: Sequence[str], class_id: int, class_name: str) -> list[list[str]]:
-        """Deal the images of a class at random to the pool, the queries and the test queries.
+        """Divide the images of a class at random into pool, queries and test queries.
 
         Raises:
             ConfigError: If there are too few.
@@ -132,7 +132,7 @@ class SupportStudy:
 
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of :meth:`SupportStudy.run`."""
+    """Format the result of :meth:`SupportStudy.run` as a table."""
     lines = [['shots', 'chosen by', 'mIoU', 'random choice', '95 % of choices', 'beats'],
              ['---:', '---', '---:', '---:', '---:', '---:']]
     for row in rows:

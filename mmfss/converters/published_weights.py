@@ -1,4 +1,4 @@
-"""Published weights under the names of this package.
+"""Conversion of published weights to the names of this package.
 
 A converted file holds ``state_dict`` and ``meta``. The backbone is under ``backbone.`` with the names of MMPretrain
 (and MMSegmentation), the method's head under ``head.``. A converted backbone is loaded by
@@ -61,7 +61,7 @@ def unfold_order(x: Tensor) -> Tensor:
 
 
 def swin_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Microsoft's Swin Transformer weights under the names of MMPretrain, without classifier and attention masks."""
+    """Rename Microsoft's Swin Transformer weights for MMPretrain, without classifier and attention masks."""
     converted = {}
     for name, value in state_dict.items():
         if _DROPPED.search(name):
@@ -75,12 +75,12 @@ def swin_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
 
 
 def resnet_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """torchvision's ResNet weights for MMPretrain's ``ResNet``: the same names, without the classifier."""
+    """Convert torchvision's ResNet weights for MMPretrain's ``ResNet``: same names, without the classifier."""
     return {name: value for name, value in state_dict.items() if not _DROPPED.search(name)}
 
 
 def vgg_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """torchvision's VGG weights (no batch norm) for MMPretrain's ``VGG``, without the classifier.
+    """Rename torchvision's VGG weights (no batch norm) for MMPretrain's ``VGG``, without the classifier.
 
     torchvision numbers convolutions, ReLUs and poolings; in MMPretrain a convolution and its ReLU are one module.
     """
@@ -97,7 +97,7 @@ def vgg_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
 
 
 def hpn_learner_to_mmfss(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Weights of the official HSNet learner (names without ``hpn_learner.``) under those of our learner."""
+    """Rename the weights of the official HSNet learner (names without ``hpn_learner.``) for our learner."""
     return {_hpn_name(name): value for name, value in state_dict.items()}
 
 
@@ -111,7 +111,7 @@ def _hpn_name(name: str) -> str:
 
 
 def references_to_mmfss(state_dict: Mapping[str, Tensor], backbone: str) -> StateDict:
-    """DMTNet's reference rows (``reference_layer1`` to ``6``) under the names of :class:`DMTNetHead`.
+    """Rename DMTNet's reference rows (``reference_layer1`` to ``6``) for :class:`DMTNetHead`.
 
     Biases have no part in the forward pass and are dropped; so are the layers 3 and 6 of VGG-16, which are not used.
     """
@@ -124,7 +124,7 @@ def references_to_mmfss(state_dict: Mapping[str, Tensor], backbone: str) -> Stat
 
 
 def dcama_head_to_mmfss(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Weights of the official DCAMA head (names without ``model.``) under the names of :class:`DCAMAHead`."""
+    """Rename the weights of the official DCAMA head (names without ``model.``) for :class:`DCAMAHead`."""
     return {_dcama_head_name(name): value for name, value in state_dict.items() if not _DROPPED.search(name)}
 
 
@@ -196,7 +196,7 @@ def convert_hsnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
 
 
 def convert_dmtnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, Any]]:
-    """As :func:`convert_hsnet`, for the official DMTNet implementation (resnet50 or vgg16 inside)."""
+    """Convert a checkpoint of the official DMTNet implementation (resnet50 or vgg16 inside)."""
     source = _weights(checkpoint)
     backbone = _named_backbone(source, 'DMTNet', {name: dmtnet_layout(name) for name in DMTNET_BACKBONES})
     references = _prefixed(references_to_mmfss(source, backbone), 'head.')
@@ -303,7 +303,7 @@ def convert_file(convert: Converter, source: Union[str, Path], target: Union[str
 
 
 def run_converter(convert: Converter, description: str) -> None:
-    """Command line ``SRC DST`` of a converter."""
+    """Run the command line ``SRC DST`` of a converter."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('src', help='the published file')
     parser.add_argument('dst', help='the file to write')
@@ -321,14 +321,14 @@ def run_converter(convert: Converter, description: str) -> None:
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> StateDict:
-    """The tensors of a checkpoint, from wherever publishers put them."""
+    """Find the tensors of a checkpoint, under any of the published keys."""
     if isinstance(checkpoint.get('model'), Mapping):
         checkpoint = checkpoint['model']
     return {name: value for name, value in get_state_dict(checkpoint).items() if isinstance(value, Tensor)}
 
 
 def _differences(source: StateDict, layout: Layout) -> List[str]:
-    """What keeps a file from being of a layout, one line per entry."""
+    """List the differences between a file and a layout, one line per entry."""
     missing = [f'missing: {name}' for name in layout if name not in source and not _OPTIONAL.search(name)]
     unexpected = [f'unexpected: {name}' for name in source if name not in layout and not _OPTIONAL.search(name)]
     shapes = [

@@ -1,4 +1,4 @@
-"""Training, explaining: loops, optimizer wrappers, hooks."""
+"""Training: loops, optimizer wrappers, hooks."""
 from mmfss.utils import checkpoint as _checkpoint  # noqa: F401  (its loaders take the place of MMEngine's)
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
 from .hooks import CheckpointGuardHook, ExactCheckpointHook

@@ -22,11 +22,11 @@ from .functional import (
 
 @METRICS.register_module()
 class EpisodicIoU(BaseMetric):
-    """mIoU over the classes of the fold and FB-IoU, with the official accumulation (see :mod:`.functional`).
+    """Compute mIoU over the classes of the fold and FB-IoU, with the official accumulation (see :mod:`.functional`).
 
-    Each episode leaves one dict of integers, so the figures do not depend on the number of processes, and evaluation
-    keeps no image. The classes come from the dataset's metainfo: ``classes`` (all names of the benchmark) and
-    ``fold_class_ids``. A class of the fold that no episode asks for counts as 0, as in the official evaluation, and a
+    The state is one dict of integers per episode. Therefore the figures do not depend on the number of processes, and
+    no image is kept. The classes come from the dataset's metainfo: ``classes`` (all names of the benchmark) and
+    ``fold_class_ids``. A class of the fold without episode counts as 0, as in the official evaluation, and a
     warning names it.
 
     Results: ``mIoU`` and ``FB-IoU`` in per cent (higher is better); ``mIoU_interval`` and ``FB-IoU_interval``, low and

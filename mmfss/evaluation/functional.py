@@ -52,7 +52,7 @@ def episode_counts(pred: Tensor, target: Tensor, num_ways: int, ignore_index: in
 
 @dataclass(frozen=True)
 class CountTable:
-    """Counts of E episodes over the C classes of a fold; the last axis is (intersection, union).
+    """Hold the counts of E episodes over the C classes of a fold; the last axis is (intersection, union).
 
     Attributes:
         classes (np.ndarray): Shape (E, C, 2, 2), axis 2 is (background, foreground). Background of a class is every
@@ -67,7 +67,7 @@ class CountTable:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in per cent, 0 to 100, higher is better.
+    """Hold the scores in per cent, 0 to 100, higher is better.
 
     Attributes:
         miou (float): Mean foreground IoU over the fold's classes.
@@ -133,7 +133,7 @@ def bootstrap_intervals(table: CountTable,
                         num_replicates: int = 1000,
                         confidence: float = 0.95,
                         seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap intervals of mIoU and FB-IoU over episodes.
+    """Compute percentile bootstrap intervals of mIoU and FB-IoU over episodes.
 
     A replicate draws E episodes of the run with replacement and is scored like the run. It says how much the figures
     would move with other episodes of the same kind, not with another training. A class of which a replicate drew no

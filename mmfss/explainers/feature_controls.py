@@ -18,9 +18,9 @@ from .scaling import min_max
 class PrototypeReadout(Explainer):
     """Control: similarity of support positions to the average feature of the region, without the head.
 
-    In each layer of the backbone that is read, the mean query feature of the region is a prototype; every support
-    position has its cosine similarity with it. The maps are resized bilinearly, averaged over layers and scaled to 0..1
-    over a class's shots. What AffEx adds to it is what the head's matching adds to its features.
+    In each layer of the backbone that is read, every support position gets its cosine similarity with the mean query
+    feature of the region. The maps are resized bilinearly, averaged over layers and scaled to 0..1 over a class's
+    shots. The difference to AffEx shows what the head's matching adds to its features.
 
     Args:
         num_levels (int): Levels of the feature pyramid to read, from the coarsest. Defaults to 3.

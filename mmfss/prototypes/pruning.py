@@ -1,4 +1,4 @@
-"""Pruning of ProtoSeg (Sacha et al., WACV 2023): prototypes that are nearest to patches of other classes go."""
+"""Pruning of ProtoSeg (Sacha et al., WACV 2023): remove prototypes that are nearest to patches of other classes."""
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from .search import NearestImages
 
 @torch.no_grad()
 def prune_prototypes(model: nn.Module, dataset: Any, num_nearest: int = 6, min_hits: int = 3) -> dict[str, Any]:
-    """Remove the prototypes of which too few of the nearest training patches show their class.
+    """Remove prototypes if too few of their nearest training patches show their class.
 
     For every prototype the nearest labelled cell of every image, of whatever class, is found in one pass; of the
     ``num_nearest`` nearest images the label of that cell's block of pixels counts: the prototype's class if it is there

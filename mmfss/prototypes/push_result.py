@@ -1,4 +1,4 @@
-"""The result of a prototype push, and its application to a head."""
+"""Result of a prototype push, and its application to a head."""
 from dataclasses import dataclass
 from typing import Optional
 
@@ -12,7 +12,7 @@ from .search import NearestCells
 
 @dataclass
 class PushResult:
-    """What becomes of P prototypes.
+    """Hold the result of a push of P prototypes.
 
     Attributes:
         vectors (Tensor): The nearest features, shape (P, D); where there is none, the prototype as it was.
@@ -33,7 +33,7 @@ class PushResult:
 
 
 def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', duplicates: str = 'class') -> PushResult:
-    """Decide what becomes of each prototype.
+    """Decide for each prototype whether it is replaced or removed.
 
     Args:
         search (NearestCells): A finished search.
@@ -71,7 +71,7 @@ def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', dup
 
 
 def _first_equal(vectors: Tensor, eligible: Tensor, head: Optional[PrototypeHead]) -> Tensor:
-    """Smallest index of an equal vector (of the same class and scale, if a head is given), shape (P,)."""
+    """Find the smallest index of an equal vector (of the same class and scale, if a head is given), shape (P,)."""
     keys = [vectors.cpu().numpy().view(np.int32).astype(np.int64), (~eligible).cpu().numpy()[:, None]]
     if head is not None:
         keys += [head.proto_class.cpu().numpy()[:, None], head.proto_scale.cpu().numpy()[:, None]]
@@ -80,7 +80,7 @@ def _first_equal(vectors: Tensor, eligible: Tensor, head: Optional[PrototypeHead
 
 
 def apply_push(head: PrototypeHead, result: PushResult) -> None:
-    """Replace the prototypes and remove those that go.
+    """Replace the kept prototypes and remove the others.
 
     Args:
         head (PrototypeHead): Changed in place.

@@ -1,4 +1,4 @@
-"""One episode as plain tensors."""
+"""Episode as plain tensors."""
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
@@ -9,7 +9,7 @@ from .episode_data_sample import EpisodeDataSample
 
 @dataclass(frozen=True)
 class Episode:
-    """What an explainer explains and an attribution metric perturbs.
+    """Hold one episode as tensors, for explainers and attribution metrics.
 
     Letters: N ways, K shots, supports of (H, W), a query of (h, w) pixels (equal to (H, W) after the usual pipeline).
 
@@ -40,7 +40,7 @@ class Episode:
 
     @classmethod
     def from_batch(cls, batch: dict[str, Any]) -> list['Episode']:
-        """Split what a model's data preprocessor returns.
+        """Split the batch that a model's data preprocessor returns.
 
         Args:
             batch (dict): ``inputs`` with ``query`` (B, 3, H, W) and ``support`` (B, N, K, 3, H, W), and

@@ -30,7 +30,7 @@ class ProgressHook(Hook):
         self.evaluation: Optional[Progress] = None
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to count iterations, behind those of the run that is resumed."""
+        """Start counting iterations, after those of the resumed run."""
         if is_main_process():
             self.training = Progress(runner.max_iters, 'training', 'iterations', runner.iter, in_place=False)
 
@@ -40,11 +40,11 @@ class ProgressHook(Hook):
             self.training.update()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Begin to count the batches of a validation."""
+        """Start counting the batches of a validation."""
         self._begin(len(runner.val_dataloader), 'validation', in_place=False)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Begin to count the batches of a test."""
+        """Start counting the batches of a test."""
         self._begin(len(runner.test_dataloader), self.what, self.in_place)
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:

@@ -16,7 +16,7 @@ DEFAULT_STEPS = 75
 
 @METRICS.register_module()
 class InsertionDeletion(CausalMetric):
-    """IAUC, DAUC, mIoULoss@p and their kin: support pixels change in the order of the attribution.
+    """Compute IAUC, DAUC, mIoULoss@p and variants: support pixels change in the order of the attribution.
 
     ============================  ===========================================================================
     name in the AffEx paper       arguments
@@ -91,7 +91,7 @@ class InsertionDeletion(CausalMetric):
 
 @METRICS.register_module()
 class InsertionDeletionGap(AttributionMetric):
-    """IAUC - DAUC, the paper's "Diff.": in [-1, 1], higher is better.
+    """Compute IAUC - DAUC, the paper's "Diff.": in [-1, 1], higher is better.
 
     Args:
         name (str): Defaults to ``'Diff'``.
@@ -116,7 +116,7 @@ class InsertionDeletionGap(AttributionMetric):
 
 
 def default_name(mode: str, measure: str, loss: bool, percentage: Optional[float]) -> str:
-    """Name of an insertion or deletion metric, e.g. ``'IAUC'``, ``'DAUC-confidence'``, ``'mIoULoss@1%'``."""
+    """Compose the name of a metric, e.g. ``'IAUC'``, ``'DAUC-confidence'``, ``'mIoULoss@1%'``."""
     if loss:
         base = ('mIoULoss' if measure == 'miou' else 'ConfidenceLoss') + ('-deletion' if mode == 'del' else '')
     else:

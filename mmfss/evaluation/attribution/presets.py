@@ -22,7 +22,7 @@ KNOWN_METRICS = (*sorted(_FIXED), *(f'{name}@P%' for name in (*_AREAS, *_LOSSES)
 
 
 def attribution_metric_config(name: str) -> dict[str, Any]:
-    """Config of an attribution metric of the AffEx paper.
+    """Return the config of an attribution metric of the AffEx paper.
 
     ==================================================  ==============================================================
     ``iauc``, ``dauc``, ``diff``                        insertion, deletion and their difference, by mIoU, 75 steps,
@@ -88,5 +88,5 @@ def build_attribution_metric(name: str, **options: Any) -> AttributionMetric:
 
 
 def metric_configs(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Configs of attribution metrics by their names, each once; an unknown name raises a ValueError with the known."""
+    """Return the configs of attribution metrics by name, each once; an unknown name raises a ValueError."""
     return [attribution_metric_config(name) for name in dict.fromkeys(names)]

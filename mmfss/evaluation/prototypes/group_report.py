@@ -1,4 +1,4 @@
-"""How sparse the groups of a model are, in numbers and with their definitions."""
+"""Report of the sparsity of a model's groups, with definitions."""
 from typing import Any, Optional, Sequence
 
 import torch

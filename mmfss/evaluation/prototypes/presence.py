@@ -1,4 +1,4 @@
-"""Which parts of an object a prototype is found on (the interpretability metrics of ScaleProtoSeg, section 9)."""
+"""Presence of prototypes on object parts (interpretability metrics of ScaleProtoSeg, section 9)."""
 from typing import Optional
 
 import cv2
@@ -9,7 +9,7 @@ QUANTILE_SCOPES = ('class', 'image')
 
 
 def part_centres(parts: ndarray, background: bool = False) -> dict[int, ndarray]:
-    """Centres of the connected pieces of every part.
+    """Find the centres of the connected pieces of every part.
 
     Args:
         parts (ndarray): Part ids, 0 or less for none, shape (H, W).
@@ -30,7 +30,7 @@ def part_centres(parts: ndarray, background: bool = False) -> dict[int, ndarray]
 
 
 def nearest_cells(size: tuple[int, int], grid: tuple[int, int]) -> tuple[ndarray, ndarray]:
-    """Rows and columns of the grid whose value a pixel has after enlargement by nearest neighbours (OpenCV's rule).
+    """Map pixels to rows and columns of the grid, as nearest-neighbour enlargement does (OpenCV's rule).
 
     Args:
         size (tuple[int, int]): (H, W).
@@ -45,7 +45,7 @@ def nearest_cells(size: tuple[int, int], grid: tuple[int, int]) -> tuple[ndarray
 
 
 def masked_quantile(values: ndarray, counts: ndarray, quantile: float, num_zeros: int = 0) -> ndarray:
-    """Quantiles of maps in which the i-th value stands counts[i] times, with linear interpolation.
+    """Compute quantiles of maps in which the i-th value occurs counts[i] times, with linear interpolation.
 
     The enlarged map is never made: it holds only the values of the grid.
 
@@ -83,7 +83,7 @@ def part_presence(similarities: ndarray,
                   quantile: float = 0.8,
                   scope: str = 'class',
                   background: bool = False) -> Optional[ndarray]:
-    """Find out on which parts of its class each prototype is activated.
+    """Determine on which parts of its class each prototype is activated.
 
     A prototype is activated at the pixels of its class whose value exceeds the quantile of its map, enlarged by nearest
     neighbours and zero outside the class. It is on a part if it is activated at the centre of one of its pieces.

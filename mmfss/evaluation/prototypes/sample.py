@@ -1,4 +1,4 @@
-"""What metrics of prototypes look at."""
+"""Input of prototype metrics."""
 from dataclasses import dataclass
 from typing import Optional
 
@@ -8,7 +8,7 @@ from numpy import ndarray
 
 @dataclass
 class PrototypeSample:
-    """One image as prototypes see it.
+    """Hold the labels and parts of one image, and its similarities to prototypes and groups.
 
     Letters: P prototypes, G groups, image (H, W), feature grid (h, w).
 

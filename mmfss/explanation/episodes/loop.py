@@ -1,4 +1,4 @@
-"""The loop that explains episodes and compares the explanations."""
+"""Test loop that explains episodes and compares the explanations."""
 import argparse
 import inspect
 from pathlib import Path
@@ -42,12 +42,12 @@ from .study import EpisodeStudy
 
 @LOOPS.register_module()
 class ExplanationLoop(RecordingLoop):
-    """Explain every episode of the test data with every explainer, measure, draw, and compare.
+    """Explain every episode of the test data with every explainer; measure, draw and compare the maps.
 
     A runner's test loop: ``test_cfg=dict(type='ExplanationLoop', explainers=['signed_affex', 'random'])`` with
     attribution metrics as ``test_evaluator``; ``runner.test()`` runs it.
 
-    Everything is kept in ``out_dir``, from where an interrupted run goes on, see :class:`RecordingLoop`.
+    Everything is kept in ``out_dir``, from which an interrupted run resumes, see :class:`RecordingLoop`.
 
     ``attributions.npz`` holds, with N ways, K shots, supports of (H, W) and a query of (h, w) pixels, one array
     (N, K, H, W) per explainer, under its name; ``region`` (N, h, w), what was explained of each class; ``prediction``
@@ -154,7 +154,7 @@ class ExplanationLoop(RecordingLoop):
         return [sample]
 
     def evaluate(self, items: Sequence[int]) -> dict[str, Any]:
-        """Results of the metrics, from the records of this and of interrupted runs."""
+        """Compute the results of the metrics from the records of this and of interrupted runs."""
         rank, world_size = get_dist_info()
         records = (self.folder.read(index) for index in items[rank::world_size])
         explained = [record for record in records if not record['empty']]
@@ -179,7 +179,7 @@ class ExplanationLoop(RecordingLoop):
 
     def _draw_all(self, inputs: dict[str, Any], episode: Episode, record: Record,
                   arrays: Arrays) -> dict[str, np.ndarray]:
-        """Panels by file name; what prototypes said is added to record and arrays."""
+        """Draw the panels by file name; add the prototype decomposition to record and arrays."""
         panels = {'panel.png': self._draw(inputs, record, arrays)}
         explainer = reading_explainer(self.study.explainers.values())
         if explainer is not None:
@@ -207,7 +207,7 @@ class ExplanationLoop(RecordingLoop):
 
 
 def check_metrics(metrics: Sequence[BaseMetric]) -> None:
-    """Make sure that metrics measure attributions, each under a name of its own.
+    """Check that metrics measure attributions, each under its own name.
 
     Args:
         metrics (Sequence[BaseMetric]): The metrics of an evaluator.

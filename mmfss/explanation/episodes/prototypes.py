@@ -1,4 +1,4 @@
-"""Decompose the prediction of a few-shot model with prototypes: a record of each class, and its maps."""
+"""Decomposition of few-shot predictions into prototypes: a record of each class, and its maps."""
 from typing import Iterable, Sequence
 
 import torch
@@ -73,7 +73,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
     places, shares = reading.source_places()[0].tolist(), reading.assignment_maps()[0]
 
     def describe(number: int, scale: int, slot: int, sign: int, shown: bool) -> Record:
-        """The record of a prototype in a group."""
+        """Describe a prototype in a group."""
         similarity = reading.similarities[0, scale, slot]
         shot, row, column = places[scale][slot]
         entry = dict(

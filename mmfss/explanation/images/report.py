@@ -1,4 +1,4 @@
-"""The report of a run that took the predictions of a prototype model apart: JSON, a table, a page."""
+"""Report of a run that decomposed the predictions of a prototype model: JSON, a table, a page."""
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Mapping, Optional, Sequence
@@ -52,7 +52,7 @@ def write_prototype_report(folder: ExplanationFolder, description: Mapping[str, 
 
 
 class _PagePictures:
-    """Pictures of prototypes, None where a file is not there any more."""
+    """Load pictures of prototypes, None if a file is missing."""
 
     def __init__(self, sources: PrototypeSources) -> None:
         self.sources = sources
@@ -71,7 +71,7 @@ class _PagePictures:
 
 
 def summarize_classes(records: Sequence[Record], head: PrototypeHead, classes: Sequence[str]) -> Results:
-    """Gather what the images say.
+    """Summarize the records of the images.
 
     Args:
         records (Sequence[dict]): Records of all images.
@@ -123,7 +123,7 @@ def _summarize_class(records: Sequence[Record], head: PrototypeHead, class_id: i
 
 
 def _top(tree: Mapping[str, Any]) -> float:
-    """The largest contribution of a prototype, in all its groups."""
+    """Return the largest contribution of a prototype, over all its groups."""
     sums: dict[int, float] = {}
     for group in tree['groups']:
         for prototype in group['prototypes']:
@@ -137,7 +137,7 @@ def _mean(values: Any) -> Optional[float]:
 
 
 def to_markdown(results: Results) -> str:
-    """The table of the classes, and what must be known to read it.
+    """Format the table of the classes, with notes on how to read it.
 
     Args:
         results (dict): As in ``results.json``.

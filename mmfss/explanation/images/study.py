@@ -1,4 +1,4 @@
-"""Explaining what a prototype model made of one image."""
+"""Decomposition of a prototype model's prediction for one image."""
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
@@ -17,7 +17,7 @@ from ..run_folder import Arrays, Record
 
 
 class ImageStudy:
-    """Decompose the mean logits of the classes in an image, and those of the classes it confuses.
+    """Decompose the mean logits of the classes in an image, and of the classes they are confused with.
 
     Args:
         classes (Sequence[str]): Names of the C classes.
@@ -83,7 +83,7 @@ class ImageStudy:
         return head.read(head.features(model.extract_feat(image)))
 
     def _target(self, sample: Any, prediction: Tensor) -> Optional[Tensor]:
-        """Labels, -1 for void, of the size of the prediction."""
+        """Return the labels, -1 for void, at the size of the prediction."""
         if 'gt_sem_seg' not in sample:
             if self.region == 'ground_truth':
                 raise ConfigError('The region "ground_truth" needs a dataset with labels; test_dataloader has none.')
@@ -92,7 +92,7 @@ class ImageStudy:
         return labels.masked_fill((labels < 0) | (labels >= len(self.classes)), -1)
 
     def _regions(self, prediction: Tensor, target: Optional[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        """Explained classes, ascending, each with its pixels (H, W)."""
+        """Select the explained classes, ascending, each with its pixels (H, W)."""
         labels = dict(prediction=[prediction], ground_truth=[target],
                       all=[prediction] + ([] if target is None else [target]))[self.region]
         for class_id in sorted({c for part in labels for c in part.unique().tolist() if c >= 0}):
@@ -104,12 +104,12 @@ class ImageStudy:
 
     def _tree(self, reading: LogitReading, class_id: int, weights: Tensor, pixels: int, maps: MapStore,
               choices: MapStore) -> Record:
-        """The record of a class's mean logit, see :mod:`mmfss.visualization.decomposition`."""
+        """Describe a class's mean logit, see :mod:`mmfss.visualization.decomposition`."""
         parts, head = reading.explain(class_id, weights), reading.head
         members = head.class_prototypes(class_id).tolist()
 
         def describe(entries: Sequence[Record], shown: int) -> list[Record]:
-            """The records of prototypes, the first of them with their maps."""
+            """Describe prototypes, the first of them with their maps."""
             return [dict(
                 index=entry['index'], scale=entry['scale'], colour=members.index(entry['index']),
                 weight=entry['weight'], activation=entry['similarity'], contribution=entry['contribution'],
@@ -149,7 +149,7 @@ class ImageStudy:
 
 
 def logit_sizes(model: nn.Module, image: Tensor, sample: Any) -> list[tuple[int, int]]:
-    """The sizes to which logits are enlarged, one after the other, as the model does it in testing.
+    """List the sizes to which the model enlarges logits in testing, in order.
 
     Args:
         model (nn.Module): A segmentor.
@@ -161,11 +161,11 @@ def logit_sizes(model: nn.Module, image: Tensor, sample: Any) -> list[tuple[int,
     """
     if model.test_cfg.get('mode', 'whole') != 'whole':
         raise ConfigError(f'model.test_cfg.mode is {model.test_cfg.mode!r}: only images that are tested as a whole '
-                          "can be taken apart. Set it to 'whole'.")
+                          "can be decomposed. Set it to 'whole'.")
     meta = sample.metainfo
     if any(any(meta.get(key, ())) for key in ('padding_size', 'img_padding_size')):
         raise ConfigError(f'The image "{meta.get("img_path")}" was padded for testing; set '
-                          'model.data_preprocessor.test_cfg to None to take images apart.')
+                          'model.data_preprocessor.test_cfg to None to decompose images.')
     labelled = 'gt_sem_seg' in sample
     final = tuple(sample.gt_sem_seg.shape[-2:] if labelled else meta.get('ori_shape', image.shape[2:])[:2])
     return [final] if getattr(model, 'one_step_resize', False) else [tuple(image.shape[2:]), final]
@@ -180,7 +180,7 @@ def resized(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners: bool)
 
 def region_weights(region: Tensor, grid: Sequence[int], sizes: Sequence[tuple[int, int]],
                    align_corners: bool) -> Tensor:
-    """How much each cell of the grid counts in the mean of an enlarged map over a region.
+    """Compute the weight of each grid cell in the mean of an enlarged map over a region.
 
     Args:
         region (Tensor): Pixels, bool, shape (H, W), at least one.
@@ -198,7 +198,7 @@ def region_weights(region: Tensor, grid: Sequence[int], sizes: Sequence[tuple[in
 
 
 def class_counts(prediction: Tensor, target: Optional[Tensor], num_classes: int) -> dict[int, list[int]]:
-    """Intersection and union of every class that is predicted or there, in pixels that are not void."""
+    """Count intersection and union of every predicted or annotated class, without void pixels."""
     if target is None:
         return {}
     known = target >= 0
@@ -209,7 +209,7 @@ def class_counts(prediction: Tensor, target: Optional[Tensor], num_classes: int)
 
 
 def confusion(prediction: Tensor, target: Tensor, class_id: int) -> tuple[int, int, Tensor]:
-    """What a class is mostly confused with.
+    """Find the class that a class is mostly confused with.
 
     Args:
         prediction (Tensor): Labels, shape (H, W).
@@ -235,7 +235,7 @@ def _mean_iou(counts: dict[int, list[int]]) -> Optional[float]:
 
 
 def _labels(labels: Tensor) -> np.ndarray:
-    """Labels as int16, void -1."""
+    """Convert labels to int16, void -1."""
     return labels.cpu().numpy().astype(np.int16)
 
 

@@ -1,4 +1,4 @@
-"""The shapes data set: exactly repeatable, valid COCO, honest folds, and not to be solved by colour or place."""
+"""The shapes dataset: exactly repeatable, valid COCO, honest folds, and not to be solved by colour or place."""
 import filecmp
 import json
 import multiprocessing
