@@ -239,15 +239,18 @@ class FewShotInferencer:
                 explain this model.
             FailedQueries: After the other results, if some of several queries cannot be read.
         """
+        # Encode the supports
         support = self.support if support is None else support
         if support is None:
             raise ValueError('No support set: give `support`, or call set_support first.')
         if not isinstance(support, EncodedSupport):
             support = self.encode_support(support)
+        # Set up outputs
         write = None if out_dir is None else PredictionWriter(out_dir)
         explainer = self._explainer(explain, support)
         record = JobRecord(out_dir)
         try:
+            # Segment batch by batch
             for queries, images, prepared in self._batches(_list_queries(query), record):
                 inputs = self._normalize(prepared)
                 for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):

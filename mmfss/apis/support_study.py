@@ -80,6 +80,7 @@ class SupportStudy:
         """
         class_name = dataset.index.classes[class_id]
         parts = self.divide(dataset.lists.images_of(class_id), class_id, class_name)
+        # Score the candidates on the queries
         pool, queries, test = (AnnotatedImages.load(dataset, names, class_id, model) for names in parts)
         selector = SupportSelector(model, pool, self.batch_size)
         scores = {
@@ -92,6 +93,7 @@ class SupportStudy:
             candidates=[dict(name=pool.names[number], **{key: values[number] for key, values in scores.items()})
                         for number in select(scores[ATTRIBUTION], len(pool))],
             num_test_queries=len(test), chosen={}, iou={}, random={})
+        # Measure each choice, and random ones, on the test queries
         for count in self.shots:
             choices = {key: select(values, count) for key, values in scores.items()}
             drawn = random_choices(len(pool), count, self.draws, self.seed)

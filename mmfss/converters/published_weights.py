@@ -155,6 +155,7 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
     """
     source = _weights(checkpoint)
     layouts = {backbone: dcama_layout(backbone) for backbone in DCAMA_BACKBONES}
+    # Match by name, else by the order of the shapes
     fits = [(name, layout) for name, layout in layouts.items() if not _differences(source, layout)]
     matched_by = 'name'
     if not fits:
@@ -169,6 +170,7 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
     backbone, layout = fits[0]
     if matched_by == 'position':
         source = dict(zip(layout, source.values()))
+    # Rename
     to_mm = swin_to_mm if backbone == 'swin' else resnet_to_mm
     state_dict = {
         **_prefixed(to_mm(_under(source, 'feature_extractor.')), 'backbone.'),

@@ -126,6 +126,7 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
     converted: StateDict = collections.OrderedDict()
     head: StateDict = {}
     unknown = []
+    # Sort the entries into backbone and head
     for name, value in weights.items():
         new = _feature_name(name)
         if new is not None:
@@ -134,6 +135,7 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
             head[name] = value
         elif not _IGNORED.search(name):
             unknown.append(name)
+    # Check that the model is complete
     num_scales = sum('.scale_convs.' in name for name in converted) // 2
     if unknown or 'prototype_vectors' not in head:
         what = f'it has {len(unknown)} unknown entries: {", ".join(unknown[:5])}' if unknown else (

@@ -105,11 +105,13 @@ class EpisodicDataset(Dataset):
                  dataset_name: Optional[str] = None,
                  classes_of: Optional[str] = None,
                  with_sampler: bool = True) -> None:
+        # Classes of the split
         self.index = DATASETS.build(index) if isinstance(index, dict) else index
         check_split(split)
         check_classes_of(classes_of, split, fold, class_ids)
         self.split, self.fold, self.classes_of = split, fold, classes_of or split
         self.class_ids = self._classes_of_split(folds, class_ids)
+        # Images of each class
         self.lists = self._load_lists(list_files, min_pixels)
         if self.classes_of != split:
             tested = copy.copy(self)
@@ -118,6 +120,7 @@ class EpisodicDataset(Dataset):
             self.lists = self.lists.without_images_of(tested._load_lists(list_files, min_pixels), 'tested classes')
         if check_files:
             self.index.check_files(self.lists, f'The list "{self.lists.source}"')
+        # Episodes
         self._sampler_options = (sampler, num_ways, num_shots, num_episodes, seed)
         if with_sampler:
             self.sampler = self.build_sampler()

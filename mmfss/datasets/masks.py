@@ -106,6 +106,7 @@ def _read(picture: Image.Image, path: Union[str, Path]) -> _Stored:
         if same:
             raise ValueError(f'The mask {path} holds {picture.n_frames} pictures of one size, so that it is not clear '
                              f'which is the mask. {_CURE}')
+    # Palette, grey, whole numbers, floats, colours
     transparent = picture.info.get('transparency')
     if picture.mode == 'P':
         return _read_palette(picture, path)

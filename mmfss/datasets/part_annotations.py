@@ -109,12 +109,14 @@ def read_panoptic_parts(path: str | Path, spec: Optional[ndarray] = None) -> Par
     if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() > 9_999_999:
         raise ValueError(f'The part annotation "{path}" is not a map of ids up to 9999999 (class, instance, part): '
                          f'shape {ids.shape}, {ids.dtype}, values {ids.min()} to {ids.max()}.')
+    # Split the ids into class and part
     ids = ids.astype(np.int64)
     with_parts, with_instance = ids > 99_999, ids > 99
     classes = np.where(with_parts, ids // 100_000, np.where(with_instance, ids // 1000, ids))
     raw = np.where(with_parts, ids % 100, 0)
     if spec is None:
         return PartMap(classes, raw)
+    # Merge parts by the specification
     parts = np.where(classes < len(spec), spec[np.minimum(classes, len(spec) - 1), raw], 0)
     lost = (raw > 0) & (parts == 0)
     if lost.any():

@@ -98,6 +98,7 @@ def _compare(runner: Runner, checkpoint: Dict[str, Any], parts: List[_Part]) -> 
     iteration, planned = checkpoint['meta']['iter'], _planned(checkpoint)
     if runner.max_iters < iteration:
         differences.append(f'train_cfg.max_iters: {runner.max_iters} by the config, but {iteration} are done')
+    # Optimizer, then schedulers
     for part in parts:
         differences += _optimizer_differences(part)
         if len(part.schedulers) != len(part.states):
@@ -198,6 +199,7 @@ def _follow_config(checkpoint: Dict[str, Any], parts: List[_Part], only_longer: 
             if _steps_missing(scheduler):
                 raise ConfigError(f'param_scheduler.{part.prefix}{index}.total_steps is {scheduler.total_steps}, but '
                                   f'the scheduler is used to iteration {scheduler.end}: make it as long.')
+        # Replace the saved settings and states
         _fast_forward(part.schedulers, iterations, epochs)
         for group, saved in zip(part.wrapper.param_groups, part.groups or []):
             for key in [key for key in saved if key.startswith(_SCHEDULED) and key not in group]:

@@ -100,11 +100,13 @@ def tabulate_counts(entries: Sequence[Mapping[str, Any]], class_ids: Sequence[in
     if outside:
         raise ValueError(f'Episodes ask for the classes {outside}, which are not among the classes of this fold: '
                          f'{sorted(column)}.')
+    # One row per episode and class
     rows = np.repeat(np.arange(len(entries)), [len(entry['class_ids']) for entry in entries])
     cols = np.array([column[class_id] for class_id in asked])
     pixels = np.array([entry['pixels'] for entry in entries])
     intersection, union = (np.concatenate([entry[key] for entry in entries]) for key in ('intersection', 'union'))
 
+    # Fill the table
     classes = np.zeros((len(entries), len(column), 2, 2))
     classes[rows, cols] = _both_sides(intersection, union, pixels[rows])
     foreground = np.array([entry['foreground'] for entry in entries])

@@ -163,13 +163,16 @@ class AffEx(Explainer):
                        regions: Sequence[Region]) -> list[Contributions]:
         """Match, select the regions, and read the affinities backwards, for B episodes together."""
         query, support, masks = (_stacked(episodes, name) for name in ('query', 'support', 'masks'))
+        # Match queries and supports
         pyramid, encoding = model.encode(query, support, masks)
         ways = model.matched_ways(pyramid, encoding)
+        # Select the regions
         logits: Sequence[Optional[Tensor]] = [None] * len(episodes)
         if 'prediction' in (region for region in regions if isinstance(region, str)):
             logits = model.compose([way.logits() for way in ways], query.shape[-2:])
         pixels = torch.stack([self._pixels(*args) for args in zip(regions, [model] * len(episodes), episodes, logits)])
 
+        # Read the affinities backwards
         shares, effects, weights = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
         size = self.explanation_size or tuple(support.shape[-2:])
         return [

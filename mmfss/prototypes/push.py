@@ -87,12 +87,14 @@ class PrototypePush:
         head = prototype_head(model)
         training = model.training
         model.eval()
+        # Search and replace
         search = self._search(model, head, out_dir)
         result = resolve(search, head, self.absent, self.duplicates)
         self._report(head, result)
         record = describe_sources(model, head, self.dataset, result, out_dir, self.pictures)
         apply_push(head, result)
         model.train(training)
+        # Write
         if is_main_process():
             dump_json(record, out_dir / PROVENANCE)
             with atomic_path(out_dir / PUSHED) as temporary:
@@ -106,10 +108,12 @@ class PrototypePush:
         """Search all images, in all processes."""
         search = NearestCells(head)
         fingerprint = self._fingerprint(model)
+        # Resume
         done = self._restore(search, out_dir, fingerprint)
         rank, world_size = get_dist_info()
         images = range(rank, len(self.dataset), world_size)
         saved = shown = done
+        # Search this process's images
         for indices, features, labels in embed_images(model, self.dataset, images[done:], self.batch_size,
                                                       self.num_workers):
             search.update(features, labels, indices)
@@ -121,6 +125,7 @@ class PrototypePush:
                 self._save(search, out_dir, fingerprint, done)
                 saved = done
         self._save(search, out_dir, fingerprint, done)
+        # Merge the processes
         for state in all_gather_object(search.state_dict()):
             search.merge(state)
         return search

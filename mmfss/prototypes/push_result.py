@@ -51,9 +51,11 @@ def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', dup
     if not bool(found.any()):
         raise ValueError('The data of the push has no cell of any class of the model: are its labels those of the '
                          'model, 0 to num_classes - 1 with 255 for void?')
+    # Sources of found prototypes
     rows, cols = search.cell // search.size[:, 1].clamp(min=1), search.cell % search.size[:, 1].clamp(min=1)
     source = torch.stack((search.image, rows, cols, head.proto_scale), 1)
     vectors, distance = search.feature.clone(), search.distance.square()
+    # Prototypes whose class has no cell
     lost = ~found
     if absent == 'collapse':
         vectors[lost] = search.origin[head.proto_scale[lost]]
@@ -61,6 +63,7 @@ def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', dup
         distance[lost] = (vectors[lost] - head.prototypes.detach()[lost]).square().sum(1)
     else:
         vectors[lost], source[lost] = head.prototypes.detach()[lost], -1
+    # Remove duplicates
     eligible = torch.ones_like(found) if absent == 'collapse' else found
     first = _first_equal(vectors, eligible, head if duplicates == 'class' else None)
     repeated = eligible & (first != torch.arange(len(first), device=first.device))

@@ -67,11 +67,13 @@ def _describe_image(model: nn.Module, head: PrototypeHead, dataset: Any, image: 
     """Describe the prototypes that come from one image."""
     item = dataset[image]
     sample = item['data_samples']
+    # Distances of all prototypes
     data = model.data_preprocessor(dict(inputs=[item['inputs']], data_samples=[sample]), False)
     distances = torch.cat(head.distances(head.features(model.extract_feat(data['inputs']))), dim=1)[0]
     labels = sample.gt_sem_seg.data[0].cpu().numpy()
     picture = np.ascontiguousarray(item['inputs'].numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)
     records = []
+    # Describe the prototypes of this image
     for index, before in enumerate(result.kept.tolist()):
         source, row, col, scale = result.source[before].tolist()
         if source != image:

@@ -21,7 +21,7 @@ def normal_name(name: str) -> str:
 
 
 def is_clutter(name: str) -> bool:
-    """Check whether a file or folder is hidden (``.DS_Store``, ``._a.jpg``) or left by a system (``__MACOSX``, Thumbs.db)."""
+    """Check whether a name is hidden (``.DS_Store``, ``._a.jpg``) or left by a system (``__MACOSX``, Thumbs.db)."""
     return name.startswith('.') or name.lower() in _CLUTTER
 
 

@@ -96,6 +96,7 @@ def _class_rows(way: int, name: str, images: Shots, masks: Shots,
     for shot, (support, mask) in enumerate(zip(images, masks)):
         image = fit(support, side)
         labels = fit_labels(np.where(np.asarray(mask) == 1, way + 1, mask), image)
+        # Support, then a heat map of each explainer
         tiles = [overlay_mask(image, labels, alpha=0.3, ignore_index=ignore_index)]
         for key, heat in heats.items():
             drawn = overlay_heat(image, heat[shot], signed=maps[key][1] is not None)

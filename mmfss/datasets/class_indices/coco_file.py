@@ -246,6 +246,7 @@ def _annotation_faults(annotations: List[Any], images: List[Dict], categories: L
         chunk = annotations[start:start + _CHUNK]
         faults: Dict[int, Fault] = {}
         codes: Dict[int, bytes] = {}
+        # Check references and outlines; collect compressed codes
         for place, annotation in enumerate(chunk):
             fault = _reference_fault(annotation, start + place, sizes, category_ids)
             if fault is not None:
@@ -257,6 +258,7 @@ def _annotation_faults(annotations: List[Any], images: List[Dict], categories: L
                 faults[place] = fault._replace(text=f'{_name(annotation, start + place)} {fault.text}')
             elif isinstance(shape, dict) and not isinstance(shape['counts'], list):
                 codes[place] = _code(shape['counts'])
+        # Check the codes, many at once
         for place, total in zip(codes, code_totals(list(codes.values())).tolist()):
             fault = code_fault(total, *sizes[chunk[place]['image_id']])
             if fault is not None:

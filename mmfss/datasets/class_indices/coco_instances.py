@@ -76,6 +76,7 @@ class CocoInstanceIndex(ClassIndex):
         rows, classes, crowds, areas, codes = [], [], [], [], []
         left_out: Dict[str, List[Any]] = {'have polygons of fewer than three points': [], 'cover no pixel': []}
         few_points, empty = left_out.values()
+        # Encode the outlines
         for annotation in annotations:
             row, shape = self._row_of_id[annotation['image_id']], annotation['segmentation']
             code = encode_shape(shape, *self._sizes[row].tolist())
@@ -90,6 +91,7 @@ class CocoInstanceIndex(ClassIndex):
                 if not areas[-1]:
                     empty.append(annotation.get('id'))
         self._log_left_out(left_out, len(annotations))
+        # Sort and pack
         order = np.lexsort((-np.asarray(areas, np.int64), np.asarray(rows, np.int64))).astype(np.int64)
         lengths = np.array([len(codes[place]) for place in order], np.int64)
         self._codes = b''.join(codes[place] for place in order)

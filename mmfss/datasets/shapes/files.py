@@ -169,6 +169,7 @@ def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec,
     folder = root / 'images' / part
     folder.mkdir(parents=True)
     images, annotations = [], []
+    # Images
     for number, scene in enumerate(drawn, start=1):
         name = f'{number:06d}.jpg'
         Image.fromarray(scene.image).save(folder / name, quality=JPEG_QUALITY, subsampling=0)
@@ -178,6 +179,7 @@ def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec,
         digest.update(scene.image.tobytes())
         digest.update(np.packbits(scene.masks).tobytes())
         progress.update()
+    # Annotations
     content = dict(
         info=dict(description='shapes: rendered few-shot segmentation data', version=str(VERSION), seed=spec.seed),
         licenses=[],

@@ -135,6 +135,7 @@ class PerturbedEpisode:
         images = support.flatten(1, 2)
         sources, fresh = self._sources(images)
         rows = sources.unflatten(1, (num_ways, num_shots)).transpose(0, 1)
+        # Gather known features, and encode the rest
         known = [self._original_features]
         if self._last is not None:
             known.append(self._last[1])
@@ -143,6 +144,7 @@ class PerturbedEpisode:
             state, slot = torch.tensor(fresh, device=images.device).unbind(1)
             known.append(self._encode(images[state, slot]))
         features = _gather(known, rows.flatten().to(images.device))
+        # Keep the features of the last state
         if num_states == 1:
             last = features
         else:
@@ -170,6 +172,7 @@ class PerturbedEpisode:
         sources = torch.empty(num_states, num_slots, dtype=torch.long)
         fresh: list[tuple[int, int]] = []
         num_shots = self.episode.num_shots
+        # Sort by way, state and shot
         for way in range(self.episode.num_ways):
             for state in range(num_states):
                 for slot in range(way * num_shots, (way + 1) * num_shots):

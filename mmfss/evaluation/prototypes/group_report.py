@@ -38,6 +38,7 @@ def group_report(head: ScaleProtoGroupHead, threshold: Optional[float] = None,
     weights, members, populated = head.group_weights, head.group_members, head.populated
     active = weights > 0
     used = head.used_prototypes
+    # Prototypes and scales of each group
     counts = active.sum(2)[populated].float()
     scales = torch.stack([(active & (head.proto_scale[members.clamp(min=0)] == s)[:, None]).any(2)
                           for s in range(head.num_scales)]).sum(0)[populated].float()

@@ -114,11 +114,13 @@ def part_presence(similarities: ndarray,
         raise ValueError(f'A part has the id {max(centres)}, but max_parts is {max_parts}.')
     rows, cols = nearest_cells(labels.shape, similarities.shape[1:])
     width = similarities.shape[2]
+    # Thresholds from the quantile over the pixels of the scope
     counts = np.bincount((rows[:, None] * width + cols)[mask], minlength=similarities[0].size)
     shown = counts.nonzero()[0]
     num_zeros = int(mask.size - mask.sum()) if scope == 'image' else 0
     flat = similarities.reshape(len(similarities), -1)
     thresholds = masked_quantile(flat[:, shown], counts[shown], quantile, num_zeros)
+    # Compare at the centres of each part
     presence = np.full((len(similarities), max_parts + 1), np.nan, np.float32)
     for part, points in centres.items():
         values = flat[:, rows[points[:, 0]] * width + cols[points[:, 1]]] * mask[points[:, 0], points[:, 1]]

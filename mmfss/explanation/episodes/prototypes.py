@@ -65,6 +65,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
         ``assignment``. Terms are the ``bias`` and what the ``decoder`` adds.
     """
     prototypes, parts = reading.prototypes, reading.group_parts(weights)[0].cpu()
+    # Total log odds, and what bias and decoder add
     odds = _mean(reading.odds[0], weights)
     total = _mean(reading.logits[0, 1] - reading.logits[0, 0], weights)
     record: Record = dict(
@@ -88,6 +89,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
                 (way, scale, slot), made_of / made_of.max().clamp(min=torch.finfo(made_of.dtype).tiny))
         return entry
 
+    # Groups of each side, by falling contribution
     for index, side in enumerate(SIDES):
         numbers = (prototypes.group_side == side).nonzero().flatten().tolist()
         sign = 1 if side == SIDES[0] else -1
@@ -105,6 +107,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
                 map=maps.add((way, 'group', number), reading.activations[0, number]),
                 prototypes=[describe(number, *pair, sign, rank < _TOP) for rank, pair in enumerate(members)]))
         record['groups'] += sorted(found, key=lambda group: -abs(group['contribution']))
+        # Strongest group of the object at each position
         if side == SIDES[0] and found:
             said = reading.activations[0, numbers].masked_fill(
                 ~prototypes.group_exists[0, numbers][:, None, None], -torch.inf)

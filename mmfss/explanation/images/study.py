@@ -48,6 +48,7 @@ class ImageStudy:
         Raises:
             ConfigError: If the image is padded, or the region is the ground truth and there is none.
         """
+        # Predict and count
         sizes = logit_sizes(model, image, sample)
         reading, seconds = timed(lambda: self._read(model, image), image.device)
         prediction = resized(reading.logits.float(), sizes, model.align_corners).argmax(0)
@@ -63,6 +64,7 @@ class ImageStudy:
             weights = region_weights(pixels, reading.logits.shape[1:], sizes, model.align_corners)
             return self._tree(reading, class_id, weights, int(pixels.sum()), maps, choices)
 
+        # Decompose the classes in their regions, then the confusions of the worst
         for class_id, pixels in self._regions(prediction, target):
             record['classes'].append(dict(tree(class_id, pixels), iou=_iou(counts.get(class_id))))
         for class_id, iou in self._failed(counts):
@@ -72,6 +74,7 @@ class ImageStudy:
                 pixels=int(pixels.sum()), explained=[tree(truth, pixels), tree(predicted, pixels)]))
         if not record['classes']:
             record.update(empty=True, reason=f'The region "{self.region}" has no pixel of any class.')
+        # Maps as arrays
         arrays = dict(maps=maps.array('float16'), choices=choices.array('uint16'), prediction=_labels(prediction))
         if target is not None:
             arrays['target'] = _labels(target)
@@ -117,6 +120,7 @@ class ImageStudy:
                     ('prototype', entry['index']), reading.similarities[entry['index']])) if place < shown else {}))
                 for place, entry in enumerate(entries)]
 
+        # Groups, or in stage 1 a single one of all prototypes
         if head.num_groups:
             numbers = reading.group_numbers(class_id).tolist()
             groups = [dict(
@@ -129,6 +133,7 @@ class ImageStudy:
                 title='', colour=None, weight=None, activation=None, map=None,
                 contribution=sum(entry['contribution'] for entry in parts['prototypes']),
                 prototypes=describe(parts['prototypes'], 3 * self.top))]
+        # Strongest group and prototype at each position
         chosen = []
         if head.num_groups and groups:
             chosen.append(dict(caption='strongest group',

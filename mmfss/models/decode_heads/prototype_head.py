@@ -249,6 +249,7 @@ class PrototypeHead(BaseDecodeHead):
         if not self.label_downsample:
             target = labels
             logits = F.interpolate(logits, labels.shape[-2:], mode='bilinear', align_corners=self.align_corners)
+        # Loss terms of the logits, then of the prototypes
         losses: dict[str, Tensor] = {}
         for term in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
             value = term(logits, target, ignore_index=self.ignore_index)

@@ -160,6 +160,7 @@ class DMTNetHead(CorrelationHead):
     def _encode(self, feature: Tensor, soft: Tensor, scale: float) -> SupportLayer:
         num_shots, size = soft.shape[1], feature.shape[-2:]
         features, weights = flat(feature), soft.flatten(0, 1)
+        # Prototypes of cells and of the map
         of_cells = prototypes(features, (weights.unsqueeze(2) * cells(size, weights)).flatten(-2))
         of_map = prototypes(features, weights.flatten(-2))
         duals = dual_rows(unit_rows(of_map), self.rcond)

@@ -126,6 +126,7 @@ class FewShotScaleProtoHead(MatchingHead):
                  ignore_index: Optional[int] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(in_channels, loss_decode, ignore_index, init_cfg)
+        # Check the arguments
         for name, counts in dict(prototypes_per_scale=prototypes_per_scale, num_groups=num_groups).items():
             if len(counts) != 2 or min(counts) < 1:
                 raise ValueError(f'{name} must be a number of foreground and one of background, at least 1 each, got '
@@ -139,6 +140,7 @@ class FewShotScaleProtoHead(MatchingHead):
         if min(num_iterations, decoder_channels, group_weight, scale_weight) < 0:
             raise ValueError('num_iterations, decoder_channels, group_weight and scale_weight must not be negative, '
                              f'got {num_iterations}, {decoder_channels}, {group_weight} and {scale_weight}.')
+        # Options
         self.prototypes_per_scale = tuple(prototypes_per_scale)
         self.num_groups = tuple(num_groups)
         self.num_iterations = num_iterations
@@ -148,6 +150,7 @@ class FewShotScaleProtoHead(MatchingHead):
         self.group_weight = group_weight
         self.scale_weight = scale_weight
 
+        # Learned parts
         self.num_scales = len(self.in_channels)
         self.scales = PyramidScales(self.in_channels, scale_channels)
         self.temperature = PositiveNumbers([1.] * self.num_scales)
@@ -171,10 +174,12 @@ class FewShotScaleProtoHead(MatchingHead):
 
     def _encode_side(self, cells: Tensor, weights: Tensor, side: int, size: tuple[int, int, int]) -> SupportPrototypes:
         """Compute prototypes and groups of cells (B, S, N, D) with weights (B, N)."""
+        # Cluster the cells at each scale
         by_scale = weights[:, None].expand(-1, self.num_scales, -1)
         clusters = kmeans(cells.flatten(0, 1), by_scale.flatten(0, 1), self.prototypes_per_scale[side],
                           self.num_iterations)
         centres, exists = (x.unflatten(0, by_scale.shape[:2]) for x in clusters)
+        # Pool the cells of each cluster into a prototype
         belongs = memberships(self.similarities(cells, centres, exists), exists, self.sharpness())
         vectors, assignments = pooled(cells, by_scale, belongs)
         sources = nearest_cells(pairwise_distances(cells, vectors), by_scale)
@@ -182,6 +187,7 @@ class FewShotScaleProtoHead(MatchingHead):
             assignments = torch.zeros_like(assignments).scatter_(3, sources[..., None], 1.) * exists[..., None]
             vectors = assignments @ cells
 
+        # Link prototypes of all scales to parts
         parts, parts_exist = self._parts(cells, weights, self.num_groups[side])
         focus = self.fixed_focus if self.focus is None else self.focus()
         groups = overlap_groups(assignments, exists, parts, parts_exist, focus, self.preference[side])
