@@ -25,7 +25,7 @@ class FewShotInferencer:
     """Segment images by the example of annotated ones.
 
     Images are prepared by the test pipeline of the model's config, and logits are resized to the original size of each
-    query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and
+    query (bilinear, with the model's ``align_corners``) before the label is chosen. The support set is encoded once and
     kept until another one is given.
 
     Several threads may share an inferencer if each passes its own ``support`` to :meth:`predict` or :meth:`iterate`,
@@ -44,15 +44,15 @@ class FewShotInferencer:
         result = inferencer.predict('query.jpg', support=cats)
 
     Args:
-        model (BaseFewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
+        model (BaseFewShotSegmentor | str | Config): A model of :func:`init_model`, or the first argument of it.
         checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config.
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
         bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Ignored for files.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
         upright (bool, optional): Unless this is False, files of images and masks are turned as their own EXIF
-            orientation says; predictions have that orientation. True also says that masks without an orientation were
-            drawn on the upright image, as programs show it; without it, a pair of which only one has an orientation is
-            an error where sizes do not tell (turned by 180 degrees, mirrored, square). False: masks were drawn on the
+            orientation says; predictions have that orientation. True also means that masks without an orientation
+            were drawn on the upright image, as programs show it. By default, a pair with only one orientation is an
+            error where sizes do not tell (turned by 180 degrees, mirrored, square). False: masks were drawn on the
             image as it is stored, and nothing is turned.
         max_pixels (int, optional): Largest number of pixels of a file; by default the environment variable
             ``MMFSS_MAX_PIXELS``, else 89 million.

@@ -148,7 +148,7 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
         checkpoint (Mapping): What a loader returned.
 
     Returns:
-        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and what was found out.
+        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and a description.
 
     Raises:
         CheckpointError: If the entries fit none of the three; it lists the differences to the nearest.
@@ -187,7 +187,7 @@ def convert_hsnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
             with or without ``module.``.
 
     Returns:
-        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and what was found out.
+        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and a description.
 
     Raises:
         CheckpointError: If the entries fit none of the three; it lists the differences to the nearest.
@@ -227,7 +227,7 @@ def convert_swin(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, An
         checkpoint (Mapping): What a loader returned, with the weights at the top or under ``model``.
 
     Returns:
-        tuple[dict, dict]: Weights under ``backbone.*``, and what was found out.
+        tuple[dict, dict]: Weights under ``backbone.*``, and a description of the file.
 
     Raises:
         CheckpointError: If the entries are not those of such a network; it lists the differences.
@@ -261,7 +261,7 @@ def convert_resnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, 
         checkpoint (Mapping): What a loader returned.
 
     Returns:
-        tuple[dict, dict]: Weights under ``backbone.*``, and what was found out.
+        tuple[dict, dict]: Weights under ``backbone.*``, and a description of the file.
 
     Raises:
         CheckpointError: If the entries are not those of such a network; it lists the differences to the nearest.

@@ -117,10 +117,10 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
         model (OfficialModel): What :func:`read_official` gave.
 
     Returns:
-        tuple[dict, dict]: Weights of a :class:`mmfss.models.ScaleProtoSegmentor`, and what was found out.
+        tuple[dict, dict]: Weights of a :class:`mmfss.models.ScaleProtoSegmentor`, and a description of the file.
 
     Raises:
-        CheckpointError: If an entry is unknown or missing, or nothing says what class a prototype has.
+        CheckpointError: If an entry is unknown or missing, or the class of a prototype is unknown.
     """
     weights = {re.sub(r'^module\.', '', name): value for name, value in model.weights.items()}
     converted: StateDict = collections.OrderedDict()

@@ -53,7 +53,7 @@ def read_object_mask(path: Union[str, Path],
             of a coloured palette, or a number that is in one channel or in all. With it, a file of a lossless format is
             taken for one of numbers and never cut at half.
         upright (bool, optional): False keeps the mask as it is stored. Else it is turned by its own EXIF orientation;
-            True says also that masks without one were drawn on the upright picture, see :func:`check_tags`.
+            True also means that masks without one were drawn on the upright picture, see :func:`check_tags`.
         image (str | Path, optional): Picture that the mask belongs to, to compare their orientations.
         max_pixels (int, optional): Largest number of pixels, see :func:`size_limit`.
 

@@ -67,7 +67,7 @@ def sweep_config(cfg: Config,
     Args:
         cfg (Config): Config of a few-shot model; not changed.
         thresholds (Sequence[float]): See :func:`threshold_grid`.
-        held_out (bool): Draw from the classes that the fold holds out, whatever ``classes_of`` says.
+        held_out (bool): Draw from the classes that the fold holds out, and ignore ``classes_of``.
         num_shots (int, optional): Supports of each class; by default, as all of these, those of validation.
         num_episodes (int, optional): Number of episodes.
         seed (int, optional): Seed of the episodes.

@@ -56,9 +56,9 @@ class CountTable:
 
     Attributes:
         classes (np.ndarray): Shape (E, C, 2, 2), axis 2 is (background, foreground). Background of a class is every
-            other label; rows of classes that an episode does not ask for are zero.
+            other label; rows of classes that an episode does not contain are zero.
         overall (np.ndarray): Shape (E, 2, 2), axis 1 is (background, foreground), where foreground is any class.
-        episodes (np.ndarray): Number of episodes that ask for each class, shape (C,).
+        episodes (np.ndarray): Number of episodes of each class, shape (C,).
     """
     classes: np.ndarray
     overall: np.ndarray
@@ -90,7 +90,7 @@ def tabulate_counts(entries: Sequence[Mapping[str, Any]], class_ids: Sequence[in
         CountTable: Counts as float64 (exact below 2**53), ready for matrix products.
 
     Raises:
-        ValueError: If there is no episode, or one asks for a class outside the fold.
+        ValueError: If there is no episode, or one has a class outside the fold.
     """
     if not entries:
         raise ValueError('No episode was evaluated.')
@@ -137,8 +137,8 @@ def bootstrap_intervals(table: CountTable,
                         seed: int = 0) -> dict[str, tuple[float, float]]:
     """Compute percentile bootstrap intervals of mIoU and FB-IoU over episodes.
 
-    A replicate draws E episodes of the run with replacement and is scored like the run. It says how much the figures
-    would move with other episodes of the same kind, not with another training. A class of which a replicate drew no
+    A replicate draws E episodes of the run with replacement and is scored like the run. It estimates how much the
+    figures vary with other episodes of the same kind, not with another training. A class of which a replicate drew no
     episode is left out of that replicate's mean; a class absent from the run counts as 0 in every replicate.
 
     Args:
@@ -172,7 +172,7 @@ def _check_labels(labels: Tensor, num_labels: int, which: str) -> None:
 
 
 def _both_sides(intersection: np.ndarray, union: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Add the background: what is outside a union is agreed background. Shape (n,) each to (n, 2, 2)."""
+    """Add the background: pixels outside a union are its intersection. Shape (n,) each to (n, 2, 2)."""
     background = np.stack([pixels - union, pixels - intersection], -1)
     return np.stack([background, np.stack([intersection, union], -1)], 1)
 

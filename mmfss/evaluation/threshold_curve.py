@@ -37,7 +37,7 @@ def log_odds(threshold: float) -> float:
 class ThresholdCounts:
     """Sum the intersections and unions of every class at every threshold over episodes.
 
-    What is kept are integers of shape (C, T, 2), whatever the number of episodes and pixels; sums of several processes
+    The state is integers of shape (C, T, 2), for any number of episodes and pixels; sums of several processes
     add up. At each threshold of the grid the mIoU is exactly that of a test with this threshold.
 
     Letters: C classes, T thresholds, B episodes.

@@ -32,7 +32,7 @@ class RandomControl(Explainer):
 class GaussianNoiseControl(Explainer):
     """Control: the support mask with a little Gaussian noise, scaled by :func:`scale_q`.
 
-    The published comparison's "Gaussian Noise Mask". A strong control: it says that the annotated object matters, in no
+    The published comparison's "Gaussian Noise Mask". A strong control: it highlights the annotated object, in no
     order.
 
     Args:

@@ -36,7 +36,7 @@ def select_region(region: Region,
 
     Raises:
         EmptyRegionError: If the region of a class is empty.
-        ValueError: If the region is of no known kind or shape, or the ground truth is asked for and not known.
+        ValueError: If the region is of no known kind or shape, or the ground truth is requested but unknown.
     """
     mask = region_pixels(region, model, episode, logits)
     check_region(mask, region, episode)

@@ -173,7 +173,7 @@ class RecordingLoop(TestLoop):
                 answer[1] = [index for index in items if not self.folder.is_done(index, panel=index in self.drawn)]
             except (ConfigError, OSError) as error:
                 answer[0] = error
-        # No process may write a record before the others know what is left.
+        # No process may write a record before the others know the missing items.
         broadcast_object_list(answer)
         error, pending = answer
         if error is not None:

@@ -56,7 +56,7 @@ class NearestCells:
         """
         size = self.size.new_tensor(features.shape[-2:])
         for feature, label, image in zip(features.float().flatten(3), labels.flatten(1), images):
-            # (N, S, D): what is compared lies together. PyTorch transposes matrices faster than other tensors.
+            # (N, S, D), so that compared vectors are contiguous. PyTorch transposes matrices faster than other tensors.
             cells = feature.flatten(0, 1).t().contiguous().unflatten(1, feature.shape[:2])
             if image == 0:
                 self.origin = cells[0].clone()

@@ -142,7 +142,7 @@ def check_writable(folder: Path, name: str = 'working directory', option: str = 
     Args:
         folder (Path): The folder.
         name (str): How the error calls it.
-        option (str): The option that the error says to change.
+        option (str): The option that the error suggests to change.
 
     Raises:
         OSError: If that is not possible.

@@ -8,7 +8,7 @@ from typing import Dict, Iterable, Sequence
 
 # What systems and programs leave in folders; a leading dot is looked at apart.
 _CLUTTER = ('__macosx', 'thumbs.db', 'desktop.ini', '@eadir', '$recycle.bin', 'system volume information', 'lost+found')
-# Bytes of a file name: file systems take 255, of which suffixes and temporary names need some.
+# Bytes of a file name: file systems allow 255, and suffixes and temporary names need some of them.
 MAX_BYTES = 240
 
 

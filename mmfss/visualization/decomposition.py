@@ -22,7 +22,7 @@ prototypes, and further terms. Its record is plain data, one dict for each class
         ├── map           number of its similarity map, of those that are shown
         └── source        where it comes from, in words of the run; None if that is not known
     terms           what no group makes up: name, contribution, and class_id where it is that of another class
-    choices         maps of what says most in each cell: caption, and the number of the choice
+    choices         maps of the strongest group or prototype in each cell: caption, and the number of the choice
 """
 from typing import Any, Callable, Mapping, Optional, Sequence
 

@@ -140,7 +140,7 @@ def code_totals(codes: Sequence[bytes]) -> np.ndarray:
         codes (Sequence[bytes]): The codes.
 
     Returns:
-        np.ndarray: Sum of the runs of each, (N, ) int64; -1 for what is no code or has a negative run.
+        np.ndarray: Sum of the runs of each, (N, ) int64; -1 for an invalid code or a negative run.
     """
     totals = np.full(len(codes), -1, np.int64)
     places = [place for place, code in enumerate(codes) if _is_text(code)]

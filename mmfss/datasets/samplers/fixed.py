@@ -22,8 +22,8 @@ class FixedEpisodeSampler(EpisodeSampler):
 
         "[['data/LungSegmentation/masks/MCUCXR_0001_0.png', '.../MCUCXR_0002_0.png']]","[[[1], [1]]]"
 
-    An image is given by a path, of which the end must be the name of an image; by a tuple that begins with one; or,
-    with ``name_format``, by a number. Where an image has several class numbers the last one counts (the published lists
+    An image is given by a path that ends in the name of an image; by a tuple that begins with one; or, with
+    ``name_format``, by a number. Where an image has several class numbers the last one counts (the published lists
     of DeepGlobe put a 0 before each).
 
     Args:
@@ -34,7 +34,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         class_numbers (int | Sequence[int]): The number of class id 0 where numbers are contiguous, or the number of
             every class in the order of the ids, e.g. the category ids of COCO.
         num_episodes (int, optional): The first so many; all by default.
-        **kwargs: See :class:`EpisodeSampler`. Classes that the file does not ask for are not tested and do not count.
+        **kwargs: See :class:`EpisodeSampler`. Classes without an episode in the file are not tested and do not count.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -76,7 +76,7 @@ class FixedEpisodeSampler(EpisodeSampler):
 
     @property
     def min_images(self) -> int:
-        """None: what the file names is checked instead."""
+        """0: the images of the file are checked instead."""
         return 0
 
     def __getitem__(self, index: int) -> Episode:

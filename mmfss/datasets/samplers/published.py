@@ -30,7 +30,7 @@ class PublishedProtocolSampler(EpisodeSampler):
     - ``'cross_domain'`` (DeepGlobe, ISIC, chest X-ray): episode i has the class ``i mod C``; the query is drawn from
       its list.
 
-    Supports are drawn **with replacement**; only the query is excluded. So a class needs two images, whatever K.
+    Supports are drawn **with replacement**; only the query is excluded. Therefore a class needs two images, for any K.
 
     N > 1 (not part of the published protocol): class, query and supports of the 1-way episode are kept for every N. For
     episode i a second source keyed by (seed, i) draws the other N - 1 classes without replacement, their supports with

@@ -13,7 +13,7 @@ from mmfss.utils.progress import Progress
 class ProgressHook(Hook):
     """Report on standard error, from the first seconds on, see :class:`mmfss.utils.progress.Progress`.
 
-    MMEngine's log says something every so many iterations, which on a busy machine is minutes.
+    MMEngine logs every few iterations only, which on a busy machine is minutes.
 
     Args:
         what (str, optional): What the test is called; ``'testing'`` by default.

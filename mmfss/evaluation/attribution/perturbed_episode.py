@@ -30,7 +30,7 @@ class PerturbedEpisode:
             least N * K are. Defaults to 8.
 
     Attributes:
-        memo (dict): For callers that want to keep what they found out about this episode.
+        memo (dict): Cache of callers for results of this episode.
 
     Raises:
         ValueError: If the model is in training mode or the batch size is not positive.
@@ -94,7 +94,7 @@ class PerturbedEpisode:
                 del batch
                 yield from self.logits(support, masks)
         finally:
-            # Features of the last state are large, and whatever comes next hardly begins with it.
+            # Features of the last state are large, and the next call rarely starts with it.
             self._last = None
 
     @torch.no_grad()

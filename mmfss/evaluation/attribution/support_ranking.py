@@ -16,7 +16,7 @@ class SupportRanking(CausalMetric):
     """Measure whether the supports with the largest attribution carry the prediction: whole supports change.
 
     The score of a support is the mean of its map; equal ones change in the order of the shots. With M supports there
-    are M + 1 states. Ranking needs at least two supports to say anything.
+    are M + 1 states. Ranking needs at least two supports.
 
     Args:
         mode, measure, loss, skip_empty, substrate, channel, supports: See :class:`CausalMetric`.

@@ -87,7 +87,7 @@ class ExplanationLoop(RecordingLoop):
     @classmethod
     def explains(cls, cfg: Config) -> bool:
         kind = find_class((cfg.get('model') or {}).get('type'))
-        # A model class of the user's own is taken for a few-shot one: building it says more than we can.
+        # Assume that an unknown model class is a few-shot one: building it gives the better error.
         return not (inspect.isclass(kind) and issubclass(kind, BaseSegmentor)) or issubclass(kind, BaseFewShotSegmentor)
 
     @classmethod
@@ -97,7 +97,7 @@ class ExplanationLoop(RecordingLoop):
                 raise ConfigError(f'--{name} is for models with learned prototypes; "{options.config}" is a few-shot '
                                   'model.')
         explains = cls.is_configured(cfg)
-        # An explainer of the config that is asked for by name keeps its options.
+        # An explainer that is selected by name keeps its options of the config.
         configured = explainer_configs(cfg.test_cfg.explainers if explains else EXPLAINERS)
         explainers = explainer_configs({name: configured.get(name) for name in options.explainer or configured})
         set_explainer_options(explainers, options.explainer_options)

@@ -55,14 +55,14 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
         weights (Tensor): How much each query cell counts, sum 1, (1, h, w).
         way (int): The class.
         maps (MapStore): For similarities, and for activations of groups.
-        assignments (MapStore): For the cells that prototypes were made of, as parts of the largest.
-        choices (MapStore): For the object's group that says most in each cell.
+        assignments (MapStore): For the weights of a prototype's cells, relative to the largest.
+        choices (MapStore): For the object's strongest group in each cell.
 
     Returns:
         dict: A record, see :mod:`mmfss.visualization.decomposition`. Groups have a ``side``, 'object' or 'background'
         (with negative contributions), and a number ``group`` within it; the object's groups come first. The ``source``
         of a prototype has ``shot``, ``row``, ``column`` and ``grid`` and, where it is shown, the number of its
-        ``assignment``. Terms are the ``bias`` and what the ``decoder`` adds.
+        ``assignment``. Terms are the ``bias`` and the correction by the ``decoder``.
     """
     prototypes, parts = reading.prototypes, reading.group_parts(weights)[0].cpu()
     # Total log odds, and what bias and decoder add

@@ -159,7 +159,7 @@ def logit_sizes(model: nn.Module, image: Tensor, sample: Any) -> list[tuple[int,
     Args:
         model (nn.Module): A segmentor.
         image (Tensor): Shape (1, 3, H, W).
-        sample (SegDataSample): Its metainfo says the size of the annotation, and whether the image was padded.
+        sample (SegDataSample): Its metainfo holds the size of the annotation and the padding of the image.
 
     Raises:
         ConfigError: If the image was padded, or is tested window by window.

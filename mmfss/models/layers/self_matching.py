@@ -21,7 +21,7 @@ def dual_rows(rows: Tensor, rcond: float = STABLE_RCOND) -> Tensor:
 
     Singular values of less than ``rcond`` times the largest count as zero, so a missing prototype (a row of zeros) is
     harmless. The inverse is exact and in closed form, in float64, for each matrix on its own. With an ``rcond`` below
-    the precision of float32 it is torch's float32 inverse, as released: of two rows of which one is zero it may invert
+    the precision of float32 it is torch's float32 inverse, as released: if one of two rows is zero it may invert
     rounding noise, with a result that depends on the batch and the number of threads.
 
     Args:

@@ -1,4 +1,4 @@
-"""Prototypes that are made of support cells, and groups of them across scales."""
+"""Prototypes of support cells, and groups of them across scales."""
 from dataclasses import dataclass
 from typing import Sequence, Union
 

@@ -41,7 +41,7 @@ class PrototypeEvidence:
             maps (list[Tensor]): One stack of maps per scale.
 
         Returns:
-            Tensor: Shape (n, S, M); whether an entry is a prototype says :attr:`exists`.
+            Tensor: Shape (n, S, M); :attr:`exists` tells which entries are prototypes.
         """
         picked = [self.regions.own(stack, table) for stack, table in zip(maps, self.table) if stack.shape[1]]
         places = [scale for scale, stack in enumerate(maps) if stack.shape[1]]

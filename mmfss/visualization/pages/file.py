@@ -10,7 +10,7 @@ from ..heatmap import heat_colours
 from ..overlay import class_palette
 
 ASSETS = Path(__file__).parent / 'assets'
-# Nothing is fetched: the browser refuses whatever is not in the file.
+# Nothing is fetched: the browser refuses everything outside the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _SHARED_SCRIPTS = ('common.js', 'prototype_cards.js')
 
