@@ -29,18 +29,19 @@ CHOICES = dict(
 class AffEx(Explainer):
     """Unmasked AffEx: follow the affinities of every compared layer from a query region back to the support pixels.
 
-    1. In each layer, the share of what a support position gives to the query that it gives to the region, see
-       :func:`region_shares`. 2. The shares, as maps of pixels of sum 1, are the layer's contribution. 3. Layers are
-       weighted by the effect of removing each (:meth:`MatchingHead.layer_effects`), and added. 4. Min-max scaling over
-       the shots of a class.
+    1. In each layer, compute the share of each support position's affinity that goes to the region, see
+       :func:`region_shares`.
+    2. Resize the shares to pixels and normalize them to sum 1: the layer's contribution.
+    3. Weight the layers by the effect of removing each (:meth:`MatchingHead.layer_effects`), and add them.
+    4. Scale by minimum and maximum over the shots of a class.
 
-    Any :class:`MatchingHead` is explained, by its affinities alone, and no gradient is needed. Region, prediction and
-    explanation share one forward pass. With Q and S positions of query and supports, d channels: time O(Q S d) for each
-    layer as for the prediction's own attention, memory O(chunk_size S + (Q + S) d); neither (query x support) nor
-    (support positions x pixels) is held. Ablation decodes once for each layer, in batches.
+    It explains any :class:`MatchingHead` by its affinities, without gradients. Region, prediction and explanation share
+    one forward pass. With Q and S positions of query and supports and d channels, a layer takes time O(Q S d), like the
+    prediction's own attention, and memory O(chunk_size S + (Q + S) d). Neither a (query x support) nor a (support
+    positions x pixels) matrix is held. Ablation decodes once for each layer, in batches.
 
-    A share does not depend on how much a support pixel is attended at all: one that is hardly attended counts as much
-    as another if what little it gives goes to the region. The unmasked map therefore speaks of background too.
+    A share does not depend on the total attention of a support pixel: a hardly attended pixel has a large share if its
+    little affinity goes to the region. Therefore the unmasked map covers background too.
 
     Args:
         aggregation (str): 'feature_ablation', or 'mean': all layers weigh the same.
@@ -59,8 +60,8 @@ class AffEx(Explainer):
             :func:`layer_weights`.
         region_class (str): 'own' explains each class by its own pixels; 'first', as released, all by the prediction or
             the ground truth of class 1.
-        region_resize (str): How a predicted region gets to the explanation size: 'nearest' resizes the region, 'logits'
-            the logits.
+        region_resize (str): How a predicted region is resized to the explanation size: 'nearest' resizes the region,
+            'logits' the logits.
         parity (bool): Reproduce published tables: 'reference' for ``mask_resize`` and ``layer_order``, 'first' for
             ``region_class``. Defaults to False.
         chunk_size (int): Query positions handled at a time. Defaults to 256.

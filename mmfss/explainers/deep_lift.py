@@ -27,8 +27,8 @@ class DeepLift(ClassExplainer):
     their plain gradient on, so the contributions do not sum exactly to the difference. Cost: one forward and one
     backward pass of the supports and of blank supports.
 
-    A network that calls one activation several times (every ResNet block does) is handled by giving each call its own
-    copy of the module while it is explained.
+    If a network calls one activation several times (every ResNet block does), each call gets its own copy of the module
+    during the explanation.
 
     Args:
         scope (str): Where the rule is used: ``'model'``, everywhere; or ``'head'``, not in the backbone, as in the

@@ -20,10 +20,10 @@ BASELINES = dict(both_masked=0.5, support_masked=0.25, query_masked=0.15, suppor
 class GradientShap(ClassExplainer):
     """Average gradient times difference at random points between the episode and random baselines; signed.
 
-    Through Captum. Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NIPS 2017. A
-    baseline is the episode with its object painted over by the mean of the rest: in query (the region) and supports
-    (the masks), or in one of them; with the supports exchanged for other images of the episode; or all zero. Each
-    baseline mask is emptied with probability ``mask_dropout``. Only the supports' images are attributed to. Cost:
+    Through Captum. Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NIPS 2017. In a
+    baseline, the object of query (the region) or supports (the masks) or both is replaced by the mean of the rest; or
+    the supports are exchanged for other images of the episode; or all is zero. Each baseline mask is emptied with
+    probability ``mask_dropout``. Only the supports' images get attributions. Cost:
     ``n_samples`` forward and backward passes at once.
 
     Args:

@@ -23,7 +23,7 @@ def isolated(model: BaseFewShotSegmentor, own_copy: bool = True) -> Iterator[Bas
 
     Args:
         model (BaseFewShotSegmentor): The model, in any mode, compiled or not.
-        own_copy (bool): Whether the explainer may set hooks or ask for gradients: it then gets a copy. Without, it gets
+        own_copy (bool): Whether the explainer may set hooks or ask for gradients, and gets a copy. If False, it gets
             the model itself if that is in eval mode and not compiled.
 
     Yields:

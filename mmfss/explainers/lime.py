@@ -20,12 +20,12 @@ SURROGATES = dict(lasso=('Lasso', 0.01), ridge=('Ridge', 1.))
 class Lime(ClassExplainer):
     """Fit a linear model that predicts the class's logit from the visible superpixels; signed weights.
 
-    Source: Ribeiro et al., "Why Should I Trust You?", KDD 2016, in the form for few-shot segmentation of the AffEx
-    reference implementation: superpixels are switched off in image and mask; a support whose mask has vanished is taken
-    out of the episode; a sample counts the more the closer it is to the original, exp(-(D / kernel_width)^2) with
-    D = image_weight * D_image + (1 - image_weight) * D_mask, where D_image is 1 minus the supports' mean cosine with
-    the original and D_mask the mean share of mask removed. Samples that are not finite are dropped. Cost: ``n_samples``
-    forward passes of the supports; the query is encoded once.
+    Source: Ribeiro et al., "Why Should I Trust You?", KDD 2016, adapted to few-shot segmentation as in the AffEx
+    reference implementation. Superpixels are switched off in image and mask. A support without remaining mask is
+    removed from the episode. The weight of a sample is exp(-(D / kernel_width)^2) with D = image_weight * D_image +
+    (1 - image_weight) * D_mask, where D_image is 1 minus the supports' mean cosine with the original, and D_mask the
+    mean share of removed mask. Non-finite samples are dropped. Cost: ``n_samples`` forward passes of the supports; the
+    query is encoded once.
 
     Args:
         n_samples (int): Random samples. Defaults to 25.
@@ -34,7 +34,7 @@ class Lime(ClassExplainer):
         share_segments (bool): Treat superpixels of equal number in several supports as one, as the released
             implementation does. Defaults to False.
         surrogate (str): ``'lasso'`` or ``'ridge'``. Defaults to ``'lasso'``.
-        alpha (float, optional): Regularisation. Defaults to 0.01 for lasso and 1 for ridge.
+        alpha (float, optional): Regularization. Defaults to 0.01 for lasso and 1 for ridge.
         kernel_width (float): Defaults to 1.
         image_weight (float): Defaults to 0.2.
         perturbations_per_eval (int): Samples evaluated at a time. Defaults to 5.

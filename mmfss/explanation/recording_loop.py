@@ -32,10 +32,10 @@ class RecordingLoop(TestLoop):
     Args:
         runner (Runner): The runner.
         dataloader (DataLoader | dict): The test data. Its sampler and batch size are not used: each process takes its
-            share of the items that are not done, one at a time.
+            share of the missing items, one at a time.
         evaluator (Evaluator | dict | list): Metrics, if the subclass uses any.
         folder (ExplanationFolder): The folder.
-        settings (dict): What every record depends on, beside model and data.
+        settings (dict): Settings that every record depends on, beside model and data.
         panels (int): Number of items to draw, the first ones.
         overwrite (bool): Start again, also over a run with other settings.
 

@@ -24,16 +24,16 @@ class ExactCheckpointHook(CheckpointHook):
     """Save checkpoints like MMEngine's hook, but exactly resumable and safe against being killed.
 
     * The random state of every process is part of the checkpoint and is restored before the first resumed iteration,
-      so that dropout and augmentation continue where they stopped. Validation restores the random state:
-      training does not depend on whether or how often it runs.
-    * Gradients that are being accumulated (``accumulative_counts``) are part of it, of a training in one process.
+      so that dropout and augmentation continue where they stopped. Validation restores the random state, so that
+      training does not depend on it.
+    * Accumulated gradients (``accumulative_counts``) are part of the checkpoint, for training in one process.
     * A file is complete or absent: it is written under a temporary name, then renamed, and ``last_checkpoint`` is
       replaced after that. Older checkpoints are removed last. A run killed at any moment can be resumed.
     * A working directory can be moved or copied, and resumed there: files of the former one are left alone.
     * A schedule that was changed in the config since the checkpoint is an error, unless ``resume_schedule`` says what
       to follow.
 
-    Use it with :class:`EpisodeTrainLoop`. Files are local ones.
+    Use it with :class:`EpisodeTrainLoop`. Files must be local.
 
     Args:
         resume_schedule (str): What a resumed run does if the config has another learning rate, other settings of the

@@ -47,14 +47,14 @@ class CausalMetric(AttributionMetric):
 
     **N ways.** For class n the pixels of its own K supports are ranked by its map and those of other classes by 0, and
     all N * K supports are changed; the scores are averaged over the classes. With ``supports='own'`` the supports of
-    other classes stay as they are, and a share of pixels is one of K * H * W. One way knows no difference.
+    other classes stay as they are, and a share of pixels refers to K * H * W. For one way both are equal.
 
     Args:
-        mode (str): ``'ins'``: start from the substrate, put original pixels back. ``'del'``: start from the original,
-            take them away.
+        mode (str): ``'ins'``: start from the substrate and restore original pixels. ``'del'``: start from the original
+            and remove pixels.
         measure (str): ``'miou'`` or ``'confidence'``.
         loss (bool): Return differences to the last state instead of an area.
-        skip_empty (bool): Leave the first state out, neither predicted nor scored (in both modes, like the reference):
+        skip_empty (bool): Skip the first state, neither predicted nor scored (in both modes, like the reference):
             some models cannot handle an empty support mask.
         substrate (str | dict): See :class:`Substrate`.
         channel (str): Whose probability ``'confidence'`` follows: ``'class'``, class n's own, or ``'top'``, like the
@@ -90,7 +90,7 @@ class CausalMetric(AttributionMetric):
         self.substrate = Substrate.of(substrate)
         self.channel = channel
         self.supports = supports
-        # A good insertion keeps what matters: a large area, a small loss. Deletion the other way round.
+        # A good insertion keeps the relevant pixels: a large area, a small loss. Deletion is the opposite.
         self.higher_is_better = (mode == 'ins') != loss
 
     @abstractmethod

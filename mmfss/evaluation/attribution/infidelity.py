@@ -34,7 +34,7 @@ class Infidelity(AttributionMetric):
 
     Args:
         num_perturbations (int): Defaults to 10 (the reference also uses 50).
-        num_segments (int): Superpixels asked of SLIC for each support. Defaults to 80 (the reference also uses 160).
+        num_segments (int): Number of SLIC superpixels of each support. Defaults to 80 (the reference also uses 160).
         share (float): Superpixels to blank, as a share of those drawn from, in (0, 1], at least one. Defaults to 0.1.
         compactness (float): Of SLIC. Defaults to 10.
         drawn_from (str): ``'existing'``: superpixels are drawn among those that SLIC found; ``'requested'``, like the

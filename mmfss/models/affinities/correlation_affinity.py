@@ -16,8 +16,8 @@ class CorrelationAffinity(Affinity):
     """Score positions by cosine similarities, with negative values set to zero.
 
     Letters: B episodes, K shots, Q = h * w query positions, S = h' * w' positions of one support, C channels of an
-    embedding. There may be several *sides* of a support, such as foreground and background: the correlation is a
-    tensor of each, and the score that explains a match is their sum.
+    embedding. A support may have several *sides*, such as foreground and background. Each side has a correlation
+    tensor, and the score that explains a match is their sum.
 
     Embeddings have length 1, or 0 where there is nothing to match. The correlation is computed from them on demand, for
     some query positions (:meth:`scores`) or for one shot (:meth:`correlation`).
@@ -29,7 +29,7 @@ class CorrelationAffinity(Affinity):
         query_size (tuple[int, int]): (h, w).
         support_size (tuple[int, int, int]): (K, h', w').
         occupied (Tensor, optional): Boolean, (B, K, S) or (1, K, S): false where the embeddings of all sides are known
-            to be zero, so that nothing need be computed there.
+            to be zero, so that the computation skips them.
     """
 
     def __init__(self,

@@ -55,18 +55,17 @@ class DMTNetHead(CorrelationHead):
 
     Letters: B episodes, K shots, layers of C channels on grids of Q and S positions.
 
-    1. Support prototypes of foreground and background, of the whole map and of each cell of it (4 x 4 or 5 x 5).
-    2. A coarse query mask: is a position more similar to the foreground or to the background of the cells?
-    3. Query prototypes by that mask.
-    4. A linear transformation of each image that sends its two prototypes to two learned rows. The query's is the mean
-       of its own and the support's. It is never applied: coordinates of length 4 take the place of features, see
-       :mod:`~mmfss.models.layers.self_matching`.
-    5. Correlations of the query with the support's foreground and with its background, each through the same learner
-       (see :class:`CorrelationHead`). Only the foreground's gives the prediction; the background's is a training
-       signal, and a prediction does without.
+    1. Compute support prototypes of foreground and background, of the whole map and of each cell (4 x 4 or 5 x 5).
+    2. Compute a coarse query mask: a position is foreground if it is more similar to the cells' foreground.
+    3. Compute query prototypes with that mask.
+    4. Map the two prototypes of each image to two learned rows by a linear transformation. The query uses the mean of
+       its own transformation and the support's. The transformation is never applied: coordinates of length 4 replace
+       features, see :mod:`~mmfss.models.layers.self_matching`.
+    5. Correlate the query with the support's foreground and with its background, and decode both with the same learner
+       (see :class:`CorrelationHead`). The foreground gives the prediction. The background is a training signal only.
 
-    What explains a match is the sum of both correlations. Trained with the losses ``loss_ce``, ``loss_background`` and
-    ``loss_coarse`` (of the coarse masks; no gradient reaches a parameter, it shifts the sum as published).
+    Explanations use the sum of both correlations. The losses are ``loss_ce``, ``loss_background`` and ``loss_coarse``
+    (of the coarse masks; it has no gradient, and only shifts the sum as published).
 
     Args:
         dropout (float): Dropout of the learned rows in training. Defaults to 0.2.
@@ -74,13 +73,12 @@ class DMTNetHead(CorrelationHead):
             :func:`~mmfss.models.layers.self_matching.dual_rows`.
         references (str): Which layers share learned rows: 'level', those of a level (and width); 'published': the four
             finest layers, the next six, and the rest. They agree for ResNet-50, not for the published VGG-16.
-        clean_background (bool): Background is one minus the resized mask, so that rounding leaves pure foreground a
-            background of 6e-8, which the correlation may take for a match. True sets it to zero. Defaults to False,
-            as published.
+        clean_background (bool): Background is one minus the resized mask. Rounding leaves pure foreground a background
+            of 6e-8, which the correlation may treat as a match. True sets it to zero. Defaults to False, as published.
         coarse_weight (float): Weight of ``loss_coarse``. Defaults to 0.5.
-        ablation_reference (str): What :meth:`layer_effects` compares a shot with: 'same_shot', or 'last_shot' as in
+        ablation_reference (str): Reference of a shot in :meth:`layer_effects`: 'same_shot', or 'last_shot' as in
             AffEx's reference implementation.
-        one_shot_probabilities (bool): For a single shot give probabilities in place of logits, as AffEx's reference
+        one_shot_probabilities (bool): Return probabilities instead of logits for a single shot, as AffEx's reference
             implementation does. Defaults to False.
         in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`. AffEx's
             reference implementation takes ``shots='max'``.
