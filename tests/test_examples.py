@@ -67,4 +67,4 @@ def test_what_users_call_has_an_example(module: str) -> None:
 
 def test_modules_are_found() -> None:
     assert len(MODULES) > 150
-    assert sum(map(len, map(examples_of, MODULES))) >= 30
+    assert sum(map(len, map(examples_of, MODULES))) >= 35

@@ -18,6 +18,14 @@ class ClassLists:
 
     Raises:
         ValueError: If the two sequences differ in length.
+
+    Example:
+        >>> from mmfss.datasets import ClassLists
+        >>> lists = ClassLists.from_dict({0: ['a.jpg', 'b.jpg'], 1: ['b.jpg', 'c.jpg']})
+        >>> len(lists), lists.num_images
+        (4, 3)
+        >>> lists.without_images_of(ClassLists.from_dict({1: ['c.jpg']}), 'other images').num_images
+        2
     """
 
     def __init__(self,

@@ -21,6 +21,13 @@ def make_folds(num_classes: int, num_folds: int, scheme: str = 'contiguous') -> 
 
     Raises:
         ValueError: If the scheme is unknown or there are more folds than classes.
+
+    Example:
+        >>> from mmfss.datasets import make_folds
+        >>> make_folds(6, num_folds=3, scheme='modulo')
+        [(0, 3), (1, 4), (2, 5)]
+        >>> make_folds(6, num_folds=3, scheme='contiguous')
+        [(0, 1), (2, 3), (4, 5)]
     """
     if not 1 <= num_folds <= num_classes:
         raise ValueError(f'num_folds must be between 1 and the number of classes {num_classes}, got {num_folds}.')

@@ -34,6 +34,11 @@ def expand_braces(pattern: str) -> list[str]:
 
     Returns:
         list[str]: The paths, the last brace varying fastest.
+
+    Example:
+        >>> from mmfss.engine.cross_validation import expand_braces
+        >>> expand_braces('fold{0..2}.py')
+        ['fold0.py', 'fold1.py', 'fold2.py']
     """
     match = re.search(r'\{(-?\d+)\.\.(-?\d+)\}|\{([^{}]*,[^{}]*)\}', pattern)
     if match is None:

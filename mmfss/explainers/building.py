@@ -30,6 +30,11 @@ def explainer_configs(explainers: ExplainerConfigs) -> dict[str, dict[str, Any]]
 
     Raises:
         ConfigError: If there is none, or a name is unknown or cannot be used.
+
+    Example:
+        >>> from mmfss.explainers.building import explainer_configs
+        >>> explainer_configs(['signed_affex'])
+        {'signed_affex': {'type': 'signed_affex'}}
     """
     if isinstance(explainers, (str, bytes)) or not explainers:
         raise ConfigError(f'explainers must be a list of names or a dict of configs, got {explainers!r}. Known: '

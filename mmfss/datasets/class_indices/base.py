@@ -30,6 +30,7 @@ def label_format(num_classes: int) -> Tuple[type, int]:
         ValueError: If there are more classes than numbers of 16 bits.
 
     Example:
+        >>> from mmfss.datasets.class_indices.base import label_format
         >>> label_format(80)
         (<class 'numpy.uint8'>, 255)
         >>> label_format(1000)

@@ -44,6 +44,11 @@ def attribution_metric_config(name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: If the name is unknown; the message lists the known ones.
+
+    Example:
+        >>> from mmfss.evaluation import attribution_metric_config
+        >>> attribution_metric_config('iauc')
+        {'type': 'InsertionDeletion', 'mode': 'ins', 'skip_empty': True}
     """
     if name in _FIXED:
         return dict(_FIXED[name])

@@ -12,6 +12,16 @@ class FeaturePyramid:
     Attributes:
         levels (tuple[tuple[Tensor, ...], ...]): Levels from fine to coarse; in each the maps of its layers in network
             order, each of shape (B, C, h, w). The levels of a convolutional network have strides 4, 8, 16 and 32.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid
+        >>> pyramid = FeaturePyramid(((torch.rand(3, 8, 16, 16), ), (torch.rand(3, 16, 8, 8), torch.rand(3, 16, 8, 8))))
+        >>> pyramid.sizes
+        ((16, 16), (8, 8))
+        >>> query, support = pyramid.split([1, 2])
+        >>> support.batch_size
+        2
     """
     levels: tuple[tuple[Tensor, ...], ...]
 
