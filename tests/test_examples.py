@@ -6,6 +6,7 @@ import pkgutil
 from typing import Iterator
 
 import pytest
+import torch
 
 import mmfss
 
@@ -44,15 +45,16 @@ def examples_of(module: str) -> list[doctest.DocTest]:
 
 
 @pytest.fixture
-def no_log() -> Iterator[None]:
-    """An example shows results; the log would be printed among them."""
+def quiet() -> Iterator[None]:
+    """No log among the results that an example shows, and no trace in the random state of other tests."""
     logging.disable(logging.CRITICAL)
-    yield
+    with torch.random.fork_rng():
+        yield
     logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize('module', MODULES)
-def test_examples_print_what_they_say(module: str, no_log: None) -> None:
+def test_examples_print_what_they_say(module: str, quiet: None) -> None:
     for test in examples_of(module):
         report: list[str] = []
         results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)

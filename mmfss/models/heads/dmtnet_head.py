@@ -94,11 +94,11 @@ class DMTNetHead(CorrelationHead):
         ...     maps = ((8, 32), (16, 16), (32, 8), (64, 4))
         ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
         >>> head = DMTNetHead(in_channels=[[8], [16], [32], [64]]).eval()
-        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 128, 128))  # 5 shots
+        >>> encoding = head.encode_support(pyramid(2), torch.ones(1, 2, 128, 128))  # 2 shots
         >>> query = pyramid(1)
         >>> logits = head(query, encoding)
         >>> logits.shape  # one prediction for each shot
-        torch.Size([1, 5, 2, 32, 32])
+        torch.Size([1, 2, 2, 32, 32])
         >>> logits, losses = head.forward_train(query, encoding, target=torch.ones(1, 128, 128).long())
         >>> sorted(losses)
         ['loss_background', 'loss_coarse']
