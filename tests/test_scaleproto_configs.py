@@ -53,7 +53,7 @@ def test_published_values(name: str) -> None:
 
 
 def test_parameter_groups_of_resnet101() -> None:
-    """104 convolutions of the backbone, four weights and biases of the scale head, the prototypes; no normalisation."""
+    """104 convolutions of the backbone, four weights and biases of the scale head, the prototypes; no normalization."""
     expected = dict(warmup={(2.5e-4, 5e-4): 8, (2.5e-4, 0.): 1},
                     joint={(2.5e-5, 5e-4): 104, (2.5e-4, 5e-4): 8, (2.5e-4, 0.): 1}, last_layer={(1e-5, 0.): 1})
     for phase in phases('resnet101_cityscapes_stage1'):

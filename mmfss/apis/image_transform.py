@@ -1,4 +1,4 @@
-"""Preparing single images and masks exactly as a model's test pipeline does."""
+"""Preparation of single images and masks by a model's test pipeline."""
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
@@ -17,10 +17,10 @@ ImageInput = Union[str, Path, np.ndarray]
 
 
 class ImageTransform:
-    """The part of a test pipeline that handles one image, without a data set.
+    """Apply the part of a test pipeline that handles one image, without a dataset.
 
     It is built from the pipeline itself: the transforms inside its ``ForEachImage``, with the loading of class masks
-    from a data set replaced by the mask that is given.
+    from a dataset replaced by the mask that is given.
 
     Args:
         pipeline (Sequence[dict]): The test pipeline of the model's config.
@@ -52,7 +52,7 @@ class ImageTransform:
                     cfg: Config,
                     upright: Optional[bool] = None,
                     max_pixels: Optional[int] = None) -> 'ImageTransform':
-        """Build it from the pipeline of ``cfg.test_dataloader``."""
+        """Build the transform from the pipeline of ``cfg.test_dataloader``."""
         dataset = cfg.get('test_dataloader', {}).get('dataset', {})
         if 'pipeline' not in dataset:
             raise ValueError('The config has no test_dataloader.dataset.pipeline, which says how images are prepared.')
@@ -83,7 +83,7 @@ class ImageTransform:
         return image if bgr else np.ascontiguousarray(image[..., ::-1])
 
     def prepare(self, image: np.ndarray, mask: Optional[np.ndarray] = None) -> tuple[Tensor, Optional[Tensor]]:
-        """Bring an image, and its mask, to network size.
+        """Resize an image, and its mask, to network size.
 
         Args:
             image (np.ndarray): (H, W, 3) uint8 BGR.

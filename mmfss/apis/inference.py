@@ -1,4 +1,4 @@
-"""Building a model for use."""
+"""Construction of a model for use."""
 import copy
 import warnings
 from pathlib import Path

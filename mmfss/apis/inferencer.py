@@ -1,4 +1,4 @@
-"""Segment pictures with a few annotated examples, from Python."""
+"""Inferencer: segment images with a few annotated examples."""
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional, Sequence, Union
 
@@ -22,14 +22,14 @@ Queries = Union[ImageInput, Sequence[ImageInput]]
 
 
 class FewShotInferencer:
-    """Segments images by the example of annotated ones.
+    """Segment images by the example of annotated ones.
 
     Images are prepared by the test pipeline of the model's config, and logits are resized to the original size of each
-    query (bilinear, align_corners as the model says) before the label is chosen. The support set is encoded once and
+    query (bilinear, with the model's ``align_corners``) before the label is chosen. The support set is encoded once and
     kept until another one is given.
 
-    Several threads may share an inferencer if each says by which supports: :meth:`predict`, or :meth:`iterate` with
-    ``support``, neither of which changes the inferencer.
+    Several threads may share an inferencer if each passes its own ``support`` to :meth:`predict` or :meth:`iterate`,
+    which do not change the inferencer.
 
     .. code-block:: python
 
@@ -44,21 +44,38 @@ class FewShotInferencer:
         result = inferencer.predict('query.jpg', support=cats)
 
     Args:
-        model (BaseFewShotSegmentor | str | Config): A model made by :func:`init_model`, or what that function takes.
+        model (BaseFewShotSegmentor | str | Config): A model of :func:`init_model`, or the first argument of it.
         checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config.
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
-        bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Files need no saying.
+        bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Ignored for files.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
         upright (bool, optional): Unless this is False, files of images and masks are turned as their own EXIF
-            orientation says; predictions have that orientation. True also says that masks without an orientation were
-            drawn on the upright image, as programs show it; without it, a pair of which only one has an orientation is
-            an error where sizes do not tell (turned by 180 degrees, mirrored, square). False: masks were drawn on the
+            orientation says; predictions have that orientation. True also means that masks without an orientation
+            were drawn on the upright image, as programs show it. By default, a pair with only one orientation is an
+            error where sizes do not tell (turned by 180 degrees, mirrored, square). False: masks were drawn on the
             image as it is stored, and nothing is turned.
         max_pixels (int, optional): Largest number of pixels of a file; by default the environment variable
             ``MMFSS_MAX_PIXELS``, else 89 million.
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmengine.config import Config
+        >>> from mmfss.apis import FewShotInferencer
+        >>> from mmfss.models import FewShotSegmentor
+        >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
+        >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead'))  # untrained
+        >>> model.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[
+        ...     dict(type='ForEachImage', transforms=[
+        ...         dict(type='LoadEpisodeImage'),
+        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))])]))))
+        >>> image, mask = np.zeros((40, 60, 3), np.uint8), np.ones((40, 60), np.uint8)
+        >>> inferencer = FewShotInferencer(model)
+        >>> result = inferencer(image, support={'mug': [(image, mask)]})
+        >>> result['class_names'], result['mask'].shape
+        (['mug'], (40, 60))
     """
 
     def __init__(self,
@@ -78,9 +95,9 @@ class FewShotInferencer:
         elif checkpoint is not None:
             raise ValueError('A checkpoint is given for a model that is built already: give the config instead.')
         elif not hasattr(model, 'cfg'):
-            raise ValueError('The model has no config (model.cfg), which says how images are prepared: use init_model.')
+            raise ValueError('The model has no config (model.cfg) that defines the test pipeline: use init_model.')
         if not hasattr(model, 'encode_support'):
-            raise ValueError(f'The model is a {type(model).__name__}, which learns nothing from examples: a few-shot '
+            raise ValueError(f'The model is a {type(model).__name__}, which uses no support images: a few-shot '
                              'model (FewShotSegmentor) is needed.')
         self.model = model if device is None else model.to(device)
         self.model.eval()
@@ -98,18 +115,18 @@ class FewShotInferencer:
                  out_dir: Optional[Union[str, Path]] = None,
                  return_logits: bool = False,
                  explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
-        """Segment one or several queries, and keep the support set for the next ones.
+        """Segment one or several queries, and keep the support set for later calls.
 
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`predict`.
             support (Sequence | Mapping | EncodedSupport, optional): The support set, see :meth:`set_support`; by
                 default the last one.
             out_dir (str | Path, optional): As in :meth:`predict`.
-            return_logits (bool): As there.
-            explain (str | dict | Explainer | bool, optional): As there.
+            return_logits (bool): Also return the logits.
+            explain (str | dict | Explainer | bool, optional): As in :meth:`predict`.
 
         Returns:
-            dict | list[dict]: As of :meth:`predict`.
+            dict | list[dict]: One result, or a list of results, see :meth:`predict`.
         """
         return self.predict(query, None if support is None else self.set_support(support), out_dir, return_logits,
                             explain)
@@ -120,7 +137,7 @@ class FewShotInferencer:
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
                 explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
-        """Segment one or several queries. Nothing is kept: threads with supports of their own may call it at a time.
+        """Segment one or several queries without changing the inferencer; threads may call it concurrently.
 
         Args:
             query (str | Path | np.ndarray | Sequence): An image, several images, or a folder of images.
@@ -148,7 +165,7 @@ class FewShotInferencer:
         return results[0] if single else results
 
     def set_support(self, support: Union[Support, EncodedSupport]) -> EncodedSupport:
-        """Encode a support set for all following queries that name none.
+        """Encode a support set, and use it for all later queries without one.
 
         Args:
             support (Sequence | Mapping | EncodedSupport): As for :meth:`encode_support`, or its result.
@@ -165,7 +182,7 @@ class FewShotInferencer:
         return encoded
 
     def encode_support(self, support: Support) -> EncodedSupport:
-        """Encode a support set for any number of queries; the inferencer does not change.
+        """Encode a support set for any number of queries, without changing the inferencer.
 
         Args:
             support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
@@ -182,7 +199,7 @@ class FewShotInferencer:
         """
         classes = load_support(support, self.transform, self.bgr, self.ignore_value, self.upright)
         with torch.no_grad():
-            images = [self._normalise([shot.network_image for shot in shots])[None] for shots in classes.values()]
+            images = [self._normalize([shot.network_image for shot in shots])[None] for shots in classes.values()]
             masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]
             encoding = self.model.encode_support(images, [way.to(self._device) for way in masks])
         return EncodedSupport(tuple(classes), encoding, tuple(classes.values()))
@@ -193,9 +210,9 @@ class FewShotInferencer:
                 return_logits: bool = False,
                 explain: Union[Explain, bool, None] = None,
                 support: Union[Support, EncodedSupport, None] = None) -> Iterator[dict[str, Any]]:
-        """Segment queries one batch after the other; images are read when their turn comes.
+        """Segment queries batch by batch; images are read when needed.
 
-        Queries that cannot be read do not stop the others: they are raised at the end, all at once.
+        Unreadable queries do not stop the others; one error at the end lists them all.
 
         Args:
             query (str | Path | np.ndarray | Sequence): As in :meth:`__call__`.
@@ -222,17 +239,20 @@ class FewShotInferencer:
                 explain this model.
             FailedQueries: After the other results, if some of several queries cannot be read.
         """
+        # Encode the supports
         support = self.support if support is None else support
         if support is None:
             raise ValueError('No support set: give `support`, or call set_support first.')
         if not isinstance(support, EncodedSupport):
             support = self.encode_support(support)
+        # Set up outputs
         write = None if out_dir is None else PredictionWriter(out_dir)
         explainer = self._explainer(explain, support)
         record = JobRecord(out_dir)
         try:
+            # Segment batch by batch
             for queries, images, prepared in self._batches(_list_queries(query), record):
-                inputs = self._normalise(prepared)
+                inputs = self._normalize(prepared)
                 for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
                     result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
                     if explainer is not None:
@@ -258,12 +278,12 @@ class FewShotInferencer:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _normalise(self, images: Sequence[Tensor]) -> Tensor:
-        return self.model.data_preprocessor.normalise(torch.stack(list(images)).to(self._device))
+    def _normalize(self, images: Sequence[Tensor]) -> Tensor:
+        return self.model.data_preprocessor.normalize(torch.stack(list(images)).to(self._device))
 
     def _batches(self, queries: Sequence[ImageInput],
                  record: JobRecord) -> Iterator[tuple[list, list[np.ndarray], list[Tensor]]]:
-        """Names, original images and prepared images, of equal prepared size in a batch; failures are recorded."""
+        """Yield batches of names, original images and prepared images of equal size; failures are recorded."""
         names, images, prepared = [], [], []
         for number, query in enumerate(queries):
             try:
@@ -286,11 +306,11 @@ class FewShotInferencer:
 
     @torch.no_grad()
     def _logits(self, inputs: Tensor, support: EncodedSupport) -> Tensor:
-        """Logits (B, N+1, h, w) of normalised queries (B, 3, h, w), at network size."""
+        """Compute logits (B, N+1, h, w) of normalized queries (B, 3, h, w), at network size."""
         return self.model.logits(inputs, support.encoding)
 
     def _to_size(self, logits: Tensor, image: np.ndarray) -> Tensor:
-        """Logits (N+1, h, w) of a query at the size (H, W) of its picture."""
+        """Resize the logits (N+1, h, w) of a query to the size (H, W) of its image."""
         return F.interpolate(
             logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
 

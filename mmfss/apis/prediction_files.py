@@ -1,4 +1,4 @@
-"""Writing predictions as pictures, and the record of a job."""
+"""Files of predictions, and the record of a job."""
 import hashlib
 import json
 import logging
@@ -19,7 +19,7 @@ from mmfss.visualization import class_palette, overlay_mask
 
 
 class PredictionWriter:
-    """Writes ``masks/<name>.png`` and ``overlays/<name>.png``, one pair per query, and ``explanations/<name>.png``.
+    """Write ``masks/<name>.png`` and ``overlays/<name>.png`` of each query, and ``explanations/<name>.png``.
 
     The name is the stem of the query's file, or ``query_<number>`` of an array. A checksum of the file's path (of an
     array's content) is kept in the mask's PNG, so that the same query has the same name in every call, and another
@@ -76,7 +76,7 @@ class PredictionWriter:
         return str(path)
 
     def _name(self, query: Union[str, int], owner: str) -> str:
-        """The first name that is free or belongs to the query."""
+        """Find the first name that is free or belongs to the query."""
         stem = f'query_{query:05d}' if isinstance(query, int) else Path(query).stem
         candidates = (file_name(stem if number == 1 else f'{stem}_{number}', '.png') for number in count(1))
         name = next(candidate for candidate in candidates if self._owner_of(candidate) in (None, owner))
@@ -84,7 +84,7 @@ class PredictionWriter:
         return name
 
     def _owner_of(self, name: str) -> Optional[str]:
-        """Whose mask has a name: None if there is none, an empty text if it is not one of this class."""
+        """Return the owner of a mask: None if there is no file, an empty text if this class did not write it."""
         if name not in self.owners:
             path = self.out_dir / 'masks' / name
             try:
@@ -98,7 +98,7 @@ class PredictionWriter:
 
 
 def _owner(query: Union[str, int], image: np.ndarray) -> str:
-    """Checksum by which a query is known again."""
+    """Compute the checksum that identifies a query."""
     if isinstance(query, int):
         content = f'{query} {image.shape}'.encode() + image.tobytes()
     else:
@@ -107,7 +107,7 @@ def _owner(query: Union[str, int], image: np.ndarray) -> str:
 
 
 class FailedQueries(ValueError):
-    """Some queries of a job could not be segmented; all others were.
+    """Error: some queries of a job could not be segmented; all others were.
 
     Args:
         failures (Sequence[dict]): ``query`` and ``error`` of each.
@@ -133,11 +133,11 @@ class FailedQueries(ValueError):
 
 
 class MissingQueries(FailedQueries, FileNotFoundError):
-    """All queries that failed are files that do not exist."""
+    """Error: all queries that failed are files that do not exist."""
 
 
 class JobRecord:
-    """What became of each query of a job, kept in ``results.json`` while it runs.
+    """Record the outcome of each query of a job in ``results.json`` while it runs.
 
     The file is a list of dicts, of each query its result without arrays, or ``query`` and ``error``. Entries of former
     jobs in the folder stay, unless this job has the same query or writes the same mask. It is replaced as a whole, at
@@ -172,11 +172,11 @@ class JobRecord:
         return entries
 
     def add(self, result: dict[str, Any]) -> None:
-        """Note a result whose files are written."""
+        """Record a result whose files are written."""
         self._note({key: value for key, value in result.items() if key not in self.ARRAYS})
 
     def fail(self, query: Union[str, int], error: Exception) -> None:
-        """Note a query that cannot be read."""
+        """Record a query that cannot be read."""
         print_log(f'Not segmented: {visible(str(query))}: {error}', logger='current', level=logging.ERROR)
         self.errors.append(error)
         self._note(dict(query=query, error=str(error)))

@@ -1,4 +1,4 @@
-"""Explaining the predictions of single queries."""
+"""Explanation of the predictions of single queries."""
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
@@ -43,7 +43,7 @@ def build_explainer(explain: Explain) -> tuple[str, Explainer]:
 
 
 class QueryExplainer:
-    """Explains what a model predicts, by one support set whose classes may differ in their number of shots.
+    """Explain predictions by one support set, whose classes may differ in their number of shots.
 
     Args:
         model (BaseFewShotSegmentor): The model.
@@ -58,7 +58,7 @@ class QueryExplainer:
         self.explainer = explainer
         self.support = support
         device = next(model.parameters()).device
-        self.images = [model.data_preprocessor.normalise(torch.stack([shot.network_image for shot in shots]).to(device))
+        self.images = [model.data_preprocessor.normalize(torch.stack([shot.network_image for shot in shots]).to(device))
                        for shots in support.shots]
         self.masks = [torch.stack([shot.network_mask for shot in shots]).to(device).float() for shots in support.shots]
 
@@ -66,7 +66,7 @@ class QueryExplainer:
         """Explain the prediction of one query.
 
         Args:
-            query (Tensor): Normalised image, (3, h, w).
+            query (Tensor): Normalized image, (3, h, w).
             logits (Tensor): What the model predicts of it, (N+1, h, w); the region of class n is where it wins.
 
         Returns:
@@ -106,7 +106,7 @@ class QueryExplainer:
         return maps, levels
 
     def _explain(self, episode: Episode, region: Tensor) -> tuple[Tensor, Sequence[Optional[float]]]:
-        """Attribution (N, K, H, W) and the N values that mean no contribution."""
+        """Compute the attribution (N, K, H, W) and the N values that mean no contribution."""
         explanation = self.explainer.explain(self.model, episode, region)
         neutral = explanation.neutral
         return explanation.attribution, [None] * len(region) if neutral is None else neutral.tolist()
@@ -137,7 +137,7 @@ class QueryExplainer:
 
 
 def predicted_regions(logits: Tensor) -> Tensor:
-    """The pixels (N, h, w), boolean, that logits (N+1, h, w) give each class."""
+    """Select the pixels (N, h, w), boolean, that logits (N+1, h, w) assign to each class."""
     classes = torch.arange(1, len(logits), device=logits.device)
     return logits.argmax(0) == classes[:, None, None]
 

@@ -1,4 +1,4 @@
-"""Choosing supports: which of many annotated candidates serve the queries of a class best."""
+"""Selection of supports: which of many annotated candidates serve the queries of a class best."""
 from dataclasses import dataclass
 from typing import Any, Sequence
 
@@ -16,11 +16,11 @@ from mmfss.structures import Episode
 
 @dataclass(frozen=True)
 class AnnotatedImages:
-    """n annotated images of one class.
+    """Hold n annotated images of one class.
 
     Attributes:
         names (list[str]): Their names.
-        images (Tensor): Normalised, shape (n, 3, H, W).
+        images (Tensor): Normalized, shape (n, 3, H, W).
         labels (Tensor): 1 the class, 0 elsewhere, 255 ignored, int64, shape (n, H, W).
     """
     names: list[str]
@@ -30,13 +30,13 @@ class AnnotatedImages:
     @classmethod
     def load(cls, dataset: EpisodicDataset, names: Sequence[str], class_id: int,
              model: BaseFewShotSegmentor) -> 'AnnotatedImages':
-        """Load images as a data set's pipeline prepares supports.
+        """Load images as a dataset's pipeline prepares supports.
 
         Args:
-            dataset (EpisodicDataset): The data set.
+            dataset (EpisodicDataset): The dataset.
             names (Sequence[str]): Images of its index that show the class.
             class_id (int): The class.
-            model (BaseFewShotSegmentor): Its preprocessor normalises the images; they go to its device.
+            model (BaseFewShotSegmentor): Its preprocessor normalizes the images; they go to its device.
         """
         supports = [dataset.image_info(name, (class_id, ), 'support') for name in names]
         packed = dataset.pipeline(dict(
@@ -44,9 +44,9 @@ class AnnotatedImages:
             query=dataset.image_info(names[0], (class_id, ), 'query'), support=[supports]))
         device = next(model.parameters()).device
         labels = packed['data_samples'].support_sem_seg[0].to(device).long()
-        # In parts: normalised images take four times the memory of bytes.
+        # In parts: normalized images take four times the memory of bytes.
         images = packed['inputs']['support'][0]
-        images = torch.cat([model.data_preprocessor.normalise(part.to(device)) for part in images.split(8)])
+        images = torch.cat([model.data_preprocessor.normalize(part.to(device)) for part in images.split(8)])
         return cls(list(names), images, labels)
 
     def __len__(self) -> int:
@@ -54,12 +54,12 @@ class AnnotatedImages:
 
     @property
     def masks(self) -> Tensor:
-        """Masks in {0, 1}, float, shape (n, H, W); ignored pixels are background."""
+        """Return the masks in {0, 1}, float, shape (n, H, W); ignored pixels are background."""
         return (self.labels == 1).to(self.images.dtype)
 
 
 class SupportSelector:
-    """Scores the candidates of a pool, and measures any choice of them.
+    """Score the candidates of a pool, and measure any choice of them.
 
     Features of candidates and queries are computed once.
 
@@ -83,7 +83,7 @@ class SupportSelector:
 
     @torch.no_grad()
     def measure(self, choices: Sequence[Sequence[int]], queries: AnnotatedImages) -> list[float]:
-        """IoU of the class over some queries, with some of the candidates as supports.
+        """Compute the IoU of the class over some queries, with some of the candidates as supports.
 
         Args:
             choices (Sequence[Sequence[int]]): Choices, each of K numbers of candidates.
@@ -107,7 +107,7 @@ class SupportSelector:
         return float(total[0] / max(total[1], 1))
 
     def leave_one_out_scores(self, queries: AnnotatedImages) -> list[float]:
-        """What each candidate adds to all others: IoU with the whole pool minus IoU without the candidate.
+        """Score what each candidate adds to all others: IoU of the whole pool minus IoU without the candidate.
 
         Args:
             queries (AnnotatedImages): Queries whose labels are known.
@@ -121,7 +121,7 @@ class SupportSelector:
         return [whole - iou for iou in without]
 
     def attribution_scores(self, explainer: Explainer, queries: AnnotatedImages) -> list[float]:
-        """What an explanation of the predictions credits each candidate with; needs no labels of the queries.
+        """Score each candidate by its share in an explanation of the predictions; needs no query labels.
 
         All candidates are the shots of one episode per query. A candidate's credit is the mean of its map, by which the
         AffEx paper ranks supports, relative to the mean of all candidates.
@@ -154,18 +154,18 @@ class SupportSelector:
 
 
 def select(scores: Sequence[float], count: int) -> list[int]:
-    """Numbers of the ``count`` highest scores, the highest first; equal scores in order."""
+    """Return the indices of the ``count`` highest scores, the highest first; equal scores in order."""
     return sorted(range(len(scores)), key=lambda number: -scores[number])[:count]
 
 
 def random_choices(size: int, count: int, draws: int, seed: int) -> list[list[int]]:
-    """``draws`` choices of ``count`` out of ``size``, each without repetition."""
+    """Draw ``draws`` choices of ``count`` out of ``size``, each without repetition."""
     rng = np.random.default_rng(seed)
     return [rng.permutation(size)[:count].tolist() for _ in range(draws)]
 
 
 def compare_with_random(chosen: float, drawn: Sequence[float]) -> dict[str, Any]:
-    """Set a figure against that of random choices.
+    """Compare a figure with that of random choices.
 
     Args:
         chosen (float): The figure of the choice.

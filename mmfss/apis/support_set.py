@@ -1,4 +1,4 @@
-"""Support sets as users give them: images and masks, of one class or of several."""
+"""Support sets of users: images and masks, of one class or of several."""
 import warnings
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence, Union
@@ -15,7 +15,7 @@ Support = Union[Shots, Mapping[str, Shots]]
 
 @dataclass(frozen=True)
 class SupportShot:
-    """One annotated image.
+    """Hold one annotated image.
 
     Attributes:
         name (str): Its file, or its number.
@@ -33,7 +33,7 @@ class SupportShot:
 
 @dataclass(frozen=True)
 class EncodedSupport:
-    """A support set that was encoded once: a value, for any number of queries in any number of threads.
+    """Hold an encoded support set, for any number of queries in any number of threads.
 
     Made by :meth:`FewShotInferencer.encode_support`. Pictures and masks are copies that cannot be written to.
 
@@ -52,7 +52,7 @@ def load_support(support: Support,
                  bgr: bool = True,
                  ignore_value: Optional[int] = None,
                  upright: Optional[bool] = None) -> dict[str, tuple[SupportShot, ...]]:
-    """Read a support set and bring it to network size.
+    """Read a support set and resize it to network size.
 
     Args:
         support (Sequence | Mapping): Pairs of image and mask, K of one class (called "object"); or such pairs by class
@@ -118,5 +118,5 @@ def _is_pair(pair: Any) -> bool:
 
 
 def _describe(item: ImageInput, otherwise: str) -> str:
-    """How an error calls an image or a mask."""
+    """Return the name of an image or a mask for error messages."""
     return otherwise if isinstance(item, np.ndarray) else f'{otherwise.split()[0]} "{item}"'

@@ -1,4 +1,4 @@
-"""Measuring how much a choice of supports is worth, class by class."""
+"""Measurement of the effect of choosing supports, class by class."""
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence
 
@@ -15,7 +15,7 @@ ATTRIBUTION, LEAVE_ONE_OUT, SINGLE, WHOLE = 'attribution', 'leave one out', 'alo
 
 @dataclass(frozen=True)
 class SupportStudy:
-    """What is compared.
+    """Options of the comparison.
 
     Attributes:
         explainer (Explainer): For the score by attribution.
@@ -50,7 +50,7 @@ class SupportStudy:
                               f'{list(self.shots)}.')
 
     def divide(self, names: Sequence[str], class_id: int, class_name: str) -> list[list[str]]:
-        """Deal the images of a class at random to the pool, the queries and the test queries.
+        """Divide the images of a class at random into pool, queries and test queries.
 
         Raises:
             ConfigError: If there are too few.
@@ -80,6 +80,7 @@ class SupportStudy:
         """
         class_name = dataset.index.classes[class_id]
         parts = self.divide(dataset.lists.images_of(class_id), class_id, class_name)
+        # Score the candidates on the queries
         pool, queries, test = (AnnotatedImages.load(dataset, names, class_id, model) for names in parts)
         selector = SupportSelector(model, pool, self.batch_size)
         scores = {
@@ -92,6 +93,7 @@ class SupportStudy:
             candidates=[dict(name=pool.names[number], **{key: values[number] for key, values in scores.items()})
                         for number in select(scores[ATTRIBUTION], len(pool))],
             num_test_queries=len(test), chosen={}, iou={}, random={})
+        # Measure each choice, and random ones, on the test queries
         for count in self.shots:
             choices = {key: select(values, count) for key, values in scores.items()}
             drawn = random_choices(len(pool), count, self.draws, self.seed)
@@ -132,7 +134,7 @@ class SupportStudy:
 
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of :meth:`SupportStudy.run`."""
+    """Format the result of :meth:`SupportStudy.run` as a table."""
     lines = [['shots', 'chosen by', 'mIoU', 'random choice', '95 % of choices', 'beats'],
              ['---:', '---', '---:', '---:', '---:', '---:']]
     for row in rows:

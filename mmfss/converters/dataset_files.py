@@ -1,4 +1,4 @@
-"""What the data set converters share: placing files, whole or not at all, and saying where the wrong one is."""
+"""Helpers of dataset converters: atomic placement of files, and errors that name the wrong one."""
 import argparse
 import os
 import shutil
@@ -49,7 +49,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def place_files(pairs: Sequence[Tuple[Path, Path]], link: bool = False) -> int:
-    """Place (source, target) pairs with a progress bar; returns how many were written.
+    """Place (source, target) pairs with a progress bar; return how many were written.
 
     Raises:
         FileNotFoundError: Before anything is written, if a source is missing.

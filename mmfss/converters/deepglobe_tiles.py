@@ -1,4 +1,4 @@
-"""DeepGlobe land cover as a few-shot benchmark: 6 x 6 tiles, which of them count, and their class masks.
+"""DeepGlobe land cover as a few-shot benchmark: 6 x 6 tiles, their selection and class masks.
 
 The rules are those of the script released with DMTNet, with the colour of water corrected.
 """
@@ -28,7 +28,7 @@ _KNOWN = ((0, 0, 0), *COLORS.values())
 
 
 class MaskTile(NamedTuple):
-    """A tile that counts.
+    """Hold a selected tile.
 
     Attributes:
         suffix (str): Row and column, ``'00'`` .. ``'55'``.
@@ -39,7 +39,7 @@ class MaskTile(NamedTuple):
 
 
 def tile_windows(height: int, width: int) -> Iterator[Tuple[str, slice, slice]]:
-    """Suffix, rows and columns of the 36 tiles, row by row."""
+    """Yield suffix, rows and columns of the 36 tiles, row by row."""
     for i in range(GRID):
         for j in range(GRID):
             yield (f'{i}{j}', slice(int(i * height / GRID), int((i + 1) * height / GRID)),
@@ -66,7 +66,7 @@ def mask_tiles(mask: np.ndarray, colors: Mapping[int, Color] = COLORS) -> Iterat
 
 
 def _codes(mask: np.ndarray) -> np.ndarray:
-    """One number per colour, (H, W) int32."""
+    """Encode each colour as one number, (H, W) int32."""
     wide = mask.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
@@ -76,7 +76,7 @@ def _code(color: Color) -> int:
 
 
 def _color_counts(tile: np.ndarray) -> Dict[int, int]:
-    """Pixels of each colour present. Comparing with the seven known colours is faster than sorting; others are rare."""
+    """Count the pixels of each colour present. Comparing with the seven known colours is faster than sorting."""
     counts = {code: int(np.count_nonzero(tile == code)) for code in map(_code, _KNOWN)}
     if sum(counts.values()) < tile.size:
         codes, numbers = np.unique(tile, return_counts=True)

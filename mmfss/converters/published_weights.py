@@ -1,4 +1,4 @@
-"""Published weights under the names of this package.
+"""Conversion of published weights to the names of this package.
 
 A converted file holds ``state_dict`` and ``meta``. The backbone is under ``backbone.`` with the names of MMPretrain
 (and MMSegmentation), the method's head under ``head.``. A converted backbone is loaded by
@@ -59,7 +59,7 @@ def unfold_order(x: Tensor) -> Tensor:
 
 
 def swin_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Microsoft's Swin Transformer weights under the names of MMPretrain, without classifier and attention masks."""
+    """Rename Microsoft's Swin Transformer weights for MMPretrain, without classifier and attention masks."""
     converted = {}
     for name, value in state_dict.items():
         if _DROPPED.search(name):
@@ -73,12 +73,12 @@ def swin_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
 
 
 def resnet_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """torchvision's ResNet weights for MMPretrain's ``ResNet``: the same names, without the classifier."""
+    """Convert torchvision's ResNet weights for MMPretrain's ``ResNet``: same names, without the classifier."""
     return {name: value for name, value in state_dict.items() if not _DROPPED.search(name)}
 
 
 def vgg_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """torchvision's VGG weights (no batch norm) for MMPretrain's ``VGG``, without the classifier.
+    """Rename torchvision's VGG weights (no batch norm) for MMPretrain's ``VGG``, without the classifier.
 
     torchvision numbers convolutions, ReLUs and poolings; in MMPretrain a convolution and its ReLU are one module.
     """
@@ -95,7 +95,7 @@ def vgg_to_mm(state_dict: Mapping[str, Tensor]) -> StateDict:
 
 
 def hpn_learner_to_mmfss(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Weights of the official HSNet learner (names without ``hpn_learner.``) under those of our learner."""
+    """Rename the weights of the official HSNet learner (names without ``hpn_learner.``) for our learner."""
     return {_hpn_name(name): value for name, value in state_dict.items()}
 
 
@@ -109,7 +109,7 @@ def _hpn_name(name: str) -> str:
 
 
 def references_to_mmfss(state_dict: Mapping[str, Tensor], backbone: str) -> StateDict:
-    """DMTNet's reference rows (``reference_layer1`` to ``6``) under the names of :class:`DMTNetHead`.
+    """Rename DMTNet's reference rows (``reference_layer1`` to ``6``) for :class:`DMTNetHead`.
 
     Biases have no part in the forward pass and are dropped; so are the layers 3 and 6 of VGG-16, which are not used.
     """
@@ -122,7 +122,7 @@ def references_to_mmfss(state_dict: Mapping[str, Tensor], backbone: str) -> Stat
 
 
 def dcama_head_to_mmfss(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Weights of the official DCAMA head (names without ``model.``) under the names of :class:`DCAMAHead`."""
+    """Rename the weights of the official DCAMA head (names without ``model.``) for :class:`DCAMAHead`."""
     return {_dcama_head_name(name): value for name, value in state_dict.items() if not _DROPPED.search(name)}
 
 
@@ -146,13 +146,14 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
         checkpoint (Mapping): What a loader returned.
 
     Returns:
-        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and what was found out.
+        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and a description.
 
     Raises:
         CheckpointError: If the entries fit none of the three; it lists the differences to the nearest.
     """
     source = _weights(checkpoint)
     layouts = {backbone: dcama_layout(backbone) for backbone in DCAMA_BACKBONES}
+    # Match by name, else by the order of the shapes
     fits = [(name, layout) for name, layout in layouts.items() if not _differences(source, layout)]
     matched_by = 'name'
     if not fits:
@@ -167,6 +168,7 @@ def convert_dcama(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
     backbone, layout = fits[0]
     if matched_by == 'position':
         source = dict(zip(layout, source.values()))
+    # Rename
     to_mm = swin_to_mm if backbone == 'swin' else resnet_to_mm
     state_dict = {
         **_prefixed(to_mm(_under(source, 'feature_extractor.')), 'backbone.'),
@@ -183,7 +185,7 @@ def convert_hsnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
             with or without ``module.``.
 
     Returns:
-        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and what was found out.
+        tuple[dict, dict]: Weights of a :class:`FewShotSegmentor` (``backbone.*``, ``head.*``), and a description.
 
     Raises:
         CheckpointError: If the entries fit none of the three; it lists the differences to the nearest.
@@ -194,7 +196,7 @@ def convert_hsnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, A
 
 
 def convert_dmtnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, Any]]:
-    """As :func:`convert_hsnet`, for the official DMTNet implementation (resnet50 or vgg16 inside)."""
+    """Convert a checkpoint of the official DMTNet implementation (resnet50 or vgg16 inside)."""
     source = _weights(checkpoint)
     backbone = _named_backbone(source, 'DMTNet', {name: dmtnet_layout(name) for name in DMTNET_BACKBONES})
     references = _prefixed(references_to_mmfss(source, backbone), 'head.')
@@ -223,7 +225,7 @@ def convert_swin(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, An
         checkpoint (Mapping): What a loader returned, with the weights at the top or under ``model``.
 
     Returns:
-        tuple[dict, dict]: Weights under ``backbone.*``, and what was found out.
+        tuple[dict, dict]: Weights under ``backbone.*``, and a description of the file.
 
     Raises:
         CheckpointError: If the entries are not those of such a network; it lists the differences.
@@ -257,7 +259,7 @@ def convert_resnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, 
         checkpoint (Mapping): What a loader returned.
 
     Returns:
-        tuple[dict, dict]: Weights under ``backbone.*``, and what was found out.
+        tuple[dict, dict]: Weights under ``backbone.*``, and a description of the file.
 
     Raises:
         CheckpointError: If the entries are not those of such a network; it lists the differences to the nearest.
@@ -301,14 +303,14 @@ def convert_file(convert: Converter, source: Union[str, Path], target: Union[str
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> StateDict:
-    """The tensors of a checkpoint, from wherever publishers put them."""
+    """Find the tensors of a checkpoint, under any of the published keys."""
     if isinstance(checkpoint.get('model'), Mapping):
         checkpoint = checkpoint['model']
     return {name: value for name, value in get_state_dict(checkpoint).items() if isinstance(value, Tensor)}
 
 
 def _differences(source: StateDict, layout: Layout) -> List[str]:
-    """What keeps a file from being of a layout, one line per entry."""
+    """List the differences between a file and a layout, one line per entry."""
     missing = [f'missing: {name}' for name in layout if name not in source and not _OPTIONAL.search(name)]
     unexpected = [f'unexpected: {name}' for name in source if name not in layout and not _OPTIONAL.search(name)]
     shapes = [

@@ -1,4 +1,4 @@
-"""Published ScaleProtoSeg models under the names of this package.
+"""Conversion of published ScaleProtoSeg models to the names of this package.
 
 They are published as pickled Python objects, whose classes this package neither has nor wants to run: the file is read
 with placeholders in place of all classes but tensors and plain containers, and the weights are collected from these.
@@ -23,7 +23,7 @@ _IGNORED = re.compile(r'(^ones$|num_batches_tracked$)')
 
 
 class OfficialModel(NamedTuple):
-    """What a published file holds.
+    """Hold the content of a published file.
 
     Attributes:
         weights (dict): Official names to tensors.
@@ -36,7 +36,7 @@ class OfficialModel(NamedTuple):
 
 
 class _Placeholder:
-    """Stands for an object of a class that is not loaded; keeps its attributes."""
+    """Replace an object of a class that is not loaded; keep its attributes."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> '_Placeholder':
         return super().__new__(cls)
@@ -49,7 +49,7 @@ class _Placeholder:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads tensors and containers; every other class or function becomes a placeholder, nothing of it runs."""
+    """Load tensors and containers; every other class or function becomes a placeholder and is not run."""
     ALLOWED = {
         'collections': {'OrderedDict', 'defaultdict'},
         'torch': {'Size', 'device', 'float16', 'float32', 'float64', 'int32', 'int64', 'uint8', 'bool'},
@@ -117,15 +117,16 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
         model (OfficialModel): What :func:`read_official` gave.
 
     Returns:
-        tuple[dict, dict]: Weights of a :class:`mmfss.models.ScaleProtoSegmentor`, and what was found out.
+        tuple[dict, dict]: Weights of a :class:`mmfss.models.ScaleProtoSegmentor`, and a description of the file.
 
     Raises:
-        CheckpointError: If an entry is unknown or missing, or nothing says what class a prototype has.
+        CheckpointError: If an entry is unknown or missing, or the class of a prototype is unknown.
     """
     weights = {re.sub(r'^module\.', '', name): value for name, value in model.weights.items()}
     converted: StateDict = collections.OrderedDict()
     head: StateDict = {}
     unknown = []
+    # Sort the entries into backbone and head
     for name, value in weights.items():
         new = _feature_name(name)
         if new is not None:
@@ -134,6 +135,7 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
             head[name] = value
         elif not _IGNORED.search(name):
             unknown.append(name)
+    # Check that the model is complete
     num_scales = sum('.scale_convs.' in name for name in converted) // 2
     if unknown or 'prototype_vectors' not in head:
         what = f'it has {len(unknown)} unknown entries: {", ".join(unknown[:5])}' if unknown else (
@@ -148,7 +150,7 @@ def convert_scaleproto(model: OfficialModel) -> tuple[StateDict, dict[str, Any]]
 
 
 def _feature_name(name: str) -> Optional[str]:
-    """Our name of an entry of the backbone or the scale head."""
+    """Return our name of an entry of the backbone or the scale head."""
     match = re.fullmatch(r'features\.base\.layer1\.conv1\.(conv|bn)\.(\w+)', name)
     if match:
         return f'backbone.{match[1]}1.{match[2]}'
@@ -164,7 +166,7 @@ def _feature_name(name: str) -> Optional[str]:
 
 
 def _unet_name(name: str) -> Optional[str]:
-    """Our name of an entry of the U-Net; its decoder counts from the coarsest level, ours from the finest."""
+    """Return our name of an entry of the U-Net; its decoder counts from the coarsest level, ours from the finest."""
     match = re.fullmatch(r'features\.base\.(?:inc|down([1-4])\.maxpool_conv\.1)\.double_conv\.([0134])\.(\w+)', name)
     if match:
         level, place, rest = match.groups()
@@ -196,7 +198,7 @@ def _head(head: StateDict, model: OfficialModel, num_scales: int) -> StateDict:
 
 
 def _layout(model: OfficialModel, count: int, num_classes: int, num_scales: int) -> tuple[Tensor, Tensor]:
-    """Class and scale of each prototype; without the model's own word, all classes and scales have as many."""
+    """Return class and scale of each prototype; by default all classes and scales have equally many."""
     if model.proto_class is not None and model.proto_scale is not None:
         if len(model.proto_class) != count or len(model.proto_scale) != count:
             raise CheckpointError(f'It has {count} prototypes, but says the class of {len(model.proto_class)} and the '
@@ -215,7 +217,7 @@ def _layout(model: OfficialModel, count: int, num_classes: int, num_scales: int)
 
 
 def _padded_groups(head: StateDict, proto_class: Tensor, num_classes: int) -> Tensor:
-    """Weights of the groups as one tensor (C, K, n), 0 where a class has fewer prototypes than others."""
+    """Stack the weights of the groups as (C, K, n), 0 where a class has fewer prototypes than others."""
     counts = torch.bincount(proto_class, minlength=num_classes)
     present = counts.nonzero().flatten().tolist()
     rows = [head.get(f'group_projection.{k}.weight') for k in range(len(present))]

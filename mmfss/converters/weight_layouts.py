@@ -27,7 +27,7 @@ _REFERENCE_CHANNELS = dict(resnet50=(512, 1024, 2048), vgg16=(512, 512, 512))
 
 
 def resnet_layout(depth: int) -> Layout:
-    """Entries of torchvision's ResNet.
+    """List the entries of torchvision's ResNet.
 
     Args:
         depth (int): 18, 34, 50, 101 or 152.
@@ -41,7 +41,7 @@ def resnet_layout(depth: int) -> Layout:
 
 
 def vgg_layout(depth: int) -> Layout:
-    """Entries of torchvision's VGG without batch norm.
+    """List the entries of torchvision's VGG without batch norm.
 
     Args:
         depth (int): 11, 13, 16 or 19.
@@ -56,7 +56,7 @@ def vgg_layout(depth: int) -> Layout:
 
 def swin_layout(embed_dims: int, depths: Sequence[int], num_heads: Sequence[int], window_size: int,
                 image_size: int) -> Layout:
-    """Entries of Microsoft's Swin Transformer with patches of 4 pixels, without the classifier.
+    """List the entries of Microsoft's Swin Transformer with patches of 4 pixels, without the classifier.
 
     Args:
         embed_dims (int): Channels of the first stage, C.
@@ -84,7 +84,7 @@ def swin_layout(embed_dims: int, depths: Sequence[int], num_heads: Sequence[int]
 
 
 def dcama_layout(backbone: str) -> Layout:
-    """Entries of the official DCAMA implementation's model, backbone included.
+    """List the entries of the official DCAMA implementation's model, backbone included.
 
     Args:
         backbone (str): 'resnet50', 'resnet101' or 'swin' (base, window 12, 384 pixels).
@@ -106,7 +106,7 @@ def dcama_layout(backbone: str) -> Layout:
 
 
 def hsnet_layout(backbone: str) -> Layout:
-    """Entries of the official HSNet implementation's model, backbone included.
+    """List the entries of the official HSNet implementation's model, backbone included.
 
     Args:
         backbone (str): 'resnet50', 'resnet101' or 'vgg16'.
@@ -122,7 +122,7 @@ def hsnet_layout(backbone: str) -> Layout:
 
 
 def dmtnet_layout(backbone: str) -> Layout:
-    """Entries of the official DMTNet implementation's model, backbone included.
+    """List the entries of the official DMTNet implementation's model, backbone included.
 
     Args:
         backbone (str): 'resnet50' or 'vgg16'.

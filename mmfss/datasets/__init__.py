@@ -1,4 +1,4 @@
-"""Episodic data: class indices, split lists, folds, episode samplers, transforms, and the data sets made of them."""
+"""Episodic data: class indices, split lists, folds, episode samplers, transforms, and the datasets made of them."""
 from .base_class_dataset import BaseClassDataset
 from .benchmarks import COCO20iDataset, Pascal5iDataset
 from .class_indices import (

@@ -1,4 +1,4 @@
-"""The training classes of a fold as an ordinary segmentation data set."""
+"""The training classes of a fold as an ordinary segmentation dataset."""
 from typing import Any, Dict, Sequence, Union
 
 from mmcv.transforms import Compose
@@ -12,7 +12,7 @@ from .samplers.base import pass_order
 
 @DATASETS.register_module()
 class BaseClassDataset(Dataset):
-    """Every training image of an episodic data set with the labels of all its training classes.
+    """Yield the training images of an episodic dataset with the labels of all its training classes.
 
     For MMSegmentation's own segmentors, e.g. to train a backbone on the training classes alone before the few-shot
     training. Labels: 0 background (tested classes too, where the images show them), i the i-th training class, 255
@@ -22,12 +22,12 @@ class BaseClassDataset(Dataset):
     random order, with new random transforms.
 
     Args:
-        dataset (dict | EpisodicDataset): The episodic data set, with ``split='train'``; its pipeline is not used.
+        dataset (dict | EpisodicDataset): The episodic dataset, with ``split='train'``; its pipeline is not used.
         pipeline (Sequence[dict]): Transforms of an image, ending in ``PackSegInputs``.
         seed (int): Seed of order and transforms.
 
     Raises:
-        ValueError: If the data set is not a training split, or has more classes than labels of 8 bits.
+        ValueError: If the dataset is not a training split, or has more classes than labels of 8 bits.
     """
 
     def __init__(self,
@@ -51,7 +51,7 @@ class BaseClassDataset(Dataset):
         return dict(classes=('background', *(index.classes[class_id] for class_id in self.dataset.class_ids)))
 
     def full_init(self) -> None:
-        """Nothing to do: images are read when asked for."""
+        """Do nothing: images are read on access."""
 
     def __len__(self) -> int:
         return self.dataset.lists.num_images

@@ -1,4 +1,4 @@
-"""PASCAL-5i and COCO-20i as one-line data sets."""
+"""PASCAL-5i and COCO-20i as one-line datasets."""
 import logging
 import os
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
@@ -16,7 +16,7 @@ from .split_lists import check_class_ids, coco_digest, is_official, read_coco_li
 
 
 def find_split_dir(split_dir: Optional[str]) -> Optional[str]:
-    """The folder of the split lists if there is one; otherwise a warning that lists are built instead."""
+    """Return the folder of the split lists, or warn that lists are built instead and return None."""
     if split_dir is None or os.path.isdir(os.path.expanduser(split_dir)):
         return split_dir and os.path.expanduser(split_dir)
     print_log(
@@ -28,17 +28,17 @@ def find_split_dir(split_dir: Optional[str]) -> Optional[str]:
 
 
 def listed_folds(fold: int, classes_of: str) -> List[int]:
-    """The folds, of four, whose own classes are those of a split: the others for ``'train'``, else the fold itself."""
+    """Return the folds (of four) whose classes a split uses: the others for ``'train'``, else the fold itself."""
     return [other for other in range(4) if other != fold] if classes_of == 'train' else [fold]
 
 
 def list_source(title: str, files: Iterable[str], official: bool) -> str:
-    """Where lists come from, in words."""
+    """Describe where lists come from."""
     return f'official {title} (DCAMA/HSNet)' if official else f'unrecognised lists {", ".join(files)}'
 
 
 def pascal_lists(index: ClassIndex, folds: Sequence[int], min_pixels: int = MIN_PIXELS) -> ClassLists:
-    """Lists of PASCAL-5i by rule: :meth:`ClassIndex.build_lists` for the classes of each fold, one after the other."""
+    """Build lists of PASCAL-5i from annotations, fold by fold; see :meth:`ClassIndex.build_lists`."""
     groups = make_folds(len(VOC_CLASSES), 4)
     built = index.build_lists([class_id for fold in folds for class_id in groups[fold]], min_pixels)
     parts = [built.select(groups[fold]) for fold in folds]
@@ -49,14 +49,14 @@ def pascal_lists(index: ClassIndex, folds: Sequence[int], min_pixels: int = MIN_
 
 
 def coco_lists(index: ClassIndex, class_ids: Sequence[int], min_pixels: int = MIN_PIXELS) -> ClassLists:
-    """Lists of COCO-20i by rule: :meth:`ClassIndex.build_lists`, class by class."""
+    """Build lists of COCO-20i from annotations, class by class; see :meth:`ClassIndex.build_lists`."""
     built = index.build_lists(class_ids, min_pixels)
     return ClassLists.from_dict({class_id: built.images_of(class_id) for class_id in class_ids}, built.source)
 
 
 @DATASETS.register_module()
 class Pascal5iDataset(EpisodicDataset):
-    """PASCAL-5i: four folds of five classes, fold f tests the classes 5f .. 5f+4.
+    """Draw episodes of PASCAL-5i: four folds of five classes, fold f tests the classes 5f .. 5f+4.
 
     .. code-block:: none
 
@@ -136,7 +136,7 @@ class Pascal5iDataset(EpisodicDataset):
 
 @DATASETS.register_module()
 class COCO20iDataset(EpisodicDataset):
-    """COCO-20i: four folds of twenty classes, fold f tests the classes c with ``c % 4 == f``.
+    """Draw episodes of COCO-20i: four folds of twenty classes, fold f tests the classes c with ``c % 4 == f``.
 
     .. code-block:: none
 
@@ -213,7 +213,7 @@ class COCO20iDataset(EpisodicDataset):
         return ClassLists.from_dict(wanted, list_source('COCO-20i', dict.fromkeys(paths), official), official)
 
     def _find_list(self, fold: int) -> Tuple[str, str]:
-        """Part of the benchmark, and the first list file that exists for it."""
+        """Return the part of the benchmark, and the first existing list file of it."""
         folder = 'trn' if self.split == 'train' else 'val'
         part = f'{folder}/fold{fold}'
         names = [f'{part}.pkl', f'{part}.json', f'{folder}.json.gz', f'{folder}.json']

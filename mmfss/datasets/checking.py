@@ -1,4 +1,4 @@
-"""Reading every image and mask of a dataset once, to list all faults before a long job meets the first."""
+"""Check of all images and masks of a dataset, which lists all faults before a long job."""
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -17,7 +17,7 @@ _LOADERS = (LoadEpisodeImage, LoadClassMask)
 
 
 class Fault(NamedTuple):
-    """Something that a job would stumble over.
+    """Describe a fault that would stop a job.
 
     Attributes:
         kind (str): ``'image'`` or ``'mask'`` (the file cannot be used), ``'missing'`` (it is not there, or has no
@@ -72,7 +72,7 @@ def _concatenate(found: List[List[Fault]]) -> List[Fault]:
 
 
 class _EpisodicReader(Dataset):
-    """Item i: the faults of the i-th listed image and its masks."""
+    """Return the faults of the i-th listed image and its masks as item i."""
 
     def __init__(self, cfg: Dict[str, Any]) -> None:
         self.data = DATASETS.build({'pipeline': [], **cfg, 'check_files': False, 'with_sampler': False})
@@ -136,7 +136,7 @@ class _EpisodicReader(Dataset):
 
 
 class _SegmentationReader(Dataset):
-    """Item i: the faults of the i-th image of a dataset of MMSegmentation and its labels."""
+    """Return the faults of the i-th image of an MMSegmentation dataset and its labels as item i."""
 
     def __init__(self, cfg: Dict[str, Any]) -> None:
         self.data = DATASETS.build({**cfg, 'pipeline': []})
@@ -166,7 +166,7 @@ class _SegmentationReader(Dataset):
         return faults
 
     def _read(self, kind: str, path: str) -> Tuple[int, ...]:
-        """Size (H, W) of a file that can be read."""
+        """Return the size (H, W) of a readable file."""
         if kind == 'image':
             return read_image(path).shape[:2]
         labels = read_label_map(path)
@@ -178,5 +178,5 @@ class _SegmentationReader(Dataset):
         return labels.shape
 
     def faults_of_classes(self, faults: Sequence[Fault]) -> List[Fault]:
-        """None: images are not counted by class."""
+        """Return an empty result: images are not counted by class."""
         return []

@@ -1,11 +1,11 @@
-"""Which images show which class: the lists that episodes are drawn from."""
+"""Lists of the images of each class, from which episodes are drawn."""
 from typing import Iterable, Mapping, Sequence, Tuple
 
 import numpy as np
 
 
 class ClassLists:
-    """An ordered list of (class, image) items.
+    """Hold an ordered list of (class, image) items.
 
     An image occurs once per class it shows. Kept as arrays, so that the lists of COCO take a few megabytes and travel
     to worker processes as they are.
@@ -14,10 +14,18 @@ class ClassLists:
         class_ids (Sequence[int]): Class of each item, M ints.
         names (Sequence[str]): Image of each item, M names.
         source (str): Where the lists come from, for people: reports print it.
-        official (bool): Whether they are the published lists, recognised by checksum.
+        official (bool): Whether they are the published lists, recognized by checksum.
 
     Raises:
         ValueError: If the two sequences differ in length.
+
+    Example:
+        >>> from mmfss.datasets import ClassLists
+        >>> lists = ClassLists.from_dict({0: ['a.jpg', 'b.jpg'], 1: ['b.jpg', 'c.jpg']})
+        >>> len(lists), lists.num_images
+        (4, 3)
+        >>> lists.without_images_of(ClassLists.from_dict({1: ['c.jpg']}), 'other images').num_images
+        2
     """
 
     def __init__(self,
@@ -65,19 +73,19 @@ class ClassLists:
         return len(self.names)
 
     def item(self, index: int) -> Tuple[int, int]:
-        """Class id and image number of the item at a place of the list."""
+        """Return class id and image number of the item at a place of the list."""
         return int(self.class_ids[index]), int(self.images[index])
 
     def pool(self, class_id: int) -> np.ndarray:
-        """Image numbers (indices into ``names``) of one class in list order; empty for a class that is not listed."""
+        """Return the image numbers (indices into ``names``) of one class in list order; empty for an unlisted class."""
         return self._pools.get(class_id, np.empty(0, np.int32))
 
     def name(self, image: int) -> str:
-        """Name of an image number."""
+        """Return the name of an image number."""
         return str(self.names[image])
 
     def images_of(self, class_id: int) -> Sequence[str]:
-        """Image names of one class in list order."""
+        """Return the image names of one class in list order."""
         return self.names[self.pool(class_id)].tolist()
 
     def select(self, class_ids: Sequence[int]) -> 'ClassLists':

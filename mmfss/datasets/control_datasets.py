@@ -1,4 +1,4 @@
-"""Episodes that keep everything but the meaning of the supports."""
+"""Control: episodes whose supports show another class."""
 from typing import Any, Dict, Iterator, Union
 
 from torch.utils.data import Dataset
@@ -11,15 +11,15 @@ from .samplers.base import counter_rng
 
 @DATASETS.register_module()
 class WrongSupportDataset(Dataset):
-    """The episodes of another data set with supports of another class of the same fold.
+    """Replace the supports of a dataset's episodes by supports of another class of the same fold.
 
     Query, its mask and its classes stay, so a metric compares with the same truth; a model that looks at its supports
-    must fall far below its figure on the wrapped data set. The supports of episode i are those of another episode of
-    the data set, drawn by a random source keyed by (seed, i), among the episodes in which every way has another class
+    must fall far below its figure on the wrapped dataset. The supports of episode i are those of another episode of
+    the dataset, drawn by a random source keyed by (seed, i), among the episodes in which every way has another class
     and no support is the query.
 
     Args:
-        dataset (dict | EpisodicDataset): The wrapped data set.
+        dataset (dict | EpisodicDataset): The wrapped dataset.
         seed (int): Seed of the choice.
     """
 
@@ -29,11 +29,11 @@ class WrongSupportDataset(Dataset):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """That of the wrapped data set."""
+        """Metainfo of the wrapped dataset."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Nothing to do, as for the wrapped data set."""
+        """Do nothing: images are read on access."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -42,17 +42,17 @@ class WrongSupportDataset(Dataset):
         return (self[index] for index in range(len(self)))
 
     def donor(self, index: int) -> int:
-        """Index of the episode whose supports episode ``index`` is given.
+        """Return the index of the episode that lends its supports to episode ``index``.
 
         Raises:
-            ValueError: If no episode of the data set has other classes.
+            ValueError: If no episode of the dataset has other classes.
         """
         episode = self.dataset.episode(index)
         for other in counter_rng(self.seed, index).permutation(len(self)):
             if self._differs(episode, self.dataset.episode(int(other))):
                 return int(other)
         raise ValueError(f'Episode {index} asks for the classes {list(episode.class_ids)}, and no other episode of the '
-                         'data set could lend supports of other classes: use more episodes, or a fold with more '
+                         'dataset could lend supports of other classes: use more episodes, or a fold with more '
                          'classes.')
 
     @staticmethod

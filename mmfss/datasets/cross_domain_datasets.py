@@ -1,4 +1,4 @@
-"""DeepGlobe, ISIC and chest X-ray as one-line data sets: targets of models that were trained elsewhere."""
+"""DeepGlobe, ISIC and chest X-ray as one-line datasets: targets of models that were trained elsewhere."""
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 from mmfss.registry import DATASETS
@@ -8,7 +8,7 @@ from .folds import check_split
 
 
 class CrossDomainDataset(EpisodicDataset):
-    """A target data set: all its classes in every split, there are no folds and no training part.
+    """Base class of target datasets: every split has all classes, there are no folds and no training part.
 
     Episodes are those of :class:`PublishedProtocolSampler` (``benchmark='cross_domain'``) by default. The lists of
     episodes published with AffEx are read by naming the file::
@@ -16,7 +16,7 @@ class CrossDomainDataset(EpisodicDataset):
         sampler=dict(type='FixedEpisodeSampler', path='data/episodes/val_isic_N1K5.csv'), num_shots=5
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         split (str): ``'train'``, ``'val'`` or ``'test'``: the same images and classes.
         fold (int): 0; there is one division only.
         class_ids (Sequence[int | str], optional): Some of the classes, as names or ids; all by default.
@@ -69,7 +69,7 @@ class CrossDomainDataset(EpisodicDataset):
 
 @DATASETS.register_module()
 class DeepGlobeDataset(CrossDomainDataset):
-    """DeepGlobe land cover, six classes; layout: :class:`DeepGlobeIndex`.
+    """Draw episodes of DeepGlobe land cover, six classes; layout: :class:`DeepGlobeIndex`.
 
     Data made by the released preprocessing script (``--variant released``) has no mask of water;
     ``sampler.small_classes='skip'`` then tests the other five classes.
@@ -86,7 +86,7 @@ class DeepGlobeDataset(CrossDomainDataset):
 
 @DATASETS.register_module()
 class ISICDataset(CrossDomainDataset):
-    """ISIC 2018 skin lesions, three classes; layout: :class:`ISICIndex`.
+    """Draw episodes of ISIC 2018 skin lesions, three classes; layout: :class:`ISICIndex`.
 
     Data made by the released preprocessing script (``--variant released``) has no image of seborrheic keratosis;
     ``sampler.small_classes='skip'`` then tests the other two classes.
@@ -104,7 +104,7 @@ class ISICDataset(CrossDomainDataset):
 
 @DATASETS.register_module()
 class LungDataset(CrossDomainDataset):
-    """Lungs in chest X-rays, one class; layout: :class:`LungIndex`.
+    """Draw episodes of lungs in chest X-rays, one class; layout: :class:`LungIndex`.
 
     Args:
         data_root (str): The folder of ``CXR_png`` and ``masks``.

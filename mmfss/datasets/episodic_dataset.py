@@ -1,4 +1,4 @@
-"""Class index + fold split + sampler + pipeline = a data set of episodes."""
+"""Dataset of episodes: class index, fold split, sampler and pipeline."""
 import copy
 import random
 from contextlib import contextmanager
@@ -21,11 +21,11 @@ Folds = Union[Dict[str, Any], Sequence[Sequence[Union[int, str]]]]
 
 @DATASETS.register_module()
 class EpisodicDataset(Dataset):
-    """N-way K-shot episodes of any class index.
+    """Draw N-way K-shot episodes from any class index.
 
-    Item i is a pure function of the data, the arguments and i: the episode comes from the sampler, and random
-    transforms draw from random sources seeded with (seed, i), which are put back afterwards. Workers, processes and the
-    order of access change nothing.
+    Item i is a pure function of the data, the arguments and i. The episode comes from the sampler. Random transforms
+    draw from random sources seeded with (seed, i), whose states are restored afterwards. Workers, processes and the
+    order of access do not matter.
 
     Args:
         index (dict | ClassIndex): The class index, e.g. ``dict(type='PascalVOCIndex', data_root=...)``.
@@ -57,6 +57,31 @@ class EpisodicDataset(Dataset):
     Raises:
         FileNotFoundError: If data or lists are missing.
         ValueError: If fold, class, split or an episode argument is wrong, or a class has too few images.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from mmfss.datasets import EpisodicDataset
+        >>> pipeline = [
+        ...     dict(type='ForEachImage', transforms=[
+        ...         dict(type='LoadEpisodeImage'),
+        ...         dict(type='LoadClassMask'),
+        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))]),
+        ...     dict(type='PackEpisodeInputs')]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ('mug', 'spoon'):
+        ...         for part, suffix in (('images', 'jpg'), ('masks', 'png')):
+        ...             (Path(root) / name / part).mkdir(parents=True)
+        ...             for number in range(3):
+        ...                 Image.new('RGB', (40, 30), 'white').save(Path(root) / name / part / f'{number}.{suffix}')
+        ...     index = dict(type='ImageFolderIndex', data_root=root)
+        ...     dataset = EpisodicDataset(index, pipeline, class_ids=['mug', 'spoon'], num_ways=2, num_episodes=10)
+        ...     item = dataset[0]
+        >>> item['inputs']['support'].shape  # 2-way 1-shot
+        torch.Size([2, 1, 3, 64, 64])
+        >>> item['data_samples'].support_sem_seg.shape, sorted(item['data_samples'].class_names)
+        (torch.Size([2, 1, 64, 64]), ['mug', 'spoon'])
     """
 
     SPLITS_SHARE_CLASSES = True
@@ -80,11 +105,13 @@ class EpisodicDataset(Dataset):
                  dataset_name: Optional[str] = None,
                  classes_of: Optional[str] = None,
                  with_sampler: bool = True) -> None:
+        # Classes of the split
         self.index = DATASETS.build(index) if isinstance(index, dict) else index
         check_split(split)
         check_classes_of(classes_of, split, fold, class_ids)
         self.split, self.fold, self.classes_of = split, fold, classes_of or split
         self.class_ids = self._classes_of_split(folds, class_ids)
+        # Images of each class
         self.lists = self._load_lists(list_files, min_pixels)
         if self.classes_of != split:
             tested = copy.copy(self)
@@ -93,6 +120,7 @@ class EpisodicDataset(Dataset):
             self.lists = self.lists.without_images_of(tested._load_lists(list_files, min_pixels), 'tested classes')
         if check_files:
             self.index.check_files(self.lists, f'The list "{self.lists.source}"')
+        # Episodes
         self._sampler_options = (sampler, num_ways, num_shots, num_episodes, seed)
         if with_sampler:
             self.sampler = self.build_sampler()
@@ -111,7 +139,7 @@ class EpisodicDataset(Dataset):
         return fold_classes(groups, self.fold, self.classes_of)
 
     def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
-        """The items of this split's classes."""
+        """Load the items of this split's classes."""
         if list_files is None:
             return self.index.build_lists(self.class_ids, min_pixels)
         files = [list_files] if isinstance(list_files, str) else list(list_files)
@@ -126,7 +154,7 @@ class EpisodicDataset(Dataset):
         return ClassLists.from_pairs(pairs, source=', '.join(files)).select(self.class_ids)
 
     def build_sampler(self) -> EpisodeSampler:
-        """The sampler of the present lists.
+        """Build the sampler of the current lists.
 
         Raises:
             ValueError: If an episode argument is wrong, or classes have too few images.
@@ -150,7 +178,7 @@ class EpisodicDataset(Dataset):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """What reports and metrics need to know about this data set, see the keys."""
+        """Metainfo for reports and metrics, see the keys."""
         return dict(
             dataset_name=self.dataset_name,
             classes=self.index.classes,
@@ -168,7 +196,7 @@ class EpisodicDataset(Dataset):
             lists_official=self.lists.official)
 
     def full_init(self) -> None:
-        """Nothing to do: the constructor reads names only, images are read when asked for."""
+        """Do nothing: the constructor reads names only, images are read on access."""
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -177,11 +205,11 @@ class EpisodicDataset(Dataset):
         return (self[index] for index in range(len(self)))
 
     def episode(self, index: int) -> Episode:
-        """Names of classes and images of an episode; reads no image."""
+        """Return the names of classes and images of an episode; reads no image."""
         return self.sampler[index]
 
     def get_data_info(self, index: int) -> Dict[str, Any]:
-        """The results dict that the pipeline starts from."""
+        """Return the results dict that the pipeline starts from."""
         episode = self.sampler[index]
         classes = self.index.classes
         return dict(
@@ -193,7 +221,7 @@ class EpisodicDataset(Dataset):
                      for class_id, group in zip(episode.class_ids, episode.supports)])
 
     def image_info(self, name: str, class_ids: Tuple[int, ...], role: str) -> Dict[str, Any]:
-        """What the transforms of one image start from; ``role`` is ``'query'`` or ``'support'``."""
+        """Return the dict that the transforms of one image start from; ``role`` is ``'query'`` or ``'support'``."""
         return dict(
             name=name,
             img_path=self.index.image_path(name),
@@ -211,18 +239,18 @@ class EpisodicDataset(Dataset):
 
 @contextmanager
 def bad_file_advice() -> Iterator[None]:
-    """Add to an error in a file, met in the middle of a job, how to find all such files."""
+    """Add to an error about a file how to find all such files."""
     try:
         yield
     except (OSError, ValueError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(f'{error} ({CHECK_DATASET} lists the faults of all files. A training goes on exactly from its last '
+        raise kind(f'{error} ({CHECK_DATASET} lists the faults of all files. A training resumes exactly from its last '
                    'checkpoint with --resume.)') from error
 
 
 @contextmanager
 def seeded_random(*key: int) -> Iterator[None]:
-    """Seed Python, NumPy and PyTorch (CPU) by a key, and put their states back at the end."""
+    """Seed Python, NumPy and PyTorch (CPU) by a key, and restore their states at the end."""
     seed = np.random.SeedSequence(key).generate_state(3)
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:

@@ -1,4 +1,4 @@
-"""FSS-1000 and a user's own folders as one-line data sets."""
+"""FSS-1000 and a user's own folders as one-line datasets."""
 import os
 from typing import Any, Dict, List, Optional, Sequence, Union
 
@@ -20,7 +20,7 @@ def cut_categories(names: Sequence[str]) -> Dict[str, List[str]]:
 
 @DATASETS.register_module()
 class FSS1000Dataset(EpisodicDataset):
-    """FSS-1000: 520 categories for training, 240 for validation, 240 for test.
+    """Draw episodes of FSS-1000: 520 categories for training, 240 for validation, 240 for test.
 
     .. code-block:: none
 
@@ -76,7 +76,7 @@ class FSS1000Dataset(EpisodicDataset):
             **kwargs)
 
     def _categories(self, data_root: str) -> Dict[str, List[str]]:
-        """Sorted categories of each split."""
+        """List the sorted categories of each split."""
         if self.split_dir is not None:
             return {split: sorted(read_fss_list(self._list_file(split))) for split in SPLITS}
         root = os.path.expanduser(data_root)
@@ -101,7 +101,7 @@ class FSS1000Dataset(EpisodicDataset):
         return lists
 
     def _require_complete(self, lists: ClassLists) -> None:
-        """The published lists name categories only: with an image missing, the episodes are others."""
+        """Mark lists as not official if an image is missing, since that changes the episodes."""
         wrong = [class_id for class_id in self.class_ids if len(lists.pool(class_id)) != self.NUM_IMAGES]
         if lists.official and wrong:
             lists.official = False
@@ -120,7 +120,7 @@ class FSS1000Dataset(EpisodicDataset):
 
 @DATASETS.register_module()
 class ImageFolderDataset(EpisodicDataset):
-    """A user's own images and masks, ``<class>/images/*`` and ``<class>/masks/*``; see :class:`ImageFolderIndex`.
+    """Draw episodes of own files, ``<class>/images/*`` and ``<class>/masks/*``; see :class:`ImageFolderIndex`.
 
     Args:
         data_root (str): Folder of the class folders.
@@ -132,10 +132,34 @@ class ImageFolderDataset(EpisodicDataset):
         class_ids (Sequence[int | str], optional): Classes of this split, as names or ids; replaces fold and folds.
         img_dir, mask_dir (str): Folders inside a class folder.
         ignore_value (int, optional): Mask value of pixels to ignore.
-        check_files (bool): Make sure at the start that every image has a mask, and read all masks once: images that
-            do not show their class are left out with a warning, masks that cannot be read are an error.
+        check_files (bool): Check at the start that every image has a mask, and read all masks once. Images that do not
+            show their class are left out with a warning. Unreadable masks raise an error.
         upright (bool, optional): How images and masks with an EXIF orientation are read, see :class:`ImageFolderIndex`.
         **kwargs: See :class:`EpisodicDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from mmfss.datasets import ImageFolderDataset
+        >>> pipeline = [
+        ...     dict(type='ForEachImage', transforms=[
+        ...         dict(type='LoadEpisodeImage'),
+        ...         dict(type='LoadClassMask'),
+        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))]),
+        ...     dict(type='PackEpisodeInputs')]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ('mug', 'spoon'):
+        ...         for part, suffix in (('images', 'jpg'), ('masks', 'png')):
+        ...             (Path(root) / name / part).mkdir(parents=True)
+        ...             for number in range(3):
+        ...                 Image.new('RGB', (40, 30), 'white').save(Path(root) / name / part / f'{number}.{suffix}')
+        ...     dataset = ImageFolderDataset(root, pipeline, class_ids=['mug', 'spoon'], num_shots=2, num_episodes=10)
+        ...     item = dataset[0]
+        >>> len(dataset), dataset.metainfo['classes']
+        (10, ('mug', 'spoon'))
+        >>> item['inputs']['query'].shape, item['inputs']['support'].shape
+        (torch.Size([3, 64, 64]), torch.Size([1, 2, 3, 64, 64]))
     """
 
     def __init__(self,

@@ -1,4 +1,4 @@
-"""Which classes a fold tests, and which it trains on."""
+"""Tested and training classes of folds."""
 import re
 from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -8,7 +8,7 @@ SPLITS = ('train', 'val', 'test')
 
 
 def make_folds(num_classes: int, num_folds: int, scheme: str = 'contiguous') -> List[Tuple[int, ...]]:
-    """Deal classes to folds.
+    """Divide classes into folds.
 
     Args:
         num_classes (int): Number of classes.
@@ -21,6 +21,13 @@ def make_folds(num_classes: int, num_folds: int, scheme: str = 'contiguous') -> 
 
     Raises:
         ValueError: If the scheme is unknown or there are more folds than classes.
+
+    Example:
+        >>> from mmfss.datasets import make_folds
+        >>> make_folds(6, num_folds=3, scheme='modulo')
+        [(0, 3), (1, 4), (2, 5)]
+        >>> make_folds(6, num_folds=3, scheme='contiguous')
+        [(0, 1), (2, 3), (4, 5)]
     """
     if not 1 <= num_folds <= num_classes:
         raise ValueError(f'num_folds must be between 1 and the number of classes {num_classes}, got {num_folds}.')
@@ -40,7 +47,7 @@ def check_split(split: str) -> None:
 
 
 def check_classes_of(classes_of: Optional[str], split: str, fold: Optional[int], class_ids: Optional[Sequence]) -> None:
-    """Raise a ValueError where ``classes_of`` (see :class:`EpisodicDataset`) has no meaning."""
+    """Raise a ValueError if ``classes_of`` (see :class:`EpisodicDataset`) does not apply."""
     if classes_of is None:
         return
     if (classes_of, split) != ('train', 'val'):
@@ -52,7 +59,7 @@ def check_classes_of(classes_of: Optional[str], split: str, fold: Optional[int],
 
 
 def fold_classes(folds: Sequence[Sequence[int]], fold: Optional[int], split: str) -> Tuple[int, ...]:
-    """Ascending ids of the classes that episodes of a split are drawn from.
+    """Return the ascending ids of the classes that episodes of a split are drawn from.
 
     Training on fold f uses the classes of all other folds, validation and test those of fold f.
 
@@ -109,7 +116,7 @@ def resolve_classes(names_or_ids: Sequence[Union[int, str]], classes: Sequence[s
 
 
 def _resolve_class(entry: Union[int, str], classes: Sequence[str], known: Mapping[str, int]) -> int:
-    """Id of one class; ``known`` are the ids by composed name."""
+    """Find the id of one class; ``known`` maps composed names to ids."""
     if isinstance(entry, str) and normal_name(entry) in known:
         return known[normal_name(entry)]
     number = re.fullmatch('(?P<sure>id:)?(?P<id>[0-9]+)', str(entry)) if not isinstance(entry, (bool, float)) else None

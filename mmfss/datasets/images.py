@@ -99,7 +99,7 @@ def read_grey(path: Union[str, Path]) -> np.ndarray:
 
 
 def decode(image: Image.Image, path: Union[str, Path], mode: Optional[str] = None) -> np.ndarray:
-    """The pixels of a mask, converted to a mode if one is given.
+    """Decode the pixels of a mask, converted to a mode if one is given.
 
     Raises:
         ValueError: If the file is damaged; it is named.
@@ -111,14 +111,14 @@ def decode(image: Image.Image, path: Union[str, Path], mode: Optional[str] = Non
 
 
 def checked_bytes(path: Union[str, Path], max_pixels: Optional[int] = None) -> bytes:
-    """Read a file and make sure its header is that of an image of reasonable size; see :func:`open_checked`."""
+    """Read a file, and check that its header is that of an image of allowed size; see :func:`open_checked`."""
     content, image = open_checked(path, max_pixels)
     image.close()
     return content
 
 
 def open_checked(path: Union[str, Path], max_pixels: Optional[int] = None) -> tuple[bytes, Image.Image]:
-    """Read a file and open it as an image of reasonable size; nothing is decoded.
+    """Read a file and open it as an image of allowed size, without decoding it.
 
     Args:
         path (str | Path): The file.
@@ -151,7 +151,7 @@ def open_checked(path: Union[str, Path], max_pixels: Optional[int] = None) -> tu
 
 
 def stored_size(path: Union[str, Path]) -> Optional[Tuple[int, int]]:
-    """Size (H, W) in the header of an image, without decoding it; None for what is no image."""
+    """Read the size (H, W) in the header of an image, without decoding it; None if it is not an image."""
     try:
         with Image.open(path) as image:
             return image.height, image.width
@@ -160,7 +160,7 @@ def stored_size(path: Union[str, Path]) -> Optional[Tuple[int, int]]:
 
 
 def size_limit(max_pixels: Optional[int] = None) -> int:
-    """The largest number of pixels that is read: the argument, else ``MMFSS_MAX_PIXELS``, else 89 million.
+    """Return the largest allowed number of pixels: the argument, else ``MMFSS_MAX_PIXELS``, else 89 million.
 
     Pillow's own limit is raised with it; it is never lowered.
 

@@ -1,4 +1,4 @@
-"""Reading the mask of one object as users have it: in any format, as colours, levels or numbers."""
+"""Reading of users' object masks, in any format, as colours, levels or numbers."""
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Sequence, Union
 
@@ -19,11 +19,11 @@ _CURE = 'Save it as a PNG with 0 for the background and 255 for the object.'
 
 
 class _Stored(NamedTuple):
-    """What a mask file holds.
+    """Hold the content of a mask file.
 
     Attributes:
-        levels (np.ndarray): Brightness (H, W), unsigned; 0 what is exactly black or transparent.
-        numbers (Callable): Returns what an ignore value is compared with, (H, W).
+        levels (np.ndarray): Brightness (H, W), unsigned; 0 where exactly black or transparent.
+        numbers (Callable): Returns the numbers that an ignore value is compared with, (H, W).
         white (int, optional): The level of white; None if levels are numbers for certain.
     """
     levels: np.ndarray
@@ -53,7 +53,7 @@ def read_object_mask(path: Union[str, Path],
             of a coloured palette, or a number that is in one channel or in all. With it, a file of a lossless format is
             taken for one of numbers and never cut at half.
         upright (bool, optional): False keeps the mask as it is stored. Else it is turned by its own EXIF orientation;
-            True says also that masks without one were drawn on the upright picture, see :func:`check_tags`.
+            True also means that masks without one were drawn on the upright picture, see :func:`check_tags`.
         image (str | Path, optional): Picture that the mask belongs to, to compare their orientations.
         max_pixels (int, optional): Largest number of pixels, see :func:`size_limit`.
 
@@ -64,6 +64,18 @@ def read_object_mask(path: Union[str, Path],
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be decoded, can be understood in two ways, or its orientation contradicts that
             of the picture.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from mmfss.datasets.masks import read_object_mask
+        >>> picture = Image.new('RGB', (4, 2))  # black is background
+        >>> picture.putpixel((3, 0), (200, 30, 30))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     picture.save(f'{folder}/mask.png')
+        ...     mask = read_object_mask(f'{folder}/mask.png')
+        >>> mask.tolist()
+        [[0, 0, 0, 1], [0, 0, 0, 0]]
     """
     content, picture = open_checked(path, max_pixels)
     with picture:
@@ -123,7 +135,7 @@ def _has_several_pictures(picture: Image.Image) -> bool:
 
 
 def _whole_numbers(numbers: np.ndarray, path: Union[str, Path]) -> _Stored:
-    """Numbers of more than 8 bits: 65535 is white, where they go so far and no further."""
+    """Read numbers of more than 8 bits; 65535 is white if it is the largest."""
     if numbers.min() < 0:
         raise ValueError(f'The mask {path} holds negative numbers (down to {numbers.min()}), so that it is not clear '
                          f'what is background. {_CURE}')
@@ -131,7 +143,7 @@ def _whole_numbers(numbers: np.ndarray, path: Union[str, Path]) -> _Stored:
 
 
 def _read_float(values: np.ndarray, path: Union[str, Path]) -> _Stored:
-    """Whole numbers, or probabilities, of which 0.5 and more are object."""
+    """Read whole numbers, or probabilities, of which 0.5 and more are object."""
     if np.isfinite(values).all() and (values == np.round(values)).all():
         return _whole_numbers(values.astype(np.int64), path)
     if not (values.min() >= 0 and values.max() <= 1):
@@ -141,7 +153,7 @@ def _read_float(values: np.ndarray, path: Union[str, Path]) -> _Stored:
 
 
 def _read_palette(picture: Image.Image, path: Union[str, Path]) -> _Stored:
-    """The colours of an indexed picture; indices beyond the palette are black."""
+    """Read the colours of an indexed picture; indices beyond the palette are black."""
     indices = decode(picture, path)
     flat = picture.getpalette('RGB') or []
     colours = np.zeros((256, 3), np.uint8)
@@ -170,7 +182,7 @@ def _read_palette(picture: Image.Image, path: Union[str, Path]) -> _Stored:
 
 
 def _read_colours(channels: Sequence[np.ndarray], path: Union[str, Path]) -> _Stored:
-    """The brightest of the three channels of a colour picture, less what is transparent by the fourth."""
+    """Take the brightest of the three channels of a colour picture, reduced by transparency (fourth channel)."""
     first, second, third, *alpha = channels
     white = np.iinfo(first.dtype).max
     levels = brightest = cv2.max(cv2.max(first, second), third)
@@ -179,7 +191,7 @@ def _read_colours(channels: Sequence[np.ndarray], path: Union[str, Path]) -> _St
         _require_visible(levels, alpha[0], path)
 
     def numbers() -> np.ndarray:
-        """Of all channels where they are equal, or of the only channel that holds anything; else -1."""
+        """Return the number in all channels if they are equal, or in the only channel that is not empty; else -1."""
         single = sum(bool(channel.any()) for channel in (first, second, third)) < 2
         found = brightest if single else np.where((first == second) & (second == third), first.astype(int), -1)
         return np.where(alpha[0] == 0, 0, found) if alpha else found
@@ -188,7 +200,7 @@ def _read_colours(channels: Sequence[np.ndarray], path: Union[str, Path]) -> _St
 
 
 def _is_deep_colour(picture: Image.Image, content: bytes) -> bool:
-    """Whether a colour picture has 16 bits per channel; Pillow cuts off the lower 8, and so small numbers."""
+    """Check whether a colour picture has 16 bits per channel; Pillow would cut off the lower 8."""
     if picture.format == 'PNG':
         return content[24] == 16 and content[25] in (2, 4, 6)
     bits = picture.tag_v2.get(258, ()) if picture.format == 'TIFF' else ()
@@ -203,7 +215,7 @@ def _read_deep(content: bytes, path: Union[str, Path]) -> _Stored:
 
 
 def _visible(levels: np.ndarray, alpha: np.ndarray, white: int = 255) -> np.ndarray:
-    """Levels on a black ground, rounded up: 0 only for what is black or transparent."""
+    """Blend levels with a black ground, rounded up: 0 only where black or transparent."""
     product = levels.astype(np.uint32) * alpha.astype(np.uint32)
     return (product // white + (product % white > 0)).astype(levels.dtype)
 
@@ -215,7 +227,7 @@ def _require_visible(levels: np.ndarray, alpha: np.ndarray, path: Union[str, Pat
 
 
 def _cut(stored: _Stored, path: Union[str, Path], lossy: bool, ignore_value: Optional[int]) -> np.ndarray:
-    """Where the object is (H, W)."""
+    """Locate the object, bool (H, W)."""
     levels, half = stored.levels, None if stored.white is None else (stored.white + 1) // 2
     highest = levels.max()
     if half is None or highest == 0:
@@ -237,12 +249,12 @@ def _cut(stored: _Stored, path: Union[str, Path], lossy: bool, ignore_value: Opt
 
 
 def _counts(levels: np.ndarray, white: int) -> np.ndarray:
-    """Number of pixels of each level, on a scale of 256."""
+    """Count the pixels of each level, on a scale of 256."""
     return np.bincount((levels if white == 255 else levels >> 8).ravel().astype(np.uint8), minlength=256)
 
 
 def _is_soft(levels: np.ndarray, white: int, path: Union[str, Path]) -> bool:
-    """Whether levels between black and white come from compression or soft edges; else they are numbers or colours.
+    """Check whether levels between black and white come from compression or soft edges, not numbers or colours.
 
     Numbers and colours fill areas: at least half of the pixels between black and white lie in a square of 2 x 2 equal
     ones. Levels along edges and the noise of a JPEG do not. The noise of other codecs does, but is mostly within 16
@@ -267,7 +279,7 @@ def _is_soft(levels: np.ndarray, white: int, path: Union[str, Path]) -> bool:
 
 
 def _flat_share(levels: np.ndarray, among: np.ndarray) -> float:
-    """Share of some pixels that lie in a square of 2 x 2 equal ones."""
+    """Compute the share of some pixels that lie in a square of 2 x 2 equal ones."""
     equal = levels[:, 1:] == levels[:, :-1]
     squares = equal[1:] & equal[:-1] & (levels[1:, 1:] == levels[:-1, 1:])
     flat = np.zeros(levels.shape, bool)
@@ -284,7 +296,7 @@ def _require_two_sides(counts: np.ndarray, path: Union[str, Path]) -> None:
 
 
 def _is_lossy(picture: Image.Image, content: bytes) -> bool:
-    """Whether a file was compressed with loss; its content tells, not its suffix."""
+    """Check by the content of a file whether it was compressed with loss."""
     if picture.format == 'WEBP':
         return _is_lossy_webp(content)
     return (picture.format in _LOSSY_FORMATS or picture.mode == 'YCbCr'
@@ -292,7 +304,7 @@ def _is_lossy(picture: Image.Image, content: bytes) -> bool:
 
 
 def _is_lossy_webp(content: bytes) -> bool:
-    """Whether there is a chunk of VP8 rather than VP8L."""
+    """Check whether there is a chunk of VP8 rather than VP8L."""
     place = 12
     while place + 8 <= len(content):
         name, length = content[place:place + 4], int.from_bytes(content[place + 4:place + 8], 'little')

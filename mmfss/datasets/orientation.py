@@ -1,4 +1,4 @@
-"""Orientation of pictures: the tag that cameras write (EXIF orientation), turning by it, and comparing tags."""
+"""Orientation of pictures: reading, applying and comparing EXIF orientation tags."""
 import io
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -80,7 +80,7 @@ def stored_upright(image: Image.Image) -> bool:
 
 def check_tags(image: Optional[int], mask: Optional[int], square: bool, upright: Optional[bool],
                image_name: Any, mask_name: Any) -> None:
-    """Make sure that a picture and its mask have one orientation, as far as tags tell it.
+    """Check that a picture and its mask have one orientation, as far as tags tell it.
 
     Pictures and masks are turned by their own tags (unless ``upright`` is False). A mask without a tag was drawn either
     on the upright picture or on the picture as it is stored. Where these differ in size, the size tells which; else

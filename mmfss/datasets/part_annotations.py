@@ -1,4 +1,4 @@
-"""Annotations of object parts in the formats they are published in."""
+"""Reading of object part annotations in their published formats."""
 import io
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -42,7 +42,7 @@ for all pieces of a kind ("wheel_1", "wheel_2", ...). At most 24 parts; boat, ch
 
 
 class PartMap(NamedTuple):
-    """Part annotation of an image.
+    """Hold the part annotation of an image.
 
     Attributes:
         classes (ndarray): Class id of the annotation's own numbering, shape (H, W), int64; 0 for none.
@@ -109,12 +109,14 @@ def read_panoptic_parts(path: str | Path, spec: Optional[ndarray] = None) -> Par
     if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() > 9_999_999:
         raise ValueError(f'The part annotation "{path}" is not a map of ids up to 9999999 (class, instance, part): '
                          f'shape {ids.shape}, {ids.dtype}, values {ids.min()} to {ids.max()}.')
+    # Split the ids into class and part
     ids = ids.astype(np.int64)
     with_parts, with_instance = ids > 99_999, ids > 99
     classes = np.where(with_parts, ids // 100_000, np.where(with_instance, ids // 1000, ids))
     raw = np.where(with_parts, ids % 100, 0)
     if spec is None:
         return PartMap(classes, raw)
+    # Merge parts by the specification
     parts = np.where(classes < len(spec), spec[np.minimum(classes, len(spec) - 1), raw], 0)
     lost = (raw > 0) & (parts == 0)
     if lost.any():

@@ -1,4 +1,4 @@
-"""Any data set as an endless stream that does not depend on who reads it."""
+"""Wrapper that makes any dataset an endless, reproducible stream."""
 from typing import Any, Dict
 
 from torch.utils.data import Dataset
@@ -10,14 +10,14 @@ from .samplers.base import pass_order
 
 @DATASETS.register_module()
 class RepeatableDataset(Dataset):
-    """A data set of MMSegmentation whose i-th training sample is a pure function of (seed, i).
+    """Make the i-th training sample of an MMSegmentation dataset a pure function of (seed, i).
 
     Index i may grow beyond the number of images: every pass over them is in a new random order, and random transforms
     draw anew. With the sampler :class:`EpisodeStream` and :class:`mmfss.engine.EpisodeTrainLoop` a training run sees
-    the same samples for any number of workers and processes, and a resumed one goes on where it stopped.
+    the same samples for any number of workers and processes, and a resumed run continues where it stopped.
 
     Args:
-        dataset (dict | Dataset): The data set, with its pipeline.
+        dataset (dict | Dataset): The dataset, with its pipeline.
         seed (int): Seed of order and transforms.
     """
 
@@ -27,7 +27,7 @@ class RepeatableDataset(Dataset):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """That of the data set."""
+        """Metainfo of the dataset."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:

@@ -1,4 +1,4 @@
-"""Data sets of ScaleProtoSeg that MMSegmentation has not, or not in that form."""
+"""Datasets of ScaleProtoSeg that MMSegmentation lacks, or has in another form."""
 from typing import Any, List
 
 from mmseg.datasets import BaseSegDataset, COCOStuffDataset
@@ -12,14 +12,14 @@ UNUSED_COCO_IDS = {
 
 
 def _all_coco_names() -> List[str]:
-    """Names of the COCO category ids 1 to 182: MMSegmentation's 171, and those that no image shows."""
+    """List the names of the COCO category ids 1 to 182: MMSegmentation's 171, and those that no image shows."""
     used = iter(COCOStuffDataset.METAINFO['classes'])
     return [UNUSED_COCO_IDS.get(number) or next(used) for number in range(1, 183)]
 
 
 @DATASETS.register_module()
 class COCOStuff182Dataset(BaseSegDataset):
-    """COCO-Stuff 164k with raw ids: label i is COCO category i + 1, also of the eleven that are not annotated.
+    """Read COCO-Stuff 164k with raw ids: label i is COCO category i + 1, also of the eleven that are not annotated.
 
     .. code-block:: none
 
@@ -41,7 +41,7 @@ class COCOStuff182Dataset(BaseSegDataset):
 
 @DATASETS.register_module()
 class ISBIEMDataset(BaseSegDataset):
-    """Slices of the ISBI 2012 electron microscopy challenge: cell membranes and what is between them.
+    """Read slices of the ISBI 2012 electron microscopy challenge: cell membranes and the cells between them.
 
     .. code-block:: none
 

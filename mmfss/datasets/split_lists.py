@@ -1,4 +1,4 @@
-"""Reading and writing the split lists of the benchmarks, and telling the published ones by checksum."""
+"""Reading and writing of the benchmarks' split lists, and recognition of published ones by checksum."""
 import gzip
 import hashlib
 import io
@@ -18,7 +18,7 @@ Pairs = List[Tuple[int, str]]
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler of dicts, lists, strings and numbers: anything that would name code is refused."""
+    """Unpickle dicts, lists, strings and numbers; refuse anything that names code."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f'it asks for {module}.{name}; a split list holds only dict, list, str and int')
@@ -142,7 +142,7 @@ def _parse_json(content: bytes, path: str) -> Dict[int, List[str]]:
 
 
 def check_class_ids(class_ids: Iterable[int], num_classes: int, path: str) -> None:
-    """Make sure that the class ids of a list file exist; the ValueError names file and id."""
+    """Check that the class ids of a list file exist; the ValueError names file and id."""
     unknown = sorted(class_id for class_id in class_ids if not 0 <= class_id < num_classes)
     if unknown:
         raise ValueError(f'The list {path} names class {unknown[0]}; known are the ids 0..{num_classes - 1}.')
@@ -177,12 +177,12 @@ def write_coco_list(lists: Mapping[int, Sequence[str]], path: PathLike) -> None:
 
 
 def text_digest(path: str) -> str:
-    """SHA-256 of a text list in UTF-8 with LF line ends, so that what an editor or a checkout changes is recognised."""
+    """Compute the SHA-256 of a text list in UTF-8 with LF line ends, whatever an editor or a checkout made of it."""
     return hashlib.sha256(_text(path).encode()).hexdigest()
 
 
 def coco_digest(lists: Mapping[int, Sequence[str]]) -> str:
-    """SHA-256 of the lines ``<class> <name>`` of a COCO list, by class id and then in list order."""
+    """Compute the SHA-256 of the lines ``<class> <name>`` of a COCO list, by class id and then in list order."""
     digest = hashlib.sha256()
     for class_id in sorted(lists):
         digest.update(''.join(f'{class_id} {name}\n' for name in lists[class_id]).encode(errors='surrogatepass'))
@@ -190,7 +190,7 @@ def coco_digest(lists: Mapping[int, Sequence[str]]) -> str:
 
 
 def is_official(benchmark: str, part: str, digest: str) -> bool:
-    """Whether a digest is that of the published list for this use.
+    """Check whether a digest is that of the published list for this use.
 
     Args:
         benchmark (str): ``'pascal'``, ``'coco'`` or ``'fss'``.
@@ -201,7 +201,7 @@ def is_official(benchmark: str, part: str, digest: str) -> bool:
 
 
 def _lines(path: str) -> Iterator[Tuple[int, str]]:
-    """Number and text of the lines that are not empty, in composed Unicode form."""
+    """Yield number and text of the lines that are not empty, in composed Unicode form."""
     for number, line in enumerate(_text(path).split('\n'), start=1):
         if line.strip():
             yield number, normal_name(line.strip())

@@ -1,4 +1,4 @@
-"""Training, explaining: loops, optimizer wrappers, hooks."""
+"""Training: loops, optimizer wrappers, hooks."""
 from .distributed import leave_distributed, setup_distributed, setup_local_rank
 from .hooks import CheckpointGuardHook, ExactCheckpointHook
 from .loops import EpisodeTrainLoop

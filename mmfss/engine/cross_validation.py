@@ -1,4 +1,4 @@
-"""Testing the folds of a benchmark one after the other, and keeping what is done."""
+"""Tests of all folds of a benchmark, with resumable results."""
 import copy
 import hashlib
 import json
@@ -34,6 +34,11 @@ def expand_braces(pattern: str) -> list[str]:
 
     Returns:
         list[str]: The paths, the last brace varying fastest.
+
+    Example:
+        >>> from mmfss.engine.cross_validation import expand_braces
+        >>> expand_braces('fold{0..2}.py')
+        ['fold0.py', 'fold1.py', 'fold2.py']
     """
     match = re.search(r'\{(-?\d+)\.\.(-?\d+)\}|\{([^{}]*,[^{}]*)\}', pattern)
     if match is None:
@@ -71,7 +76,7 @@ def expand_checkpoints(patterns: Sequence[str], num_configs: int) -> list[Path]:
 
 
 def trained_checkpoint(work_dir: Path) -> Optional[Path]:
-    """The best checkpoint of a working directory, or the last one if none was selected.
+    """Find the best checkpoint of a working directory, or the last one if none was selected.
 
     Args:
         work_dir (Path): Working directory of ``tools/train.py``.
@@ -88,7 +93,7 @@ def trained_checkpoint(work_dir: Path) -> Optional[Path]:
 
 
 def fingerprint(cfg: Config, checkpoint: Path, method: str) -> dict[str, Any]:
-    """What a test result depends on; an equal fingerprint means an equal result.
+    """Fingerprint the inputs of a test result; equal fingerprints mean equal results.
 
     Args:
         cfg (Config): The config, with the episodes set.
@@ -110,7 +115,7 @@ def fingerprint(cfg: Config, checkpoint: Path, method: str) -> dict[str, Any]:
 
 
 def load_result(path: Path, expected: dict[str, Any]) -> Optional[dict[str, Any]]:
-    """A stored result, if it has the expected fingerprint."""
+    """Load a stored result if it has the expected fingerprint."""
     try:
         stored = json.loads(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -136,7 +141,7 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
         work_dir (Path): Folder of the logs.
 
     Yields:
-        tuple[str, dict]: Each method with its result: ``metrics``, ``episodes`` (metainfo of the data set),
+        tuple[str, dict]: Each method with its result: ``metrics``, ``episodes`` (metainfo of the dataset),
         ``protocol`` (deviations from the published one), ``seconds`` and ``versions``.
     """
     if set(methods) - {WRONG_SUPPORT}:
@@ -153,10 +158,10 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
 
 
 def protocol_deviations(dataset: Any) -> list[str]:
-    """Why results on these episodes do not compare with those of papers; empty if they do.
+    """List why results on these episodes are not comparable with papers; empty if they are.
 
     Args:
-        dataset (EpisodicDataset | WrongSupportDataset): The tested data set.
+        dataset (EpisodicDataset | WrongSupportDataset): The tested dataset.
 
     Returns:
         list[str]: Reasons, in words.

@@ -1,4 +1,4 @@
-"""Several processes, also on a machine without a GPU."""
+"""Distributed set-up, also on a machine without a GPU."""
 import os
 
 import torch

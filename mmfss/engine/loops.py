@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Training loop."""
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
@@ -12,7 +12,7 @@ VALIDATED_ITER = 'iter_of_last_validation'
 
 @LOOPS.register_module()
 class EpisodeTrainLoop(IterBasedTrainLoop):
-    """MMEngine's loop over iterations, resumable at once and exactly.
+    """Train by iterations like MMEngine's loop; it resumes immediately and exactly.
 
     With an :class:`mmfss.datasets.EpisodeStream` a resumed run continues at its position in the data; MMEngine's loop
     would load and throw away everything the run has seen, which is done here for other samplers only. A validation that

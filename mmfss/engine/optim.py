@@ -1,4 +1,4 @@
-"""Optimizer wrappers: only what is trained enters the optimizer, and bfloat16 that needs no GPU."""
+"""Optimizer wrappers: only trainable parameters, and bfloat16 without a GPU."""
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional, Union
 
@@ -12,7 +12,7 @@ from mmfss.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZER
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's constructor, without the parameters that do not require gradients.
+    """Construct optimizer wrappers like MMEngine, without parameters that do not require gradients.
 
     A frozen backbone then costs no optimizer state and no weight decay can reach it. ``paramwise_cfg`` works as usual.
 

@@ -1,4 +1,4 @@
-"""The schedule of a resumed run: compare the checkpoint's with the config's, and follow a changed config.
+"""Schedule of a resumed run: comparison of checkpoint and config, and changes of the config.
 
 MMEngine restores the state of the optimizer and the parameter schedulers. It holds hyper-parameters too, so that a
 learning rate or a length that was changed in the config silently has no effect on a resumed run. Here such a change is
@@ -26,7 +26,7 @@ _SCHEDULED = ('initial_', 'max_', 'min_')
 
 
 class _Part(NamedTuple):
-    """One optimizer with its schedulers: as built from the config, and as saved."""
+    """Hold one optimizer with its schedulers: as built from the config, and as saved."""
     prefix: str
     wrapper: OptimWrapper
     groups: Optional[List[Dict[str, Any]]]
@@ -35,10 +35,10 @@ class _Part(NamedTuple):
 
 
 def settle_schedule(runner: Runner, checkpoint: Dict[str, Any], policy: str = 'exact') -> None:
-    """Decide which schedule a run follows that is about to load a checkpoint to resume.
+    """Decide which schedule a resumed run follows, before its checkpoint is loaded.
 
-    If nothing has changed, the checkpoint stays as it is and training goes on to the last bit. A training that only got
-    more iterations goes on by the config, if its schedule does not depend on the length.
+    If nothing has changed, the checkpoint stays as it is and training continues exactly. A training that only got more
+    iterations follows the config, if its schedule does not depend on the length.
 
     Args:
         runner (Runner): The runner; optimizer and schedulers are built from the config, nothing is loaded into them.
@@ -79,7 +79,7 @@ def _parts(runner: Runner, checkpoint: Dict[str, Any]) -> Iterator[_Part]:
 
 
 def _saved_groups(state: Optional[Dict[str, Any]]) -> Optional[List[Dict[str, Any]]]:
-    """The parameter groups in the order of ``OptimWrapper.param_groups``; None if no optimizer was saved."""
+    """Return the parameter groups in the order of ``OptimWrapper.param_groups``; None if no optimizer was saved."""
     if state is None:
         return None
     base = state.get('base_param_settings')
@@ -92,6 +92,7 @@ def _compare(runner: Runner, checkpoint: Dict[str, Any], parts: List[_Part]) -> 
     iteration, planned = checkpoint['meta']['iter'], _planned(checkpoint)
     if runner.max_iters < iteration:
         differences.append(f'train_cfg.max_iters: {runner.max_iters} by the config, but {iteration} are done')
+    # Optimizer, then schedulers
     for part in parts:
         differences += _optimizer_differences(part)
         if len(part.schedulers) != len(part.states):
@@ -116,7 +117,7 @@ def _compare(runner: Runner, checkpoint: Dict[str, Any], parts: List[_Part]) -> 
 
 
 def _planned(checkpoint: Dict[str, Any]) -> Optional[int]:
-    """Iterations that the saved run was to have; None if it is not known."""
+    """Return the planned iterations of the saved run; None if they are unknown."""
     return checkpoint.get('message_hub', {}).get('runtime_info', {}).get('max_iters')
 
 
@@ -147,7 +148,7 @@ def _optimizer_differences(part: _Part) -> List[str]:
 
 
 def _settings(group: Dict[str, Any]) -> Dict[str, Any]:
-    """Settings of a parameter group before any scheduler changed them; without those a one-cycle schedule replaces."""
+    """Return the initial settings of a parameter group, without those that a one-cycle schedule replaces."""
     return {key: _plain(group.get(f'initial_{key}', value)) for key, value in group.items()
             if key not in _NO_SETTING and not key.startswith(_SCHEDULED) and f'max_{key}' not in group}
 
@@ -164,7 +165,7 @@ def _scheduler_differences(scheduler: _ParamScheduler, state: Dict[str, Any]) ->
 
 def _only_longer(scheduler: _ParamScheduler, state: Dict[str, Any], done: int,
                  schedulers: List[_ParamScheduler]) -> bool:
-    """Whether a scheduler with another end has the same past, and goes on sensibly."""
+    """Check whether a scheduler with another end has the same past, and can continue."""
     if min(state['end'], scheduler.end) < done or _steps_missing(scheduler):
         return False
     # The step at a former end is made up for by repeating the schedule, which a plateau does not allow.
@@ -173,7 +174,7 @@ def _only_longer(scheduler: _ParamScheduler, state: Dict[str, Any], done: int,
 
 
 def _steps_missing(scheduler: _ParamScheduler) -> bool:
-    """Whether a one-cycle schedule is shorter than it is used."""
+    """Check whether a one-cycle schedule is shorter than the training."""
     return getattr(scheduler, 'total_steps', scheduler.end) + 1 < scheduler.end - scheduler.begin
 
 
@@ -192,6 +193,7 @@ def _follow_config(checkpoint: Dict[str, Any], parts: List[_Part], only_longer: 
             if _steps_missing(scheduler):
                 raise ConfigError(f'param_scheduler.{part.prefix}{index}.total_steps is {scheduler.total_steps}, but '
                                   f'the scheduler is used to iteration {scheduler.end}: make it as long.')
+        # Replace the saved settings and states
         _fast_forward(part.schedulers, iterations, epochs)
         for group, saved in zip(part.wrapper.param_groups, part.groups or []):
             for key in [key for key in saved if key.startswith(_SCHEDULED) and key not in group]:
@@ -201,7 +203,7 @@ def _follow_config(checkpoint: Dict[str, Any], parts: List[_Part], only_longer: 
 
 
 def _fast_forward(schedulers: List[_ParamScheduler], iterations: int, epochs: int) -> None:
-    """Bring new schedulers, and the settings in their optimizer, to where training is, step by step as it does."""
+    """Advance new schedulers, and their optimizer's settings, to the current iteration, step by step."""
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*`optimizer.step\\(\\)`')
         for step in range(1, iterations + 1):

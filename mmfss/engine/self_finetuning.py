@@ -1,4 +1,4 @@
-"""Test-time self-finetuning: a few weights learn to segment each support from itself before the query is segmented."""
+"""Test-time self-finetuning: a few weights learn to segment each support from itself before the query."""
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any, Dict, Iterator, List, Sequence, Union
@@ -22,7 +22,7 @@ LAST_SCALES = ('head.learner.mix.*.7.weight', )
 
 
 class SelfFinetuner:
-    """Tunes a model to its supports (DMTNet, section 3.4).
+    """Tune a model to its supports (DMTNet, section 3.4).
 
     While it is active, predictions that other threads begin on the model wait.
 
@@ -49,7 +49,7 @@ class SelfFinetuner:
         self.restore()
 
     def restore(self) -> None:
-        """Set the weights to what they were at first, and begin with a new optimizer."""
+        """Restore the initial weights, and start with a new optimizer."""
         with torch.no_grad():
             for value, original in zip(self.tuned, self._original):
                 value.copy_(original)
@@ -57,7 +57,7 @@ class SelfFinetuner:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Only the chosen weights learn; afterwards, weights, modes and what requires gradients are as before."""
+        """Train only the chosen weights inside the context; restore weights, modes and gradient flags afterwards."""
         wanted = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
         modes = {module: module.training for module in self.model.modules()}
         with lock_of(self.model.backbone):
@@ -77,7 +77,7 @@ class SelfFinetuner:
                     module.training = training
 
     def step(self, supports: FeaturePyramid, masks: Tensor) -> Tensor:
-        """Learn once that each support shows what its mask says, with itself as the only support.
+        """Run one training step that segments each support with itself as the only support.
 
         Args:
             supports (FeaturePyramid): Features of n supports.
@@ -98,13 +98,13 @@ class SelfFinetuner:
 
 @LOOPS.register_module()
 class SelfFinetuningTestLoop(TestLoop):
-    r"""MMEngine's test loop, with a step of self-finetuning for every batch before its queries are segmented.
+    r"""Test like MMEngine's loop, with a self-finetuning step for every batch before its queries are segmented.
 
     .. code-block:: shell
 
         python tools/test.py CONFIG CHECKPOINT --cfg-options test_cfg.type=SelfFinetuningTestLoop test_cfg.lr=1e-6
 
-    As published, weights and optimizer go on from batch to batch: results depend on the order of the episodes, the
+    As published, weights and optimizer carry over from batch to batch: results depend on the order of the episodes, the
     batch size, and the number of processes, each of which tunes for its own share. By default the episodes are
     sequential and dropout is off. The published runs had shuffled episodes in full batches of 30, and dropout on:
 

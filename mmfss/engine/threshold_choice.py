@@ -1,4 +1,4 @@
-"""Choosing a model's threshold on validation episodes, never on the classes that are tested.
+"""Choice of a model's threshold on validation episodes, never on the tested classes.
 
 Fold f takes the threshold with the largest mean validation mIoU of the models of the *other* folds, each on the classes
 that it holds out. See ``docs/en/choosing_on_validation.md``.
@@ -25,7 +25,7 @@ PROCEDURE = ('Fold f takes the threshold with the largest mean mIoU over the oth
 
 
 def model_key(config: Path) -> str:
-    """Name of the model that a config belongs to: ``<folder>/<name>`` without fold and number of shots.
+    """Return the name of the model that a config belongs to: ``<folder>/<name>`` without fold and number of shots.
 
     Args:
         config (Path): The config file.
@@ -37,14 +37,14 @@ def model_key(config: Path) -> str:
 
 
 def validates_on_tested_classes(cfg: Config) -> bool:
-    """Whether the validation episodes of a config show the classes that it tests.
+    """Check whether the validation episodes of a config show the classes that it tests.
 
     Args:
         cfg (Config): A config with episodic ``val_dataloader`` and ``test_dataloader``; no data is read.
 
     Returns:
         bool: True for the published protocols of PASCAL-5i and COCO-20i. False with ``classes_of='train'``, with other
-        ``class_ids``, and where the split of a data set has classes of its own (FSS-1000).
+        ``class_ids``, and where the split of a dataset has classes of its own (FSS-1000).
     """
     val, test = ((cfg.get(f'{split}_dataloader') or {}).get('dataset') or {} for split in ('val', 'test'))
     if not val or val.get('type') != test.get('type') or val.get('classes_of') == 'train':
@@ -67,7 +67,7 @@ def sweep_config(cfg: Config,
     Args:
         cfg (Config): Config of a few-shot model; not changed.
         thresholds (Sequence[float]): See :func:`threshold_grid`.
-        held_out (bool): Draw from the classes that the fold holds out, whatever ``classes_of`` says.
+        held_out (bool): Draw from the classes that the fold holds out, and ignore ``classes_of``.
         num_shots (int, optional): Supports of each class; by default, as all of these, those of validation.
         num_episodes (int, optional): Number of episodes.
         seed (int, optional): Seed of the episodes.
@@ -127,7 +127,7 @@ def sweep(cfg: Config, config: Path, checkpoint: Path, out: Path, name: str, ove
 
 
 def fold_curve(config: Path, checkpoint: Path, result: Mapping[str, Any], episodes: Mapping[str, Any]) -> dict:
-    """What is kept of a pass.
+    """Return the record of a pass.
 
     Args:
         config (Path): The config file.
@@ -145,7 +145,7 @@ def fold_curve(config: Path, checkpoint: Path, result: Mapping[str, Any], episod
 
 
 def check_choosable(configs: Sequence[Path], cfgs: Sequence[Config]) -> None:
-    """Make sure that thresholds can be chosen without the tested classes, before any work is done.
+    """Check that thresholds can be chosen without the tested classes, before any work is done.
 
     Args:
         configs (Sequence[Path]): Config files of one model: of several folds, or one whose validation episodes show no
@@ -266,7 +266,7 @@ def load_choice(path: Path, cfg: Config, config: Path) -> dict[str, Any]:
 
 
 def apply_choice(cfg: Config, choice: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
-    """Set the threshold of a config, and say which it has and where it comes from.
+    """Set the threshold of a config, and return its value and origin.
 
     Args:
         cfg (Config): The config, changed in place.
@@ -287,7 +287,7 @@ def apply_choice(cfg: Config, choice: Optional[Mapping[str, Any]]) -> Optional[d
 
 
 def check_not_tested(record: Optional[Mapping[str, Any]], episodes: Mapping[str, Any]) -> None:
-    """Make sure that a threshold was not chosen on the classes that are tested.
+    """Check that a threshold was not chosen on the tested classes.
 
     Args:
         record (Mapping, optional): Result of :func:`apply_choice`.

@@ -1,4 +1,4 @@
-"""A pass over episodes that gives the mIoU at every threshold."""
+"""Test loop that computes the mIoU at every threshold in one pass."""
 from typing import Any, Optional, Sequence, Union
 
 import torch
@@ -96,7 +96,7 @@ class ThresholdLoop(TestLoop):
         return self.model.compose(ways, size)
 
     def _shifting_margins(self, ways: Sequence[Tensor], size: Sequence[int]) -> Optional[Tensor]:
-        """Margins (B, H, W) at threshold 0.5; None if the head makes something else of logits than their shift.
+        """Compute margins (B, H, W) at threshold 0.5; None if a threshold does not simply shift the head's logits.
 
         DMTNet's ``one_shot_probabilities`` does, for example.
         """

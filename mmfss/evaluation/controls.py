@@ -1,8 +1,8 @@
-"""Predictors that any trained model must beat, evaluated on the same episodes in its place.
+"""Control predictors that any trained model must beat on the same episodes.
 
 A good figure can have other reasons than matching: objects sit in the middle of photographs, one object fills the
 query, the backbone alone tells the class. Each control keeps one such reason and takes the method away. The third
-control, the same model with supports of another class, is a data set: :class:`mmfss.datasets.WrongSupportDataset`.
+control, the same model with supports of another class, is a dataset: :class:`mmfss.datasets.WrongSupportDataset`.
 """
 from abc import abstractmethod
 from typing import Literal
@@ -19,7 +19,7 @@ from mmfss.structures import EpisodeDataSample
 
 
 class ControlModel(BaseModel):
-    """Stands in a few-shot segmentor's place in a test loop.
+    """Replace a few-shot segmentor in a test loop.
 
     Args:
         model (BaseFewShotSegmentor): The model under test; the control shares its preprocessing.
@@ -29,11 +29,11 @@ class ControlModel(BaseModel):
         super().__init__(model.data_preprocessor)
 
     def logits(self, query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
-        """Predict like :meth:`BaseFewShotSegmentor.logits`; ways are combined by the same rule.
+        """Compute logits like :meth:`BaseFewShotSegmentor.logits`; ways are combined by the same rule.
 
         Args:
-            query (Tensor): Normalised images, shape (B, 3, H, W).
-            support (Tensor): Normalised images, shape (B, N, K, 3, H, W).
+            query (Tensor): Normalized images, shape (B, 3, H, W).
+            support (Tensor): Normalized images, shape (B, N, K, 3, H, W).
             masks (Tensor): Binary masks, shape (B, N, K, H, W), float.
 
         Returns:
@@ -61,7 +61,7 @@ class ControlModel(BaseModel):
 
 
 class CopiedMask(ControlModel):
-    """Copies the support mask onto the query: what position and size alone are worth.
+    """Copy the support mask onto the query, which measures the value of position and size alone.
 
     With K shots a pixel is foreground where more than half of the masks are. The logits are the shares of masks for and
     against.
@@ -73,7 +73,7 @@ class CopiedMask(ControlModel):
 
 
 class PrototypeMatching(ControlModel):
-    """Compares the query's features with two averages of the support's features: what the backbone alone is worth.
+    """Compare query features with the support's mean foreground and background, which measures the backbone alone.
 
     Foreground and background prototype are the averages of the last map of one level over the pixels inside and outside
     the masks of all shots (a feature weighs as the share of its cell that the mask covers, so that no object is lost).
@@ -104,6 +104,6 @@ class PrototypeMatching(ControlModel):
         return F.interpolate(cosines, query.shape[-2:], mode='bilinear', align_corners=True)
 
     def _features(self, images: Tensor) -> Tensor:
-        """Last map of the chosen level, (B, C, h, w)."""
+        """Return the last map of the chosen level, (B, C, h, w)."""
         model, = self._segmentor
         return model.extract_feat(images)[self.level][-1]

@@ -22,11 +22,11 @@ from .functional import (
 
 @METRICS.register_module()
 class EpisodicIoU(BaseMetric):
-    """mIoU over the classes of the fold and FB-IoU, with the official accumulation (see :mod:`.functional`).
+    """Compute mIoU over the classes of the fold and FB-IoU, with the official accumulation (see :mod:`.functional`).
 
-    Each episode leaves one dict of integers, so the figures do not depend on the number of processes, and evaluation
-    keeps no image. The classes come from the data set's metainfo: ``classes`` (all names of the benchmark) and
-    ``fold_class_ids``. A class of the fold that no episode asks for counts as 0, as in the official evaluation, and a
+    The state is one dict of integers per episode. Therefore the figures do not depend on the number of processes, and
+    no image is kept. The classes come from the dataset's metainfo: ``classes`` (all names of the benchmark) and
+    ``fold_class_ids``. A class of the fold without episode counts as 0, as in the official evaluation, and a
     warning names it.
 
     Results: ``mIoU`` and ``FB-IoU`` in per cent (higher is better); ``mIoU_interval`` and ``FB-IoU_interval``, low and
@@ -41,6 +41,19 @@ class EpisodicIoU(BaseMetric):
         num_replicates (int): Bootstrap replicates; 0 leaves the intervals out.
         seed (int): Seed of the bootstrap.
         **kwargs: Arguments of :class:`mmengine.evaluator.BaseMetric`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.evaluation import EpisodicIoU
+        >>> metric = EpisodicIoU(num_replicates=0)
+        >>> metric.dataset_meta = dict(classes=('cat', 'dog'), fold_class_ids=[1])  # an EpisodicDataset provides it
+        >>> target = torch.tensor([[[0, 1], [1, 1]]])
+        >>> prediction = torch.tensor([[[0, 0], [1, 1]]])
+        >>> sample = dict(class_ids=[1], gt_sem_seg=dict(data=target), pred_sem_seg=dict(data=prediction))
+        >>> metric.process(None, [sample])
+        >>> metrics = metric.evaluate(size=1)
+        >>> round(metrics['mIoU'], 1), round(metrics['FB-IoU'], 1)
+        (66.7, 58.3)
     """
 
     # Empty rather than None: the keys carry no prefix, and MMEngine does not warn about it.
@@ -109,7 +122,7 @@ class EpisodicIoU(BaseMetric):
 
     def _meta(self, key: str) -> Any:
         if self.dataset_meta is None or key not in self.dataset_meta:
-            raise KeyError(f"EpisodicIoU needs '{key}' in the metainfo of the data set (EpisodicDataset provides it).")
+            raise KeyError(f"EpisodicIoU needs '{key}' in the metainfo of the dataset (EpisodicDataset provides it).")
         return self.dataset_meta[key]
 
     def _report(self, names: list[str], table: CountTable, scores: Scores, metrics: dict[str, Any]) -> None:

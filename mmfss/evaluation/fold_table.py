@@ -1,4 +1,4 @@
-"""The table row of a cross-validation over folds, as papers print it."""
+"""Tables of cross-validation over folds, as papers print them."""
 from dataclasses import asdict, dataclass
 from typing import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FoldScore:
-    """Scores of one method on one fold, in per cent.
+    """Hold the scores of one method on one fold, in per cent.
 
     Attributes:
         method (str): Name of the method.
@@ -25,7 +25,7 @@ class FoldScore:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row: a method at one number of shots.
+    """Hold one row: a method at one number of shots.
 
     Attributes:
         method (str): Name of the method.
@@ -43,7 +43,7 @@ class TableRow:
     fb_iou: float
 
     def to_dict(self) -> dict:
-        """The attributes as a dict."""
+        """Return the attributes as a dict."""
         return asdict(self)
 
 

@@ -52,13 +52,13 @@ def episode_counts(pred: Tensor, target: Tensor, num_ways: int, ignore_index: in
 
 @dataclass(frozen=True)
 class CountTable:
-    """Counts of E episodes over the C classes of a fold; the last axis is (intersection, union).
+    """Hold the counts of E episodes over the C classes of a fold; the last axis is (intersection, union).
 
     Attributes:
         classes (np.ndarray): Shape (E, C, 2, 2), axis 2 is (background, foreground). Background of a class is every
-            other label; rows of classes that an episode does not ask for are zero.
+            other label; rows of classes that an episode does not contain are zero.
         overall (np.ndarray): Shape (E, 2, 2), axis 1 is (background, foreground), where foreground is any class.
-        episodes (np.ndarray): Number of episodes that ask for each class, shape (C,).
+        episodes (np.ndarray): Number of episodes of each class, shape (C,).
     """
     classes: np.ndarray
     overall: np.ndarray
@@ -67,7 +67,7 @@ class CountTable:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in per cent, 0 to 100, higher is better.
+    """Hold the scores in per cent, 0 to 100, higher is better.
 
     Attributes:
         miou (float): Mean foreground IoU over the fold's classes.
@@ -90,7 +90,7 @@ def tabulate_counts(entries: Sequence[Mapping[str, Any]], class_ids: Sequence[in
         CountTable: Counts as float64 (exact below 2**53), ready for matrix products.
 
     Raises:
-        ValueError: If there is no episode, or one asks for a class outside the fold.
+        ValueError: If there is no episode, or one has a class outside the fold.
     """
     if not entries:
         raise ValueError('No episode was evaluated.')
@@ -100,11 +100,13 @@ def tabulate_counts(entries: Sequence[Mapping[str, Any]], class_ids: Sequence[in
     if outside:
         raise ValueError(f'Episodes ask for the classes {outside}, which are not among the classes of this fold: '
                          f'{sorted(column)}.')
+    # One row per episode and class
     rows = np.repeat(np.arange(len(entries)), [len(entry['class_ids']) for entry in entries])
     cols = np.array([column[class_id] for class_id in asked])
     pixels = np.array([entry['pixels'] for entry in entries])
     intersection, union = (np.concatenate([entry[key] for entry in entries]) for key in ('intersection', 'union'))
 
+    # Fill the table
     classes = np.zeros((len(entries), len(column), 2, 2))
     classes[rows, cols] = _both_sides(intersection, union, pixels[rows])
     foreground = np.array([entry['foreground'] for entry in entries])
@@ -133,10 +135,10 @@ def bootstrap_intervals(table: CountTable,
                         num_replicates: int = 1000,
                         confidence: float = 0.95,
                         seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap intervals of mIoU and FB-IoU over episodes.
+    """Compute percentile bootstrap intervals of mIoU and FB-IoU over episodes.
 
-    A replicate draws E episodes of the run with replacement and is scored like the run. It says how much the figures
-    would move with other episodes of the same kind, not with another training. A class of which a replicate drew no
+    A replicate draws E episodes of the run with replacement and is scored like the run. It estimates how much the
+    figures vary with other episodes of the same kind, not with another training. A class of which a replicate drew no
     episode is left out of that replicate's mean; a class absent from the run counts as 0 in every replicate.
 
     Args:
@@ -170,7 +172,7 @@ def _check_labels(labels: Tensor, num_labels: int, which: str) -> None:
 
 
 def _both_sides(intersection: np.ndarray, union: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Add the background: what is outside a union is agreed background. Shape (n,) each to (n, 2, 2)."""
+    """Add the background: pixels outside a union are its intersection. Shape (n,) each to (n, 2, 2)."""
     background = np.stack([pixels - union, pixels - intersection], -1)
     return np.stack([background, np.stack([intersection, union], -1)], 1)
 

@@ -10,7 +10,7 @@ from mmfss.utils.determinism import avoids_atomics
 
 @METRICS.register_module()
 class IoUMetric(MMSegIoUMetric):
-    """MMSegmentation's metric. With deterministic algorithms on, it counts on the CPU: a GPU's histogram is refused.
+    """Compute MMSegmentation's IoU; with deterministic algorithms on, count on the CPU.
 
     Args:
         **kwargs: As for :class:`mmseg.evaluation.IoUMetric`.

@@ -1,4 +1,4 @@
-"""mIoU as a function of the foreground's threshold, counted in one pass over the episodes."""
+"""mIoU as a function of the foreground threshold, from one pass over the episodes."""
 from math import log
 from typing import Sequence
 
@@ -11,7 +11,7 @@ DEFAULT = 0.5
 
 
 def threshold_grid(step: float = 0.01) -> list[float]:
-    """Thresholds between 0 and 1, both left out, that contain 0.5.
+    """List thresholds between 0 and 1, both excluded, that contain 0.5.
 
     Args:
         step (float): Distance of neighbours; 0.5 must be a multiple of it.
@@ -30,14 +30,14 @@ def threshold_grid(step: float = 0.01) -> list[float]:
 
 
 def log_odds(threshold: float) -> float:
-    """The margin (foreground minus background logit) above which a pixel is foreground."""
+    """Return the margin (foreground minus background logit) above which a pixel is foreground."""
     return log(threshold / (1 - threshold))
 
 
 class ThresholdCounts:
-    """Intersection and union of every class at every threshold, summed over episodes.
+    """Sum the intersections and unions of every class at every threshold over episodes.
 
-    What is kept are integers of shape (C, T, 2), whatever the number of episodes and pixels; sums of several processes
+    The state is integers of shape (C, T, 2), for any number of episodes and pixels; sums of several processes
     add up. At each threshold of the grid the mIoU is exactly that of a test with this threshold.
 
     Letters: C classes, T thresholds, B episodes.
@@ -102,7 +102,7 @@ class ThresholdCounts:
         all_reduce(self.episodes)
 
     def miou(self) -> list[float]:
-        """mIoU in per cent at each threshold, by the official accumulation (see :func:`compute_scores`).
+        """Compute the mIoU in per cent at each threshold, by the official accumulation (see :func:`compute_scores`).
 
         Raises:
             ValueError: If no episode was counted.
@@ -114,7 +114,7 @@ class ThresholdCounts:
 
 
 def best_threshold(thresholds: Sequence[float], curves: Sequence[Sequence[float]]) -> int:
-    """Index of the threshold with the largest mean over curves; of equals the nearest to 0.5, then the lower.
+    """Find the threshold with the largest mean over curves; among equals the nearest to 0.5, then the lower.
 
     Args:
         thresholds (Sequence[float]): T thresholds.

@@ -1,4 +1,4 @@
-"""Reading a segmentation backwards: which support pixels made it."""
+"""Explainers: which support pixels caused a segmentation."""
 from .ablation import FeatureAblation, Occlusion
 from .affex import AffEx, MaskedAffEx, ReverseSignedAffEx, SignedAffEx, SmoothedAffEx
 from .base import Explainer, Explanation

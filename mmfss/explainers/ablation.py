@@ -1,4 +1,4 @@
-"""Remove a part of a support and look at what the class loses."""
+"""Ablation explainers: remove a part of a support and measure what the class loses."""
 from typing import Optional
 
 import torch
@@ -12,7 +12,7 @@ from .superpixels import segment
 
 
 class Ablation(ClassExplainer):
-    """What both methods share: images and masks as one tensor (1, K, 4, H, W), so that they are removed together.
+    """Base class of ablations, which remove parts of image and mask together, as one tensor (1, K, 4, H, W).
 
     Args:
         perturb_masks (bool): Whether the mask is removed with the image. Defaults to True.
@@ -35,13 +35,13 @@ class Ablation(ClassExplainer):
         return self.ablate(of_layers, layers, score)[0, :, 0]
 
     def ablate(self, function: object, layers: Tensor, score: ClassScore) -> Tensor:
-        """Captum's attributions of the layers, (1, K, 4, H, W)."""
+        """Compute Captum's attributions of the layers, (1, K, 4, H, W)."""
         raise NotImplementedError
 
 
 @EXPLAINERS.register_module(name='feature_ablation')
 class FeatureAblation(Ablation):
-    """The logit that the class loses when one superpixel is set to zero, in the image and in its mask; signed.
+    """Measure the logit that the class loses when one superpixel of image and mask is set to zero; signed.
 
     Through Captum. Cost: as many forward passes of one support as there are superpixels.
 
@@ -75,7 +75,7 @@ class FeatureAblation(Ablation):
 
 @EXPLAINERS.register_module(name='occlusion')
 class Occlusion(Ablation):
-    """The logit that the class loses when a window is set to zero, in the image and in its mask; signed.
+    """Measure the logit that the class loses when a window of image and mask is set to zero; signed.
 
     Through Captum. Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014. A
     pixel gets the mean over the windows that cover it. Cost: a forward pass of one support for every window.

@@ -29,18 +29,19 @@ CHOICES = dict(
 class AffEx(Explainer):
     """Unmasked AffEx: follow the affinities of every compared layer from a query region back to the support pixels.
 
-    1. In each layer, the share of what a support position gives to the query that it gives to the region, see
-       :func:`region_shares`. 2. The shares, as maps of pixels of sum 1, are the layer's contribution. 3. Layers are
-       weighted by the effect of removing each (:meth:`MatchingHead.layer_effects`), and added. 4. Min-max scaling over
-       the shots of a class.
+    1. In each layer, compute the share of each support position's affinity that goes to the region, see
+       :func:`region_shares`.
+    2. Resize the shares to pixels and normalize them to sum 1: the layer's contribution.
+    3. Weight the layers by the effect of removing each (:meth:`MatchingHead.layer_effects`), and add them.
+    4. Scale by minimum and maximum over the shots of a class.
 
-    Any :class:`MatchingHead` is explained, by its affinities alone, and no gradient is needed. Region, prediction and
-    explanation share one forward pass. With Q and S positions of query and supports, d channels: time O(Q S d) for each
-    layer as for the prediction's own attention, memory O(chunk_size S + (Q + S) d); neither (query x support) nor
-    (support positions x pixels) is held. Ablation decodes once for each layer, in batches.
+    It explains any :class:`MatchingHead` by its affinities, without gradients. Region, prediction and explanation share
+    one forward pass. With Q and S positions of query and supports and d channels, a layer takes time O(Q S d), like the
+    prediction's own attention, and memory O(chunk_size S + (Q + S) d). Neither a (query x support) nor a (support
+    positions x pixels) matrix is held. Ablation decodes once for each layer, in batches.
 
-    A share does not depend on how much a support pixel is attended at all: one that is hardly attended counts as much
-    as another if what little it gives goes to the region. The unmasked map therefore speaks of background too.
+    A share does not depend on the total attention of a support pixel: a hardly attended pixel has a large share if its
+    little affinity goes to the region. Therefore the unmasked map covers background too.
 
     Args:
         aggregation (str): 'feature_ablation', or 'mean': all layers weigh the same.
@@ -59,8 +60,8 @@ class AffEx(Explainer):
             :func:`layer_weights`.
         region_class (str): 'own' explains each class by its own pixels; 'first', as released, all by the prediction or
             the ground truth of class 1.
-        region_resize (str): How a predicted region gets to the explanation size: 'nearest' resizes the region, 'logits'
-            the logits.
+        region_resize (str): How a predicted region is resized to the explanation size: 'nearest' resizes the region,
+            'logits' the logits.
         parity (bool): Reproduce published tables: 'reference' for ``mask_resize`` and ``layer_order``, 'first' for
             ``region_class``. Defaults to False.
         chunk_size (int): Query positions handled at a time. Defaults to 256.
@@ -103,7 +104,7 @@ class AffEx(Explainer):
         self._check_options()
 
     def explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Explanation:
-        """Return attribution and contributions of one episode for one price; see :meth:`Explainer.explain`."""
+        """Explain one episode; the result includes the contributions. See :meth:`Explainer.explain` for arguments."""
         return self.explain_batch(model, [episode], region)[0]
 
     @torch.no_grad()
@@ -111,7 +112,7 @@ class AffEx(Explainer):
                       model: BaseFewShotSegmentor,
                       episodes: Sequence[Episode],
                       region: Union[Region, Sequence[Region]] = 'prediction') -> list[Explanation]:
-        """:meth:`explain` for B episodes of equal sizes in one pass; arguments as :meth:`attribute_batch`."""
+        """Explain B episodes of equal sizes in one pass; arguments as :meth:`attribute_batch`."""
         for episode in episodes:
             check_masks(episode)
         with isolated(model, self.own_copy) as model:
@@ -123,11 +124,11 @@ class AffEx(Explainer):
 
     def contributions(self, model: BaseFewShotSegmentor, episode: Episode,
                       region: Region = 'prediction') -> Contributions:
-        """Which layers and which supports carried the prediction; arguments and errors as :meth:`attribute`."""
+        """Compute the contributions of layers and supports to the prediction; arguments as :meth:`attribute`."""
         return self.explain(model, episode, region).contributions
 
     def from_contributions(self, contributions: Contributions, masks: Tensor) -> Tensor:
-        """The attribution, from contributions made by any variant with equal options.
+        """Compute the attribution from contributions of any variant with equal options.
 
         Variants differ in this last step alone: several of them cost little more than one.
 
@@ -141,7 +142,7 @@ class AffEx(Explainer):
         return self._attribution(contributions, masks)[0]
 
     def _attribution(self, contributions: Contributions, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
-        """The attribution (N, K, H, W), and its value that means no contribution (N, ) if it is signed."""
+        """Compute the attribution (N, K, H, W) and, if it is signed, its value of no contribution (N, )."""
         maps = contributions.combined()
         flat = maps.flatten(1)
         # Resizing leaves rounding noise in constant maps, which must not be scaled up.
@@ -163,13 +164,16 @@ class AffEx(Explainer):
                        regions: Sequence[Region]) -> list[Contributions]:
         """Match, select the regions, and read the affinities backwards, for B episodes together."""
         query, support, masks = (_stacked(episodes, name) for name in ('query', 'support', 'masks'))
+        # Match queries and supports
         pyramid, encoding = model.encode(query, support, masks)
         ways = model.matched_ways(pyramid, encoding)
+        # Select the regions
         logits: Sequence[Optional[Tensor]] = [None] * len(episodes)
         if 'prediction' in (region for region in regions if isinstance(region, str)):
             logits = model.compose([way.logits() for way in ways], query.shape[-2:])
         pixels = torch.stack([self._pixels(*args) for args in zip(regions, [model] * len(episodes), episodes, logits)])
 
+        # Read the affinities backwards
         shares, effects, weights = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
         size = self.explanation_size or tuple(support.shape[-2:])
         return [
@@ -180,7 +184,7 @@ class AffEx(Explainer):
         ]
 
     def _way(self, way: MatchedWay, region: Tensor) -> tuple[list[Tensor], Optional[Tensor], Tensor]:
-        """Shares of each layer (B, K, h', w'), effects and weights of layers (B, L), for a region (B, T_h, T_w)."""
+        """Compute shares of each layer (B, K, h', w'), effects and weights (B, L), for a region (B, T_h, T_w)."""
         weights = RegionWeights(region, torch.promote_types(way.dtype, torch.float32))
         shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in way.affinities]
         if self.aggregation == 'mean':
@@ -191,7 +195,7 @@ class AffEx(Explainer):
 
     def _pixels(self, region: Region, model: BaseFewShotSegmentor, episode: Episode,
                 logits: Optional[Tensor]) -> Tensor:
-        """The region of each class at the explanation size, boolean, (N, T_h, T_w)."""
+        """Select the region of each class at the explanation size, boolean, (N, T_h, T_w)."""
         size = self.explanation_size or episode.query_size
         if logits is not None and self.region_resize == 'logits':
             logits = resize_unaligned(logits[None], size)[0]
@@ -206,11 +210,11 @@ class AffEx(Explainer):
         return resized
 
     def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
-        """What the variant makes of the unmasked map (N, K, H, W), and where its zero is (N, ), if it is signed."""
+        """Turn the unmasked map (N, K, H, W) into that of the variant; also return its zero (N, ) if it is signed."""
         return attribution, None
 
     def _soft_masks(self, masks: Tensor) -> Tensor:
-        """Support masks, dilated and blurred, in [0, 1]."""
+        """Dilate and blur the support masks, in [0, 1]."""
         if self.mask_resize == 'reference' and self.explanation_size is not None:
             masks = F.interpolate(F.interpolate(masks, self.explanation_size), masks.shape[-2:])
         if self.mask_dilation_kernel is not None:
@@ -236,7 +240,7 @@ class AffEx(Explainer):
 class MaskedAffEx(AffEx):
     """Masked AffEx: the unmasked map x times the blurred support mask m, x m, scaled to 0..1 over a class's shots.
 
-    Looks at the annotated object alone. Options as of :class:`AffEx`.
+    It covers the annotated object alone. The options are those of :class:`AffEx`.
     """
 
     def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
@@ -248,7 +252,7 @@ class SignedAffEx(AffEx):
     """Signed AffEx: affinity to the object speaks for the region, affinity to background against it, x (2 m - 1).
 
     The head reads foreground votes from inside the support mask m and background votes from outside. Scaled to 0..1
-    over a class's shots, so that "no contribution" is at some level between. Options as of :class:`AffEx`.
+    over a class's shots, so that "no contribution" is at some level between. The options are those of :class:`AffEx`.
     """
 
     def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
@@ -257,7 +261,7 @@ class SignedAffEx(AffEx):
 
 @EXPLAINERS.register_module(name='reverse_signed_affex')
 class ReverseSignedAffEx(AffEx):
-    """Control: Signed AffEx with the sign turned, x (1 - 2 m). It should do worse than chance."""
+    """Control: Signed AffEx with reversed sign, x (1 - 2 m). It should do worse than chance."""
 
     def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
         return _scaled_signed(attribution * (1 - 2 * self._soft_masks(masks)))
@@ -265,20 +269,20 @@ class ReverseSignedAffEx(AffEx):
 
 @EXPLAINERS.register_module(name='smoothed_affex')
 class SmoothedAffEx(AffEx):
-    """Control: the unmasked map, blurred as masks are, without a mask. Tells what the blur alone changes."""
+    """Control: the unmasked map, blurred as masks are, without a mask. It measures the effect of the blur alone."""
 
     def _weigh(self, attribution: Tensor, masks: Tensor) -> tuple[Tensor, Optional[Tensor]]:
         return min_max(blur(attribution, self.mask_blur_kernel_size, self.mask_blur_sigma)), None
 
 
 def _scaled_signed(attribution: Tensor) -> tuple[Tensor, Tensor]:
-    """Min-max scaling of (N, K, H, W), and where it puts zero, (N, )."""
+    """Scale (N, K, H, W) by minimum and maximum; also return the scaled zero, (N, )."""
     low, high = attribution.flatten(1).aminmax(dim=1)
     return min_max(attribution), torch.where(high > low, -low / (high - low), 0.)
 
 
 def _size(size: Union[int, Sequence[int], None]) -> Optional[tuple[int, int]]:
-    """(h, w) of a side or a pair."""
+    """Return (h, w) of a side or a pair."""
     if size is None:
         return None
     pair = (size, size) if isinstance(size, int) else tuple(size)
@@ -288,7 +292,7 @@ def _size(size: Union[int, Sequence[int], None]) -> Optional[tuple[int, int]]:
 
 
 def _stacked(episodes: Sequence[Episode], name: str) -> Tensor:
-    """A tensor of every episode, in a batch."""
+    """Stack a tensor of every episode."""
     tensors = [getattr(episode, name) for episode in episodes]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:

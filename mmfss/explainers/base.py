@@ -1,4 +1,4 @@
-"""The contract of explainers."""
+"""Base class of explainers."""
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
 from typing import Optional, Sequence, Union
@@ -15,14 +15,14 @@ from .region import Region, region_of_each, select_region
 
 @dataclass(frozen=True)
 class Explanation:
-    """An attribution, and what an explainer knows beside it.
+    """Hold an attribution and further results of an explainer.
 
     Attributes:
-        attribution (Tensor): As of :meth:`Explainer.attribute`, (N, K, H, W).
-        neutral (Tensor, optional): The value of the attribution that means no contribution, (N, ); of variants whose
-            values are signed.
-        contributions (Contributions, optional): Which layers and which supports carried the prediction; of explainers
-            that follow affinities.
+        attribution (Tensor): Value of each support pixel, (N, K, H, W), see :meth:`Explainer.explain`.
+        neutral (Tensor, optional): The attribution value that means no contribution, (N, ), of methods with signed
+            values.
+        contributions (Contributions, optional): Contributions of layers and supports, of explainers that follow
+            affinities.
     """
     attribution: Tensor
     neutral: Optional[Tensor] = None
@@ -30,11 +30,11 @@ class Explanation:
 
 
 class Explainer(metaclass=ABCMeta):
-    """Says which support pixels made a model segment a region of the query.
+    """Attribute the segmentation of a query region to the support pixels.
 
-    An explainer holds options, nothing of a model or an episode. It leaves no trace on the model: hooks, gradients and
-    modes are as before, and random numbers come from generators of its own. So several threads may use one explainer
-    and one model, while others predict. Maps are the same inside :func:`torch.inference_mode`, :func:`torch.no_grad`
+    An explainer holds options, but no state of a model or an episode. It leaves hooks, gradients and modes of the model
+    as before, and draws random numbers from its own generators. Therefore several threads may use one explainer and
+    one model, while others predict. Maps are the same inside :func:`torch.inference_mode`, :func:`torch.no_grad`
     and autocast, in train mode, and of a compiled model, see :func:`isolated`.
 
     .. code-block:: python
@@ -44,11 +44,10 @@ class Explainer(metaclass=ABCMeta):
     """
 
     own_copy = True
-    """Whether it sets hooks or asks for gradients, for which it is given a copy of the model (the weights are shared);
-    one that only reads saves the copy."""
+    """Whether it sets hooks or asks for gradients, and therefore works on a copy of the model (with shared weights)."""
 
     selects_region = False
-    """Whether a region that is given by name costs it nothing, because its own forward pass makes the prediction."""
+    """Whether it selects a named region in its own forward pass, at no extra cost."""
     reads_prototypes = False
     """Whether it can decompose a prediction into prototypes, see :class:`PrototypeExplainer`."""
 
@@ -57,21 +56,35 @@ class Explainer(metaclass=ABCMeta):
         return self.explain(model, episode, region).attribution
 
     def explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Region = 'prediction') -> Explanation:
-        """Explain one episode.
+        """Attribute the prediction of one episode to its support pixels.
 
         Args:
             model (BaseFewShotSegmentor): The model.
             episode (Episode): N ways, K shots, supports of (H, W) pixels.
-            region (str | Tensor): What is explained, see :func:`select_region`; each class has its own region, and its
-                map is about its own logit.
+            region (str | Tensor): Explained query region, see :func:`select_region`. Each class has its own region, and
+                its map explains its own logit.
 
         Returns:
-            Explanation: Its attribution is float, shape (N, K, H, W), finite; the larger the more a support pixel
-            speaks for the region. The range is the method's (most: 0 to 1 over the shots of a class).
+            Explanation: Its attribution is float, shape (N, K, H, W), finite. Larger values support the region more.
+            The range depends on the method (usually 0 to 1 over the shots of a class).
 
         Raises:
             EmptyRegionError: If the region of a class is empty.
-            ValueError: If the region is unknown, a support mask is empty, or the model cannot be explained so.
+            ValueError: If the region is unknown, a support mask is empty, or the explainer does not support the model.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models import FewShotSegmentor
+            >>> from mmfss.registry import EXPLAINERS
+            >>> from mmfss.structures import Episode
+            >>> model = FewShotSegmentor(dict(type='mmpretrain.ResNet', depth=18), head=dict(type='DCAMAHead')).eval()
+            >>> masks = torch.zeros(1, 2, 64, 64)
+            >>> masks[..., 16:48, 16:48] = 1
+            >>> episode = Episode(torch.rand(3, 64, 64), torch.rand(1, 2, 3, 64, 64), masks)  # 1-way 2-shot
+            >>> explainer = EXPLAINERS.build(dict(type='signed_affex'))
+            >>> explanation = explainer.explain(model, episode, region='all')
+            >>> explanation.attribution.shape  # a value for each pixel of each support
+            torch.Size([1, 2, 64, 64])
         """
         check_masks(episode)
         with isolated(model, self.own_copy) as model:
@@ -83,7 +96,7 @@ class Explainer(metaclass=ABCMeta):
                         model: BaseFewShotSegmentor,
                         episodes: Sequence[Episode],
                         region: Union[Region, Sequence[Region]] = 'prediction') -> Tensor:
-        """Explain B episodes of equal sizes; explainers that can, share work between them.
+        """Explain B episodes of equal sizes; some explainers share work between them.
 
         Args:
             model (BaseFewShotSegmentor): The model.

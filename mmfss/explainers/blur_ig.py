@@ -1,4 +1,4 @@
-"""Integrated gradients on a path of less and less blur."""
+"""Integrated gradients on a path of decreasing blur."""
 from typing import Optional
 
 import torch
@@ -13,7 +13,7 @@ AXES = ('image', 'reference')
 
 @EXPLAINERS.register_module(name='blur_ig')
 class BlurIG(ClassExplainer):
-    """Gradients along the path from blurred to sharp images (query and supports), absolute values.
+    """Integrate gradients along the path from blurred to sharp images (query and supports), absolute values.
 
     Source: Xu et al., "Attribution in Scale and Space", CVPR 2020. Our own implementation, in torch on the images'
     device: a blur is one matrix product per axis. Explains the mean probability over the region, like the published
@@ -63,8 +63,8 @@ class BlurIG(ClassExplainer):
         return (total * self.max_sigma / self.steps).abs().mean(1)
 
     def _blur_and_slope(self, images: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """Blurred images and how they change with sigma."""
-        # The difference of two nearly equal images needs the digits.
+        """Compute the blurred images and their derivative with respect to sigma."""
+        # Use double precision for the difference of two nearly equal images.
         now, further = (blur(images.double(), s, self.dims) for s in (sigma, sigma + self.grad_step))
         return blur(images, sigma, self.dims), ((further - now) / self.grad_step).to(images)
 
@@ -87,7 +87,7 @@ def blur(images: Tensor, sigma: float, dims: tuple[int, int]) -> Tensor:
 
 
 def blur_matrix(size: int, sigma: float, truncate: float = 4.) -> Tensor:
-    """The linear map (size, size) of a one-dimensional Gaussian blur, cut off at ``truncate`` standard deviations."""
+    """Build the matrix (size, size) of a one-dimensional Gaussian blur, cut off at ``truncate`` deviations."""
     if sigma == 0:
         return torch.eye(size, dtype=torch.float64)
     radius = int(truncate * sigma + 0.5)

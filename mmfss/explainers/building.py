@@ -12,13 +12,13 @@ ExplainerConfigs = Union[Sequence[str], Mapping[str, Optional[Mapping[str, Any]]
 
 
 def list_explainers() -> list[str]:
-    """Names of the registered explainers, sorted."""
+    """List the names of the registered explainers, sorted."""
     EXPLAINERS.import_from_location()
     return sorted(EXPLAINERS.module_dict)
 
 
 def explainer_configs(explainers: ExplainerConfigs) -> dict[str, dict[str, Any]]:
-    """Complete what a config or a command line says of explainers.
+    """Complete the explainer configs of a config file or a command line.
 
     Args:
         explainers (Sequence[str] | Mapping): Names of :func:`list_explainers`; or configs by the name that tables and
@@ -30,6 +30,11 @@ def explainer_configs(explainers: ExplainerConfigs) -> dict[str, dict[str, Any]]
 
     Raises:
         ConfigError: If there is none, or a name is unknown or cannot be used.
+
+    Example:
+        >>> from mmfss.explainers.building import explainer_configs
+        >>> explainer_configs(['signed_affex'])
+        {'signed_affex': {'type': 'signed_affex'}}
     """
     if isinstance(explainers, (str, bytes)) or not explainers:
         raise ConfigError(f'explainers must be a list of names or a dict of configs, got {explainers!r}. Known: '

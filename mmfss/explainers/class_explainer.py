@@ -1,4 +1,4 @@
-"""Explainers that look at one class at a time."""
+"""Base class of explainers that handle one class at a time."""
 from abc import abstractmethod
 from typing import Optional
 
@@ -53,4 +53,4 @@ class ClassExplainer(Explainer):
 
     @abstractmethod
     def explain_class(self, score: ClassScore) -> Tensor:
-        """The method's own values for one class, shape (K, H, W)."""
+        """Compute the method's own values for one class, shape (K, H, W)."""

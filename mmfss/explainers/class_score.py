@@ -1,4 +1,4 @@
-"""What gradients and perturbations explain: the score of one class, as a function of the class's own supports."""
+"""The score of one class as a function of its supports, explained by gradients and perturbations."""
 from copy import copy
 from functools import cached_property
 from typing import Any, Optional
@@ -11,7 +11,7 @@ from mmfss.structures import Episode
 
 
 class EncodedEpisode:
-    """An episode whose features and encodings are computed once, when they are first asked for.
+    """Compute the features and encodings of an episode once, on first use.
 
     Args:
         model (BaseFewShotSegmentor): The model.
@@ -44,7 +44,7 @@ class EncodedEpisode:
 
 
 class ClassScore:
-    """How strongly the model predicts one class inside a region of the query: one number per version of the supports.
+    """Score how strongly the model predicts one class inside a query region, for each version of the supports.
 
     The number is the mean over the region of the class's raw logit, or of its softmax probability. A logit depends on
     the class's own supports alone (see :func:`~mmfss.models.layers.compose_ways`); for a probability the other classes'
@@ -86,7 +86,7 @@ class ClassScore:
         return features if self.shots is None else features.select(self.shots)
 
     def select(self, shots: Tensor) -> 'ClassScore':
-        """The score when only some shots are shown.
+        """Return the score of a subset of the shots.
 
         Args:
             shots (Tensor): Boolean, shape (K, ), at least one true.
@@ -97,7 +97,7 @@ class ClassScore:
         return part
 
     def __call__(self, support: Tensor, masks: Optional[Tensor] = None, query: Optional[Tensor] = None) -> Tensor:
-        """Scores of B versions.
+        """Compute the scores of B versions.
 
         Args:
             support (Tensor): Images, shape (B, K, 3, H, W).
@@ -112,7 +112,7 @@ class ClassScore:
         return self.of_features(self._encode(support), masks, query_features)
 
     def of_features(self, support: FeaturePyramid, masks: Tensor, query: Optional[FeaturePyramid] = None) -> Tensor:
-        """As :meth:`__call__`, of features of B * K supports and of B queries."""
+        """Compute the scores (B, ) from features of B * K supports, masks (B, K, H, W) and features of B queries."""
         batch = len(masks)
         query = self.encoded.query.expand(batch) if query is None else query
         ways = self.model.encode_features(support, masks[:, None]).ways
@@ -135,7 +135,7 @@ class ClassScore:
 
 
 def input_gradient(score: ClassScore, support: Tensor, query: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
-    """Gradients of each version's score with respect to its images.
+    """Compute the gradients of each version's score with respect to its images.
 
     Args:
         score (ClassScore): The score.

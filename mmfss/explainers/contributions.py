@@ -1,4 +1,4 @@
-"""How much every support position, layer and support contributes to a query region (AffEx, Affinity Explainer)."""
+"""Contributions of support positions, layers and supports to a query region (AffEx, Affinity Explainer)."""
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Optional, Sequence
@@ -14,7 +14,7 @@ EPS = 1e-6
 
 
 class RegionWeights:
-    """A region and the whole query as weights of the query positions of any layer.
+    """Turn a region and the whole query into weights of the query positions of any layer.
 
     Args:
         region (Tensor): Pixels of the query, boolean, shape (B, H, W), no element empty.
@@ -27,7 +27,7 @@ class RegionWeights:
         self._weights: dict[tuple[int, int], Tensor] = {}
 
     def at(self, size: tuple[int, int]) -> Tensor:
-        """Weights (B, h * w, 2) of the positions of a layer: in the region, and in all."""
+        """Compute weights (B, h * w, 2) of the positions of a layer: in the region, and in the whole query."""
         if size not in self._weights:
             # With antialiasing, which acts where there are fewer pixels than positions.
             self._weights[size] = resize_adjoint(self.images, size, antialias=True).flatten(2).transpose(1, 2)
@@ -35,7 +35,7 @@ class RegionWeights:
 
 
 def region_shares(affinity: Affinity, weights: RegionWeights, softmax: bool, chunk_size: int) -> Tensor:
-    """The share of what each support position gives to the query that it gives to the region, per pixel of the region.
+    """Compute the share of each support position's affinity that goes to the region, per pixel of the region.
 
     The definition resizes the column of every support position s in the affinity P = softmax(S) to the pixels of the
     query, divides it by its sum plus 1e-6 and averages it over the region R. Resizing is linear, U p_s, so only two
@@ -62,7 +62,7 @@ def region_shares(affinity: Affinity, weights: RegionWeights, softmax: bool, chu
 
 @dataclass(frozen=True)
 class Contributions:
-    """What carried the prediction of each class inside its region: which layers, which supports, which positions.
+    """Hold the contributions of layers, supports and positions to the prediction of each class in its region.
 
     Letters: N ways, L compared layers in the order of :meth:`MatchingHead.match`, K shots, layer l of (h', w') support
     positions, maps of (H, W) pixels.
@@ -84,52 +84,52 @@ class Contributions:
     region: Tensor
 
     @cached_property
-    def normalised(self) -> tuple[Tensor, ...]:
+    def normalized(self) -> tuple[Tensor, ...]:
         """Per layer (N, K, h', w'): shares divided by the sum that they have as maps of (H, W) pixels, plus 1e-6."""
         return tuple(shares / (self._pixel_sums(shares).sum(1)[:, None, None, None] + EPS) for shares in self.shares)
 
     @cached_property
     def layer_shots(self) -> Tensor:
-        """The part of a layer's contribution that falls on each support, (N, L, K), sum (about) 1 over the supports."""
-        return torch.stack([self._pixel_sums(layer) for layer in self.normalised], dim=1)
+        """Compute the share of each support in a layer's contribution, (N, L, K), sum (about) 1 over the supports."""
+        return torch.stack([self._pixel_sums(layer) for layer in self.normalized], dim=1)
 
     @property
     def shots(self) -> Tensor:
-        """The part of all contributions that falls on each support, (N, K), sum (about) 1: which support carried it."""
+        """Compute the share of each support in all contributions, (N, K), sum (about) 1 over the supports."""
         return (self.weights[..., None] * self.layer_shots).sum(1)
 
     def layer_map(self, layer: int) -> Tensor:
-        """The contribution of one layer as maps of pixels, (N, K, H, W), sum (about) 1 over the supports of a class."""
-        return resize_unaligned(self.normalised[layer], self.size)
+        """Resize the contribution of a layer to pixels, (N, K, H, W), sum (about) 1 over the supports of a class."""
+        return resize_unaligned(self.normalized[layer], self.size)
 
     def by_size(self) -> dict[tuple[int, int], Tensor]:
-        """Weighted contributions of the layers of each size (h', w'), added up, (N, K, h', w')."""
+        """Add up the weighted contributions of the layers of each size (h', w'), (N, K, h', w')."""
         totals: dict[tuple[int, int], Tensor] = {}
-        for layer, weight in zip(self.normalised, self.weights.unbind(1)):
+        for layer, weight in zip(self.normalized, self.weights.unbind(1)):
             size = tuple(layer.shape[-2:])
             totals[size] = totals.get(size, 0) + weight[:, None, None, None] * layer
         return totals
 
     def combined(self) -> Tensor:
-        """Contributions of all layers, weighted, (N, K, H, W), sum (about) 1 over the supports of a class.
+        """Add up the weighted contributions of all layers, (N, K, H, W), sum (about) 1 over a class's supports.
 
         Layers of one size are added up before they are resized.
         """
         return sum(resize_unaligned(maps, self.size) for maps in self.by_size().values())
 
     def summary(self) -> dict[str, Any]:
-        """The diagnosis in plain numbers, for a report.
+        """Summarize the contributions in plain numbers, for a report.
 
         Returns:
             dict: ``layers`` (N lists of L weights), ``shots`` (N lists of K parts), ``layer_shots`` (N x L x K) and
-            ``layer_sizes`` (L pairs (h', w') of support positions, which tell the scales apart).
+            ``layer_sizes`` (L pairs (h', w') of support positions, which distinguish the scales).
         """
         return dict(
             layers=self.weights.tolist(), shots=self.shots.tolist(), layer_shots=self.layer_shots.tolist(),
             layer_sizes=[list(shares.shape[-2:]) for shares in self.shares])
 
     def _pixel_sums(self, maps: Tensor) -> Tensor:
-        """Sums (N, K) that maps (N, K, h', w') have after resizing."""
+        """Compute the sums (N, K) of maps (N, K, h', w') after resizing."""
         ones = maps.new_ones(1, 1, *self.size)
         return (maps * resize_adjoint(ones, maps.shape[-2:])).sum((2, 3))
 

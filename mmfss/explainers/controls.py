@@ -1,4 +1,4 @@
-"""Controls: maps that know nothing of the model. An explanation has to be better than these."""
+"""Controls that do not use the model. An explanation has to score better than these."""
 import torch
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from .seeding import episode_generator
 
 @EXPLAINERS.register_module(name='random')
 class RandomControl(Explainer):
-    """Uniform noise in [0, 1), not scaled.
+    """Control: uniform noise in [0, 1), not scaled.
 
     Args:
         seed (int): Seed. Defaults to 0.
@@ -30,9 +30,9 @@ class RandomControl(Explainer):
 
 @EXPLAINERS.register_module(name='gaussian_noise')
 class GaussianNoiseControl(Explainer):
-    """The support mask with a little Gaussian noise, scaled by :func:`scale_q`.
+    """Control: the support mask with a little Gaussian noise, scaled by :func:`scale_q`.
 
-    The published comparison's "Gaussian Noise Mask". A strong control: it says that the annotated object matters, in no
+    The published comparison's "Gaussian Noise Mask". A strong control: it highlights the annotated object, in no
     order.
 
     Args:

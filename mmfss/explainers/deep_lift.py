@@ -19,16 +19,16 @@ SCOPES = ('model', 'head')
 
 @EXPLAINERS.register_module(name='deep_lift')
 class DeepLift(ClassExplainer):
-    """Contributions of the supports' images to the difference from a blank episode (all zero), Rescale rule; signed.
+    """Propagate the difference from a blank episode (all zero) to the support images, Rescale rule; signed.
 
     Through Captum. Source: Shrikumar et al., "Learning Important Features Through Propagating Activation Differences",
     ICML 2017. The rule covers the activation and max-pooling *modules* of :data:`RESCALED`. Attention, its softmax,
-    normalisation layers, GELU and functions that are no modules (the maximum over shots of DCAMA's skip features) pass
+    normalization layers, GELU and functions that are no modules (the maximum over shots of DCAMA's skip features) pass
     their plain gradient on, so the contributions do not sum exactly to the difference. Cost: one forward and one
     backward pass of the supports and of blank supports.
 
-    A network that calls one activation several times (every ResNet block does) is handled by giving each call its own
-    copy of the module while it is explained.
+    If a network calls one activation several times (every ResNet block does), each call gets its own copy of the module
+    during the explanation.
 
     Args:
         scope (str): Where the rule is used: ``'model'``, everywhere; or ``'head'``, not in the backbone, as in the
@@ -73,13 +73,13 @@ class ScoreModule(nn.Module):
         self.masks = torch.cat((score.masks, torch.zeros_like(score.masks)))
 
     def forward(self, support: Tensor) -> Tensor:
-        """(2, K, 3, H, W) -> (2, )."""
+        """Score (2, K, 3, H, W) as (2, )."""
         features = self.score.model.extract_feat(support.flatten(0, 1))
         return self.score.of_features(features, self.masks, self.query)
 
 
 class CallByCall(nn.Module):
-    """Stands in for a module that is called several times in a forward pass: each call has its own copy.
+    """Replace a module that is called several times in a forward pass; each call uses its own copy.
 
     A copy receives a tensor of its own, since Captum replaces the whole gradient of what a module receives, and a
     residual sum has other readers too.

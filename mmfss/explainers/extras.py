@@ -11,7 +11,7 @@ def import_extra(module: str, extra: str = 'explain') -> ModuleType:
         extra (str): The extra of this package that installs it.
 
     Raises:
-        ImportError: With the command that installs what is missing.
+        ImportError: With the command that installs the missing package.
     """
     try:
         return importlib.import_module(module)

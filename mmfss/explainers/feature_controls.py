@@ -1,4 +1,4 @@
-"""Controls that know the features of a model, but little or nothing of how it matches them."""
+"""Controls that use the features of a model, but not how it matches them."""
 from typing import Any
 
 import torch
@@ -16,11 +16,11 @@ from .scaling import min_max
 
 @EXPLAINERS.register_module(name='prototype_readout')
 class PrototypeReadout(Explainer):
-    """Which support positions look like the region on average, whatever the head does.
+    """Control: similarity of support positions to the average feature of the region, without the head.
 
-    In each layer of the backbone that is read, the mean query feature of the region is a prototype; every support
-    position has its cosine similarity with it. The maps are resized bilinearly, averaged over layers and scaled to 0..1
-    over a class's shots. What AffEx adds to it is what the head's matching adds to its features.
+    In each layer of the backbone that is read, every support position gets its cosine similarity with the mean query
+    feature of the region. The maps are resized bilinearly, averaged over layers and scaled to 0..1 over a class's
+    shots. The difference to AffEx shows what the head's matching adds to its features.
 
     Args:
         num_levels (int): Levels of the feature pyramid to read, from the coarsest. Defaults to 3.
@@ -44,7 +44,7 @@ class PrototypeReadout(Explainer):
 
     @staticmethod
     def _similarity(query: Tensor, supports: Tensor, region: Tensor) -> Tensor:
-        """Cosines (N * K, 1, h', w') of maps (N * K, C, h', w') with a query's mean in a region (N, T_h, T_w)."""
+        """Compute cosines (N * K, 1, h', w') of maps (N * K, C, h', w') with a query's mean in a region."""
         weights = resize_adjoint(region[:, None].to(query.dtype), query.shape[-2:], antialias=True)
         prototypes = (weights * query).sum((2, 3)) / weights.sum((2, 3))
         prototypes = prototypes.repeat_interleave(len(supports) // len(region), dim=0)
@@ -53,7 +53,7 @@ class PrototypeReadout(Explainer):
 
 @EXPLAINERS.register_module(name='encoder_affinity')
 class EncoderAffinity(Explainer):
-    """AffEx's contributions followed on from feature positions to pixels, by the gradient of the backbone.
+    """Control: AffEx's contributions propagated from feature positions to pixels by the backbone's gradient.
 
     AffEx puts a position's contribution where the position is. Here it is put on the pixels that the feature there
     depends on: the mean over colour channels of |d/dx sum_s c_s f_s|, with c_s the contribution of a support position

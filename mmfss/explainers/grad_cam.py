@@ -14,7 +14,7 @@ from .extras import import_extra
 
 @EXPLAINERS.register_module(name='grad_cam')
 class GradCAM(ClassExplainer):
-    """Channels of the supports' features, weighted with the mean gradient of the class's logit; positive part.
+    """Weight the channels of support features with the mean gradient of the class's logit; positive part.
 
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017. By default the features are all maps of one level of the feature
     pyramid, as the head receives them, so the gradient goes through the head alone and not through the backbone. With

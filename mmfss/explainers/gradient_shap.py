@@ -1,4 +1,4 @@
-"""Expected gradients against random baselines that make sense for an episode."""
+"""Expected gradients against random baselines suited to episodes."""
 from typing import Mapping, Optional
 
 import numpy as np
@@ -18,12 +18,12 @@ BASELINES = dict(both_masked=0.5, support_masked=0.25, query_masked=0.15, suppor
 
 @EXPLAINERS.register_module(name='gradient_shap')
 class GradientShap(ClassExplainer):
-    """Gradient at a random point between the episode and a random baseline, times their difference; signed.
+    """Average gradient times difference at random points between the episode and random baselines; signed.
 
-    Through Captum. Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NIPS 2017. A
-    baseline is the episode with its object painted over by the mean of the rest: in query (the region) and supports
-    (the masks), or in one of them; with the supports exchanged for other images of the episode; or all zero. Each
-    baseline mask is emptied with probability ``mask_dropout``. Only the supports' images are attributed to. Cost:
+    Through Captum. Source: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NIPS 2017. In a
+    baseline, the object of query (the region) or supports (the masks) or both is replaced by the mean of the rest; or
+    the supports are exchanged for other images of the episode; or all is zero. Each baseline mask is emptied with
+    probability ``mask_dropout``. Only the supports' images get attributions. Cost:
     ``n_samples`` forward and backward passes at once.
 
     Args:
@@ -93,7 +93,7 @@ class GradientShap(ClassExplainer):
 
 
 def between(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """Points (n, ...) on the way from ``start`` (n, ...) to ``end`` (1, ...), at the shares (n, ) of it."""
+    """Interpolate points (n, ...) between ``start`` (n, ...) and ``end`` (1, ...), at the shares (n, )."""
     share = share.view(-1, *[1] * (end.ndim - 1))
     return share * end + (1 - share) * start
 
@@ -107,7 +107,7 @@ def paint_over(images: Tensor, objects: Tensor, dilation: int) -> Tensor:
         dilation (int): Pixels by which the objects grow first.
 
     Returns:
-        Tensor: Images; one that is all object becomes zero, the mean colour of the data set.
+        Tensor: Images; one that is all object becomes zero, the mean colour of the dataset.
     """
     grown = F.max_pool2d(objects[:, None].to(images), 2 * dilation + 1, stride=1, padding=dilation)
     rest = 1 - grown
@@ -116,7 +116,7 @@ def paint_over(images: Tensor, objects: Tensor, dilation: int) -> Tensor:
 
 
 def swapped(score: ClassScore, generator: np.random.Generator) -> Tensor:
-    """Another support image of the episode in place of each, or the query where there is no other: (K, 3, H, W)."""
+    """Replace each support image by another of the episode, or by the query if there is no other: (K, 3, H, W)."""
     images = score.episode.support
     shots = images.shape[1]
     pool = images.flatten(0, 1)

@@ -11,7 +11,7 @@ from .class_score import ClassScore, input_gradient
 
 @EXPLAINERS.register_module(name='guided_ig')
 class GuidedIG(ClassExplainer):
-    """Gradients on a path from zero to the images on which the features of least gradient move first; absolute values.
+    """Integrate gradients on a path from zero that moves the features of least gradient first; absolute values.
 
     Source: Kapishnikov et al., "Guided Integrated Gradients", CVPR 2021, algorithm 1. Our own implementation: that of
     the authors does not run with NumPy 2. Explains the mean probability over the region, like the published comparison,
@@ -61,7 +61,7 @@ def guided_path(gradient: Callable[[Tensor], Tensor],
                 fraction: float,
                 max_dist: float,
                 eps: float = 1e-7) -> Tensor:
-    """Sum of gradient times movement along the guided path; for a linear function exactly gradient times difference.
+    """Sum gradient times movement along the guided path; for a linear function this is gradient times difference.
 
     In step i the L1 distance to the end is brought down to 1 - i / steps of the whole. The features with the least
     absolute gradient move first, at most to the straight path's point ``max_dist`` ahead; those more than ``max_dist``

@@ -11,7 +11,7 @@ from .extras import import_extra
 
 @EXPLAINERS.register_module(name='integrated_gradients')
 class IntegratedGradients(ClassExplainer):
-    """Integral of the gradient on the path from zero (the mean colour) to the images, times the images; signed.
+    """Integrate the gradient on the path from zero (the mean colour) to the images, times the images; signed.
 
     Through Captum. Source: Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017. By default the
     query and the masks move along the path too, as in the published comparison; only the supports' images are
@@ -45,7 +45,7 @@ class IntegratedGradients(ClassExplainer):
 
 
 def integrate(score: ClassScore, perturb_query: bool, perturb_masks: bool, **options: object) -> Tensor:
-    """Integrated gradients of the supports, signed.
+    """Compute integrated gradients of the supports, signed.
 
     Args:
         score (ClassScore): What is explained.

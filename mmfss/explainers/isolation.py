@@ -1,4 +1,4 @@
-"""What an explainer works on: a model and tensors that belong to it alone, whatever is going on around it."""
+"""Isolation of explainers: a private model and tensors, independent of the caller's context."""
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,14 +16,14 @@ T = TypeVar('T')
 
 @contextmanager
 def isolated(model: BaseFewShotSegmentor, own_copy: bool = True) -> Iterator[BaseFewShotSegmentor]:
-    """Give an explainer a model to explain, in a context in which explanations are the same as anywhere.
+    """Provide a model to an explainer, in a context that makes explanations reproducible.
 
     Inference mode is left (:func:`torch.enable_grad` then works) and autocast is off: explanations are computed in the
     precision of the weights.
 
     Args:
         model (BaseFewShotSegmentor): The model, in any mode, compiled or not.
-        own_copy (bool): Whether the explainer may set hooks or ask for gradients: it then gets a copy. Without, it gets
+        own_copy (bool): Whether the explainer may set hooks or ask for gradients, and gets a copy. If False, it gets
             the model itself if that is in eval mode and not compiled.
 
     Yields:
@@ -37,7 +37,7 @@ def isolated(model: BaseFewShotSegmentor, own_copy: bool = True) -> Iterator[Bas
 
 
 def private_copy(model: BaseFewShotSegmentor) -> BaseFewShotSegmentor:
-    """A copy with the weights of the model, not copied: see :func:`isolated`.
+    """Copy a model with shared weights, see :func:`isolated`.
 
     Raises:
         ValueError: If the model cannot be copied.
@@ -65,7 +65,7 @@ def private_copy(model: BaseFewShotSegmentor) -> BaseFewShotSegmentor:
 
 
 def ordinary(value: T) -> T:
-    """A tensor, or an episode's tensors, of which gradients can depend: those made in inference mode are copied."""
+    """Return tensors (or an episode) that allow gradients; tensors made in inference mode are copied."""
     if isinstance(value, Episode):
         return replace(value, **{name: ordinary(x) for name, x in vars(value).items() if isinstance(x, Tensor)})
     return value.clone() if isinstance(value, Tensor) and value.is_inference() else value

@@ -1,4 +1,4 @@
-"""A sparse linear model of what superpixels do to the prediction."""
+"""LIME: a sparse linear model of the effect of superpixels on the prediction."""
 from typing import Optional
 
 import numpy as np
@@ -18,14 +18,14 @@ SURROGATES = dict(lasso=('Lasso', 0.01), ridge=('Ridge', 1.))
 
 @EXPLAINERS.register_module(name='lime')
 class Lime(ClassExplainer):
-    """Weights of a linear model that predicts the class's logit from the superpixels that are shown; signed.
+    """Fit a linear model that predicts the class's logit from the visible superpixels; signed weights.
 
-    Source: Ribeiro et al., "Why Should I Trust You?", KDD 2016, in the form for few-shot segmentation of the AffEx
-    reference implementation: superpixels are switched off in image and mask; a support whose mask has vanished is taken
-    out of the episode; a sample counts the more the closer it is to the original, exp(-(D / kernel_width)^2) with
-    D = image_weight * D_image + (1 - image_weight) * D_mask, where D_image is 1 minus the supports' mean cosine with
-    the original and D_mask the mean share of mask removed. Samples that are not finite are dropped. Cost: ``n_samples``
-    forward passes of the supports; the query is encoded once.
+    Source: Ribeiro et al., "Why Should I Trust You?", KDD 2016, adapted to few-shot segmentation as in the AffEx
+    reference implementation. Superpixels are switched off in image and mask. A support without remaining mask is
+    removed from the episode. The weight of a sample is exp(-(D / kernel_width)^2) with D = image_weight * D_image +
+    (1 - image_weight) * D_mask, where D_image is 1 minus the supports' mean cosine with the original, and D_mask the
+    mean share of removed mask. Non-finite samples are dropped. Cost: ``n_samples`` forward passes of the supports; the
+    query is encoded once.
 
     Args:
         n_samples (int): Random samples. Defaults to 25.
@@ -34,7 +34,7 @@ class Lime(ClassExplainer):
         share_segments (bool): Treat superpixels of equal number in several supports as one, as the released
             implementation does. Defaults to False.
         surrogate (str): ``'lasso'`` or ``'ridge'``. Defaults to ``'lasso'``.
-        alpha (float, optional): Regularisation. Defaults to 0.01 for lasso and 1 for ridge.
+        alpha (float, optional): Regularization. Defaults to 0.01 for lasso and 1 for ridge.
         kernel_width (float): Defaults to 1.
         image_weight (float): Defaults to 0.2.
         perturbations_per_eval (int): Samples evaluated at a time. Defaults to 5.
@@ -77,7 +77,7 @@ class Lime(ClassExplainer):
         return coefficients.to(score.support)[segments]
 
     def draw(self, segments: Tensor, score: ClassScore) -> Tensor:
-        """Which superpixels are shown, boolean (n_samples, F); in each sample, at least one that carries mask."""
+        """Draw the visible superpixels, boolean (n_samples, F); each sample shows at least one with mask."""
         generator = episode_generator(score.episode, self.seed)
         carrying = segments[score.masks[0] > 0].unique().cpu().numpy()
         shown = generator.random((self.n_samples, int(segments.max()) + 1)) < 0.5
@@ -87,7 +87,7 @@ class Lime(ClassExplainer):
         return torch.from_numpy(shown).to(segments.device)
 
     def _evaluate(self, score: ClassScore, shown: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and weights, (B, ), of samples of which the pixels ``shown`` (B, K, H, W) are left."""
+        """Compute scores and weights, (B, ), of samples that keep the pixels ``shown`` (B, K, H, W)."""
         support, masks = score.support * shown[:, :, None], score.masks * shown
         present = masks.flatten(2).any(-1)
         values = support.new_empty(len(shown))
@@ -100,7 +100,7 @@ class Lime(ClassExplainer):
         return values, torch.exp(-(distance / self.kernel_width)**2)
 
     def fit(self, shown: Tensor, values: Tensor, weights: Tensor) -> Tensor:
-        """Coefficients of the surrogate, (F, ); zero if no sample is finite."""
+        """Fit the coefficients of the surrogate, (F, ); zero if no sample is finite."""
         features, values, weights = (x.double().cpu().numpy() for x in (shown, values, weights))
         finite = np.isfinite(values)
         if not finite.any():

@@ -1,4 +1,4 @@
-"""What a head that segments by prototypes says itself about the support pixels they were made of."""
+"""Explainer of prototype heads: the support pixels behind each prototype."""
 import torch
 from torch import Tensor
 
@@ -14,12 +14,12 @@ from .scaling import min_max
 
 @EXPLAINERS.register_module(name='prototypes')
 class PrototypeExplainer(Explainer):
-    """Support cells by their part in what the prototypes of the object say of the region, see
+    """Attribute a region to the support cells of the object's prototypes, see
     :meth:`PrototypeReading.support_maps`.
 
-    Exact for the odds of the groups: the parts sum to what the object's groups say, summed over the region. Resized to
-    the support's pixels (bilinear); a cell speaks for the annotated pixels in it, so that the map is zero outside the
-    mask. Scaled to 0..1 over a class's shots. For every head that is a :class:`PrototypeReader`.
+    The parts sum exactly to the score of the object's groups, summed over the region. Maps are resized bilinearly to
+    the support's pixels. A cell counts for its annotated pixels only, so that the map is zero outside the mask. Values
+    are scaled to 0..1 over a class's shots. It works with every head that is a :class:`PrototypeReader`.
     """
 
     own_copy = False
@@ -54,7 +54,7 @@ class PrototypeExplainer(Explainer):
 
     @staticmethod
     def _read(model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> list[tuple[PrototypeReading, Tensor]]:
-        """Of each class the reading, and how much each query cell counts in the sum over the region."""
+        """Return the reading of each class, and the weight of each query cell in the sum over the region."""
         head = getattr(model, 'head', model)
         if not isinstance(head, PrototypeReader):
             raise ValueError(f'a {type(head).__name__} has no prototypes to read, as a FewShotScaleProtoHead '

@@ -13,14 +13,14 @@ Region = Union[str, Tensor]
 
 
 class EmptyRegionError(ValueError):
-    """There is nothing to explain: the region of a class has no pixel."""
+    """Error: the region of a class has no pixel, so that there is nothing to explain."""
 
 
 def select_region(region: Region,
                   model: BaseFewShotSegmentor,
                   episode: Episode,
                   logits: Optional[Tensor] = None) -> Tensor:
-    """Turn a description of a region into pixels, each class its own.
+    """Select the pixels of a region, for each class.
 
     Args:
         region (str | Tensor): ``'prediction'``, the pixels that the model gives class n; ``'ground_truth'``, those that
@@ -35,7 +35,7 @@ def select_region(region: Region,
 
     Raises:
         EmptyRegionError: If the region of a class is empty.
-        ValueError: If the region is of no known kind or shape, or the ground truth is asked for and not known.
+        ValueError: If the region is of no known kind or shape, or the ground truth is requested but unknown.
     """
     mask = region_pixels(region, model, episode, logits)
     check_region(mask, region, episode)
@@ -56,7 +56,7 @@ def region_pixels(region: Region,
                   model: BaseFewShotSegmentor,
                   episode: Episode,
                   logits: Optional[Tensor] = None) -> Tensor:
-    """As :func:`select_region`, but a class's region may be empty."""
+    """Select the pixels of a region for each class, (N, h, w); a class may have none. See :func:`select_region`."""
     classes = torch.arange(1, episode.num_ways + 1, device=episode.query.device)[:, None, None]
     if isinstance(region, Tensor):
         if region.ndim not in (2, 3) or (region.ndim == 3 and len(region) != episode.num_ways):
@@ -79,7 +79,7 @@ def region_pixels(region: Region,
 
 
 def region_of_each(region: Union[Region, Sequence[Region]], episodes: Sequence[Episode]) -> list[Region]:
-    """One region for each of B episodes, given one for all or a sequence of B."""
+    """Return one region for each of B episodes, given one for all or a sequence of B."""
     if isinstance(region, (str, Tensor)):
         return [region] * len(episodes)
     if len(region) != len(episodes):

@@ -11,7 +11,7 @@ from .extras import import_extra
 
 @EXPLAINERS.register_module(name='saliency')
 class Saliency(ClassExplainer):
-    """Absolute gradient of the class's mean logit with respect to its supports, mean over channels.
+    """Take the absolute gradient of the class's mean logit with respect to its supports, mean over channels.
 
     Through Captum. Source: Simonyan et al., "Deep Inside Convolutional Networks", ICLR workshop 2014. Cost: one forward
     and one backward pass of the supports; the query is only encoded.

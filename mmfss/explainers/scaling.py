@@ -42,7 +42,7 @@ def scale_q(attribution: Tensor, q: float = 0.99) -> Tensor:
 
 
 def quantile(values: Tensor, q: float) -> Tensor:
-    """Quantile of each row, linearly interpolated, for rows of any length (``torch.quantile`` takes 2**24 values).
+    """Compute the interpolated quantile of each row, for any length (``torch.quantile`` takes up to 2**24 values).
 
     Args:
         values (Tensor): Shape (N, P).
@@ -70,7 +70,7 @@ SCALINGS: dict[str, Callable[[Tensor], Tensor]] = dict(min_max=min_max, scale_q=
 
 
 def get_scaling(name: Optional[str]) -> Callable[[Tensor], Tensor]:
-    """A scaling by its name; None leaves the values as they are.
+    """Return a scaling by its name; None leaves the values as they are.
 
     Raises:
         ValueError: If there is none of that name.

@@ -7,7 +7,7 @@ from mmfss.structures import Episode
 
 
 def episode_generator(episode: Episode, seed: int) -> np.random.Generator:
-    """A generator of one's own for one episode: other episodes get other numbers, the same episode always the same.
+    """Create a generator for an episode: the same episode always gets the same numbers, others get others.
 
     So a map does not depend on which episodes were explained before, nor on how many processes share the work.
 

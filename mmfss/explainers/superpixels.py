@@ -10,7 +10,7 @@ def segment(images: Tensor, n_segments: int, compactness: float, shared: bool = 
     """Cut every image into superpixels by SLIC.
 
     Args:
-        images (Tensor): Normalised images, shape (K, 3, H, W).
+        images (Tensor): Normalized images, shape (K, 3, H, W).
         n_segments (int): Superpixels wanted of each; SLIC finds about as many.
         compactness (float): Weight of distance against colour.
         shared (bool): Count superpixels from 0 in every image, so that the third of one image and the third of another

@@ -13,7 +13,7 @@ from .integrated_gradients import integrate
 
 @EXPLAINERS.register_module(name='xrai')
 class XRAI(ClassExplainer):
-    """Every region of a support gets the mean of its integrated gradients; regions of several over-segmentations.
+    """Average integrated gradients over the regions of several over-segmentations of each support.
 
     Source: Kapishnikov et al., "XRAI: Better Attributions Through Regions", ICCV 2019. Regions and ranking are those of
     the authors' package ``saliency``, with its parameters (Felzenszwalb segments at six scales, of each support alone);
@@ -54,7 +54,7 @@ class XRAI(ClassExplainer):
         return torch.stack([self._rank(*pair) for pair in zip(score.support[0], gradients)])
 
     def _rank(self, image: Tensor, gradients: Tensor) -> Tensor:
-        """Region means of one support, (H, W), from its image and integrated gradients (3, H, W)."""
+        """Compute the region means of one support, (H, W), from its image and integrated gradients (3, H, W)."""
         if image.min() == image.max():
             # Without contrast there is one region.
             return gradients.amax(0).mean().expand(image.shape[1:])

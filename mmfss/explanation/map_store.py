@@ -1,4 +1,4 @@
-"""Store maps of one run item under consecutive numbers."""
+"""Storage of the maps of one item under consecutive numbers."""
 from dataclasses import dataclass, field
 from typing import Hashable
 
@@ -9,19 +9,19 @@ from torch import Tensor
 
 @dataclass
 class MapStore:
-    """Maps of one grid that nodes of a record refer to by number, each kept once."""
+    """Store maps of one grid once each; nodes of a record refer to them by number."""
     maps: list[Tensor] = field(default_factory=list)
     numbers: dict[Hashable, int] = field(default_factory=dict)
 
     def add(self, key: Hashable, values: Tensor) -> int:
-        """Number of a map (h, w)."""
+        """Return the number of a map (h, w), and store it if it is new."""
         if key not in self.numbers:
             self.numbers[key] = len(self.maps)
             self.maps.append(values)
         return self.numbers[key]
 
     def array(self, dtype: str) -> np.ndarray:
-        """All maps, shape (n, h, w)."""
+        """Stack all maps, shape (n, h, w)."""
         if not self.maps:
             return np.zeros((0, 1, 1), dtype)
         return torch.stack(self.maps).cpu().numpy().astype(dtype)

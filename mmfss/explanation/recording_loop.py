@@ -1,4 +1,4 @@
-"""A test loop that writes a record of every item it is shown, and goes on where it was interrupted."""
+"""Base class of test loops that record every item, and resume where they were interrupted."""
 import argparse
 import time
 from abc import abstractmethod
@@ -22,19 +22,20 @@ from .run_settings import run_settings
 
 
 class RecordingLoop(TestLoop):
-    """Show the model one item of the test data after the other, keep a record of each, and report on all.
+    """Study the items of the test data one by one, keep a record of each, and report on all.
 
-    Everything is kept in a folder (see :class:`ExplanationFolder`). Interrupted, the same command goes on with the next
-    item; with more items it goes on where it ended. A record depends on the settings and on its item alone, so that the
-    report is the same for any number of processes, which share the folder. A folder with other settings is refused.
+    Everything is kept in a folder (see :class:`ExplanationFolder`). After an interruption, the same command
+    resumes with the next item. With more items it continues where it ended. A record depends on the settings and on its
+    item alone, so that the report is the same for any number of processes, which share the folder. A folder with other
+    settings is refused.
 
     Args:
         runner (Runner): The runner.
         dataloader (DataLoader | dict): The test data. Its sampler and batch size are not used: each process takes its
-            share of the items that are not done, one at a time.
+            share of the missing items, one at a time.
         evaluator (Evaluator | dict | list): Metrics, if the subclass uses any.
         folder (ExplanationFolder): The folder.
-        settings (dict): What every record depends on, beside model and data.
+        settings (dict): Settings that every record depends on, beside model and data.
         panels (int): Number of items to draw, the first ones.
         overwrite (bool): Start again, also over a run with other settings.
 
@@ -44,14 +45,14 @@ class RecordingLoop(TestLoop):
     """
 
     subject: ClassVar[str]
-    """The models that this loop explains, in words."""
+    """Description of the models that this loop explains."""
     result_files: ClassVar[str] = 'results.json'
-    """The files beside table and page, in words."""
+    """Description of the files beside table and page."""
 
     @classmethod
     @abstractmethod
     def explains(cls, cfg: Config) -> bool:
-        """Whether this loop explains the model of a config."""
+        """Check whether this loop explains the model of a config."""
 
     @classmethod
     @abstractmethod
@@ -68,7 +69,7 @@ class RecordingLoop(TestLoop):
 
     @classmethod
     def is_configured(cls, cfg: Config) -> bool:
-        """Whether the test of a config is this loop already."""
+        """Check whether the test of a config uses this loop already."""
         return (cfg.get('test_cfg') or {}).get('type') == cls.__name__
 
     @classmethod
@@ -109,7 +110,7 @@ class RecordingLoop(TestLoop):
         return list(range(len(self.dataloader.dataset)))
 
     def run(self) -> dict[str, Any]:
-        """Record what is not done, and report on all.
+        """Record the missing items, and report on all.
 
         Returns:
             dict: The figures; the whole report is in ``results``, in the main process.
@@ -154,7 +155,7 @@ class RecordingLoop(TestLoop):
         """Study one item and write its files; returns the batch's samples with predictions, for hooks."""
 
     def evaluate(self, items: Sequence[int]) -> dict[str, Any]:
-        """Figures from the records of this and of interrupted runs, in all processes; by default none."""
+        """Compute figures from the records of this and of interrupted runs, in all processes; by default none."""
         return {}
 
     @abstractmethod
@@ -162,7 +163,7 @@ class RecordingLoop(TestLoop):
         """Write table and page, in the main process; returns what ``results.json`` holds, with ``markdown``."""
 
     def _begin(self, items: Sequence[int]) -> list[int]:
-        """Prepare the folder; returns the items that are not done, the same in all processes."""
+        """Prepare the folder; return the missing items, the same in all processes."""
         settings = run_settings(self.runner.cfg, self.model, **self.settings)
         answer: list[Any] = [None, None]
         if is_main_process():
@@ -171,7 +172,7 @@ class RecordingLoop(TestLoop):
                 answer[1] = [index for index in items if not self.folder.is_done(index, panel=index in self.drawn)]
             except (ConfigError, OSError) as error:
                 answer[0] = error
-        # No process may write a record before the others know what is left.
+        # No process may write a record before the others know the missing items.
         broadcast_object_list(answer)
         error, pending = answer
         if error is not None:
@@ -179,7 +180,7 @@ class RecordingLoop(TestLoop):
         return pending
 
     def _loader_of(self, indices: Sequence[int]) -> DataLoader:
-        """The test data, restricted to this process's share of some items."""
+        """Build a data loader of this process's share of some items."""
         rank, world_size = get_dist_info()
         loader = self.dataloader
         return DataLoader(
@@ -193,13 +194,13 @@ class RecordingLoop(TestLoop):
             pin_memory=loader.pin_memory)
 
     def _progress(self, done: int, total: int) -> Optional[Progress]:
-        """Progress of the run, on the main process."""
+        """Create the progress display of the run, on the main process."""
         items = self.folder.items
         if done:
             self.runner.logger.info(f'{done} of {total} {items} are explained already.')
         return Progress(total, 'explaining', items, done) if is_main_process() else None
 
     def device_name(self) -> str:
-        """The device on which the model is."""
+        """Return the name of the model's device."""
         device = next(self.model.parameters()).device
         return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type

@@ -1,4 +1,4 @@
-"""The files of an explanation run: what is there, what is done, and whether it belongs to this run."""
+"""Folder of an explanation run: its files, completed records and settings."""
 import json
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Union
@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 
 class ExplanationFolder:
-    """A folder that an explanation run fills, episode by episode, and that an interrupted run finds again.
+    """Manage the folder of an explanation run, which is filled episode by episode and can be resumed.
 
     .. code-block:: none
 
@@ -43,11 +43,11 @@ class ExplanationFolder:
         return self.root / 'run.json'
 
     def episode_dir(self, index: int) -> Path:
-        """Folder of an episode."""
+        """Return the folder of an episode."""
         return self.root / self.items / f'{index:06d}'
 
     def check_writable(self) -> None:
-        """Make the folder and make sure that files can be written to it.
+        """Make the folder, and check that files can be written to it.
 
         Raises:
             OSError: If that is not possible.
@@ -55,7 +55,7 @@ class ExplanationFolder:
         check_writable(self.root, 'folder', '--out (test_cfg.out_dir)')
 
     def begin(self, settings: Mapping[str, Any], overwrite: bool = False, **remarks: Any) -> None:
-        """Start a run, or go on with the one that is there.
+        """Start a run, or resume the existing one.
 
         Args:
             settings (Mapping): What every record depends on: plain values.
@@ -78,7 +78,7 @@ class ExplanationFolder:
         dump_json(dict(settings=settings, **remarks), self.run_file)
 
     def is_done(self, index: int, panel: bool = False) -> bool:
-        """Whether an episode has a whole record, the files that it names and, if asked for, panels."""
+        """Check whether an episode has a whole record, the files that it names and, if requested, panels."""
         folder = self.episode_dir(index)
         try:
             record = self.read(index)
@@ -89,7 +89,7 @@ class ExplanationFolder:
         return not panel or record['empty'] or any(name.startswith('panel') for name in record['files'])
 
     def read(self, index: int) -> dict[str, Any]:
-        """The record of an episode.
+        """Load the record of an episode.
 
         Raises:
             FileNotFoundError: If there is none, e.g. because another process wrote it to a folder of its own machine.
@@ -142,7 +142,7 @@ class ExplanationFolder:
         return self.root.glob(f'{self.items}/[0-9]*/record.json')
 
     def _clear(self) -> None:
-        """Remove what a run wrote, records first, and nothing else."""
+        """Remove the files of a run, records first, and nothing else."""
         for record in list(self._records()):
             for path in (record, *record.parent.glob('panel*.png'), record.parent / self.arrays):
                 path.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ class ExplanationFolder:
 
 
 def differences(old: Any, new: Any, path: str = '') -> list[str]:
-    """Say what differs between two trees of dicts with plain leaves.
+    """List the differences between two trees of dicts with plain leaves.
 
     Args:
         old (Any): The former values.

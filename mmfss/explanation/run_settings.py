@@ -10,7 +10,7 @@ from torch import nn
 
 
 def run_settings(cfg: Config, model: nn.Module, **settings: Any) -> dict[str, Any]:
-    """What the record of an episode depends on.
+    """Collect the settings that the record of an episode depends on.
 
     The number of episodes is not among it: episode i is a function of i, so that a run can be made longer.
 
@@ -35,21 +35,21 @@ def run_settings(cfg: Config, model: nn.Module, **settings: Any) -> dict[str, An
 
 
 def _without_init(node: Any) -> Any:
-    """A model's config without where its first weights were from: the weights are what counts, not the file's place."""
+    """Remove the paths of initial weights from a model's config: only the weights matter."""
     if isinstance(node, dict):
         return {key: _without_init(value) for key, value in node.items() if key != 'init_cfg'}
     return [_without_init(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def _holders_of_episodes(dataset: Any) -> list[dict]:
-    """The dicts of a data set's config that may say ``num_episodes``: its own, its sampler's, a wrapped data set's."""
+    """List the dicts of a dataset config that may set ``num_episodes``: its own, its sampler's, a wrapped one's."""
     if not isinstance(dataset, dict):
         return []
     return [dataset, *(holder for key in ('sampler', 'dataset') for holder in _holders_of_episodes(dataset.get(key)))]
 
 
 def hash_weights(model: nn.Module) -> str:
-    """SHA-256 of the names and values of a model's state, whatever file or device they are from."""
+    """Compute the SHA-256 of the names and values of a model's state, independent of file and device."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(f'{name}{tuple(value.shape)}{value.dtype}'.encode())

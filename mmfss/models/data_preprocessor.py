@@ -1,4 +1,4 @@
-"""From uint8 episodes to normalised batches."""
+"""Data preprocessor that turns uint8 episodes into normalized batches."""
 from typing import Any, Sequence
 
 import torch
@@ -10,7 +10,7 @@ from mmfss.registry import MODELS
 
 @MODELS.register_module()
 class EpisodeDataPreProcessor(BaseDataPreprocessor):
-    """Normalise and stack the images of a batch of episodes on the model's device.
+    """Normalize and stack the images of a batch of episodes on the model's device.
 
     Args:
         mean (Sequence[float]): Mean per channel, for pixels in 0..255. Defaults to ImageNet's, RGB.
@@ -32,7 +32,7 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Collate one batch.
+        """Stack and normalize one batch.
 
         Args:
             data (dict): ``inputs``: ``query``, B images (3, H, W), and ``support``, B tensors (N, K, 3, H, W), 0..255;
@@ -46,11 +46,11 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
             ValueError: If the images of the batch differ in size.
         """
         data = self.cast_data(data)
-        inputs = {name: self.normalise(self._stack(name, images)) for name, images in data['inputs'].items()}
+        inputs = {name: self.normalize(self._stack(name, images)) for name, images in data['inputs'].items()}
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Normalise images (..., 3, H, W) with values 0..255."""
+    def normalize(self, images: Tensor) -> Tensor:
+        """Normalize images (..., 3, H, W) with values 0..255."""
         if self.bgr_to_rgb:
             images = images.flip(-3)
         return (images.float() - self.mean) / self.std

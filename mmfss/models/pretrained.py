@@ -1,4 +1,4 @@
-"""Declared weights that are not there, or are others, are an error before training, not a line in its log."""
+"""Fail before training if an ``init_cfg`` checkpoint is missing or does not match."""
 from pathlib import Path
 from typing import Iterator
 

@@ -1,4 +1,4 @@
-"""Embed images for a prototype push."""
+"""Embedding of images for a prototype push."""
 from typing import Any, Iterator, Sequence
 
 import torch
@@ -23,7 +23,7 @@ def prototype_head(model: nn.Module) -> PrototypeHead:
 
 
 class _Items:
-    """Some items of a data set, each with its index."""
+    """Select items of a dataset, each with its index."""
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices
@@ -38,7 +38,7 @@ class _Items:
 @torch.no_grad()
 def embed_images(model: nn.Module, dataset: Any, indices: Sequence[int], batch_size: int = 1,
                  num_workers: int = 0) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Features and labels of images, as prototypes see them.
+    """Yield features and labels of images at the resolution of the prototypes.
 
     Args:
         model (nn.Module): A segmentor with a prototype head, in eval mode.

@@ -1,4 +1,4 @@
-"""Push the prototypes when training has ended."""
+"""Hooks of prototype training: push, thresholding and projection of groups."""
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
@@ -106,7 +106,7 @@ class SimplexProjectionHook(Hook):
         self._handle = runner.optim_wrapper.optimizer.register_step_post_hook(project)
 
     def after_train(self, runner: Runner) -> None:
-        """Detach it again.
+        """Detach the projection.
 
         Args:
             runner (Runner): The runner.

@@ -1,4 +1,4 @@
-"""Pruning of ProtoSeg (Sacha et al., WACV 2023): prototypes that are nearest to patches of other classes go."""
+"""Pruning of ProtoSeg (Sacha et al., WACV 2023): remove prototypes that are nearest to patches of other classes."""
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from .search import NearestImages
 
 @torch.no_grad()
 def prune_prototypes(model: nn.Module, dataset: Any, num_nearest: int = 6, min_hits: int = 3) -> dict[str, Any]:
-    """Remove the prototypes of which too few of the nearest training patches show their class.
+    """Remove prototypes if too few of their nearest training patches show their class.
 
     For every prototype the nearest labelled cell of every image, of whatever class, is found in one pass; of the
     ``num_nearest`` nearest images the label of that cell's block of pixels counts: the prototype's class if it is there
@@ -35,6 +35,7 @@ def prune_prototypes(model: nn.Module, dataset: Any, num_nearest: int = 6, min_h
         raise ValueError(f'min_hits must lie in 1..num_nearest = {num_nearest}, got {min_hits}.')
     head, training = prototype_head(model), model.training
     model.eval()
+    # Search the nearest images
     nearest = NearestImages(head.num_prototypes, num_nearest)
     for image in range(len(dataset)):
         item = dataset[image]
@@ -44,6 +45,7 @@ def prune_prototypes(model: nn.Module, dataset: Any, num_nearest: int = 6, min_h
         distances = torch.cat(head.distances(head.features(model.extract_feat(data['inputs']))), dim=1)[0]
         cells = downsample_labels(labels, distances.shape[-2:])[0].to(distances.device)
         nearest.update(distances, cells, labels[0], head.proto_class, image)
+    # Keep prototypes with enough hits
     hits = (nearest.label == head.proto_class.cpu()[:, None]).sum(1)
     kept = (hits >= min_hits).nonzero().flatten()
     if not len(kept):

@@ -1,4 +1,4 @@
-"""The push of ScaleProtoSeg: every prototype becomes the nearest real feature of its class (section 4)."""
+"""Push of ScaleProtoSeg: every prototype becomes the nearest training feature of its class (section 4)."""
 import hashlib
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -23,7 +23,7 @@ PROGRESS_STEP = 500  # images of a process between two messages
 
 
 class PrototypePush:
-    """Find the sources, replace the prototypes, write down where each comes from.
+    """Find the sources, replace the prototypes, and record the source of each.
 
     One pass over the data: N forwards, then one for each source image that is drawn. Images are dealt to the processes
     in turn; any number of them gives the same result, as long as images are read one at a time (``batch_size=1``;
@@ -63,7 +63,7 @@ class PrototypePush:
 
     @property
     def dataset(self) -> Any:
-        """Dataset: Built when first asked for."""
+        """Dataset: Built on first use."""
         if isinstance(self._dataset, dict):
             self._dataset = DATASETS.build(self._dataset)
         return self._dataset
@@ -87,12 +87,14 @@ class PrototypePush:
         head = prototype_head(model)
         training = model.training
         model.eval()
+        # Search and replace
         search = self._search(model, head, out_dir)
         result = resolve(search, head, self.absent, self.duplicates)
         self._report(head, result)
         record = describe_sources(model, head, self.dataset, result, out_dir, self.pictures)
         apply_push(head, result)
         model.train(training)
+        # Write
         if is_main_process():
             dump_json(record, out_dir / PROVENANCE)
             with atomic_path(out_dir / PUSHED) as temporary:
@@ -103,13 +105,15 @@ class PrototypePush:
         return record
 
     def _search(self, model: nn.Module, head: PrototypeHead, out_dir: Path) -> NearestCells:
-        """The search over all images, by all processes."""
+        """Search all images, in all processes."""
         search = NearestCells(head)
         fingerprint = self._fingerprint(model)
+        # Resume
         done = self._restore(search, out_dir, fingerprint)
         rank, world_size = get_dist_info()
         images = range(rank, len(self.dataset), world_size)
         saved = shown = done
+        # Search this process's images
         for indices, features, labels in embed_images(model, self.dataset, images[done:], self.batch_size,
                                                       self.num_workers):
             search.update(features, labels, indices)
@@ -121,6 +125,7 @@ class PrototypePush:
                 self._save(search, out_dir, fingerprint, done)
                 saved = done
         self._save(search, out_dir, fingerprint, done)
+        # Merge the processes
         for state in all_gather_object(search.state_dict()):
             search.merge(state)
         return search
@@ -134,7 +139,7 @@ class PrototypePush:
             torch.save(dict(search=search.state_dict(), fingerprint=fingerprint, done=done), temporary)
 
     def _restore(self, search: NearestCells, out_dir: Path, fingerprint: str) -> int:
-        """Continue a search that was cut off; returns the number of images it has seen."""
+        """Continue an interrupted search; return the number of images it has seen."""
         path = self._state_path(out_dir)
         if not path.is_file():
             return 0
@@ -149,7 +154,7 @@ class PrototypePush:
         return int(state['done'])
 
     def _fingerprint(self, model: nn.Module) -> str:
-        """A name for what is pushed over what: the model's weights and the data set's size."""
+        """Compute a key of the model's weights and the dataset's size."""
         digest = hashlib.blake2b(str((len(self.dataset), get_dist_info()[1])).encode())
         for name, value in model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The result of a prototype push, and its application to a head."""
+"""Result of a prototype push, and its application to a head."""
 from dataclasses import dataclass
 from typing import Optional
 
@@ -12,7 +12,7 @@ from .search import NearestCells
 
 @dataclass
 class PushResult:
-    """What becomes of P prototypes.
+    """Hold the result of a push of P prototypes.
 
     Attributes:
         vectors (Tensor): The nearest features, shape (P, D); where there is none, the prototype as it was.
@@ -33,7 +33,7 @@ class PushResult:
 
 
 def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', duplicates: str = 'class') -> PushResult:
-    """Decide what becomes of each prototype.
+    """Decide for each prototype whether it is replaced or removed.
 
     Args:
         search (NearestCells): A finished search.
@@ -51,9 +51,11 @@ def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', dup
     if not bool(found.any()):
         raise ValueError('The data of the push has no cell of any class of the model: are its labels those of the '
                          'model, 0 to num_classes - 1 with 255 for void?')
+    # Sources of found prototypes
     rows, cols = search.cell // search.size[:, 1].clamp(min=1), search.cell % search.size[:, 1].clamp(min=1)
     source = torch.stack((search.image, rows, cols, head.proto_scale), 1)
     vectors, distance = search.feature.clone(), search.distance.square()
+    # Prototypes whose class has no cell
     lost = ~found
     if absent == 'collapse':
         vectors[lost] = search.origin[head.proto_scale[lost]]
@@ -61,6 +63,7 @@ def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', dup
         distance[lost] = (vectors[lost] - head.prototypes.detach()[lost]).square().sum(1)
     else:
         vectors[lost], source[lost] = head.prototypes.detach()[lost], -1
+    # Remove duplicates
     eligible = torch.ones_like(found) if absent == 'collapse' else found
     first = _first_equal(vectors, eligible, head if duplicates == 'class' else None)
     repeated = eligible & (first != torch.arange(len(first), device=first.device))
@@ -71,7 +74,7 @@ def resolve(search: NearestCells, head: PrototypeHead, absent: str = 'drop', dup
 
 
 def _first_equal(vectors: Tensor, eligible: Tensor, head: Optional[PrototypeHead]) -> Tensor:
-    """Smallest index of an equal vector (of the same class and scale, if a head is given), shape (P,)."""
+    """Find the smallest index of an equal vector (of the same class and scale, if a head is given), shape (P,)."""
     keys = [vectors.cpu().numpy().view(np.int32).astype(np.int64), (~eligible).cpu().numpy()[:, None]]
     if head is not None:
         keys += [head.proto_class.cpu().numpy()[:, None], head.proto_scale.cpu().numpy()[:, None]]
@@ -80,7 +83,7 @@ def _first_equal(vectors: Tensor, eligible: Tensor, head: Optional[PrototypeHead
 
 
 def apply_push(head: PrototypeHead, result: PushResult) -> None:
-    """Replace the prototypes and remove those that go.
+    """Replace the kept prototypes and remove the others.
 
     Args:
         head (PrototypeHead): Changed in place.

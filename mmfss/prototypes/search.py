@@ -1,4 +1,4 @@
-"""Finding the training patches nearest to prototypes, in one pass over the images."""
+"""Search for the training patches nearest to prototypes, in one pass over the images."""
 from typing import Optional, Sequence
 
 import torch
@@ -11,7 +11,7 @@ EXACT = 'donot_use_mm_for_euclid_dist'
 
 
 class NearestCells:
-    r"""Running search for each prototype's nearest cell among the cells of its class (section 4: push).
+    r"""Search each prototype's nearest cell among the cells of its class, image by image (section 4: push).
 
     For prototype p of class c and scale s: :math:`\arg\min_{n, i} \|z_{n, s}(i) - p\|^2` over images n and cells i
     labelled c. Of equal distances the first image counts, and in it the first cell in raster order. Only the cells of a
@@ -47,7 +47,7 @@ class NearestCells:
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, images: Sequence[int]) -> None:
-        """Look at some images.
+        """Update the search with some images.
 
         Args:
             features (Tensor): Features of each scale, shape (B, S, D, h, w).
@@ -56,7 +56,7 @@ class NearestCells:
         """
         size = self.size.new_tensor(features.shape[-2:])
         for feature, label, image in zip(features.float().flatten(3), labels.flatten(1), images):
-            # (N, S, D): what is compared lies together. PyTorch transposes matrices faster than other tensors.
+            # (N, S, D), so that compared vectors are contiguous. PyTorch transposes matrices faster than other tensors.
             cells = feature.flatten(0, 1).t().contiguous().unflatten(1, feature.shape[:2])
             if image == 0:
                 self.origin = cells[0].clone()
@@ -99,7 +99,7 @@ class NearestCells:
         self.feature[found] = cells[cell, scale]
 
     def merge(self, other: dict[str, Tensor]) -> None:
-        """Take over what another process found that is better: smaller distance, then image, then cell.
+        """Merge the results of another process: the better has the smaller distance, then image, then cell.
 
         Args:
             other (dict): Its :meth:`state_dict`.
@@ -115,7 +115,7 @@ class NearestCells:
             self.origin = other['origin']
 
     def state_dict(self) -> dict[str, Tensor]:
-        """dict: What was found so far, on the CPU."""
+        """dict: Results so far, on the CPU."""
         return {name: getattr(self, name).cpu() for name in self.FIELDS}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -129,7 +129,7 @@ class NearestCells:
 
 
 class NearestImages:
-    """Running search for the k images nearest to each prototype, each with its nearest cell; classes do not matter.
+    """Search the k images nearest to each prototype, each with its nearest cell, whatever its class.
 
     Cells without a label (void) do not count. Of equal distances the first image and cell count. State: 4 P k numbers.
 
@@ -151,7 +151,7 @@ class NearestImages:
 
     @torch.no_grad()
     def update(self, distances: Tensor, cell_labels: Tensor, labels: Tensor, proto_class: Tensor, image: int) -> None:
-        """Look at one image; images must come in ascending order.
+        """Update the search with one image; images must come in ascending order.
 
         Args:
             distances (Tensor): Squared distances to all prototypes, shape (P, h, w).
@@ -175,7 +175,7 @@ class NearestImages:
 
 
 def hit_label(labels: Tensor, cell: int, size: Sequence[int], class_id: int) -> int:
-    """Label of a cell's block of pixels: a wanted class if it is there at all, else the most frequent label.
+    """Label a cell's block of pixels: a wanted class if present, else the most frequent label.
 
     Args:
         labels (Tensor): Shape (H, W), int64; negative is void.

@@ -1,4 +1,4 @@
-"""Describe and draw the source patch of each pushed prototype."""
+"""Records and pictures of the source patch of each pushed prototype."""
 import re
 from pathlib import Path
 from typing import Any, Sequence
@@ -33,7 +33,7 @@ MEANING = dict(
 
 def describe_sources(model: nn.Module, head: PrototypeHead, dataset: Any, result: 'PushResult', out_dir: Path,
                      pictures: bool) -> dict[str, Any]:
-    """Describe, and draw, the source of every prototype that stays. Call it before the prototypes are replaced.
+    """Describe and draw the source of every kept prototype. Call it before the prototypes are replaced.
 
     Source images are dealt to the processes in turn; each is read and fed forward once.
 
@@ -64,14 +64,16 @@ def describe_sources(model: nn.Module, head: PrototypeHead, dataset: Any, result
 @torch.no_grad()
 def _describe_image(model: nn.Module, head: PrototypeHead, dataset: Any, image: int, result: 'PushResult',
                     classes: Sequence[str], out_dir: Path | None) -> list[dict[str, Any]]:
-    """Records of the prototypes that come from one image."""
+    """Describe the prototypes that come from one image."""
     item = dataset[image]
     sample = item['data_samples']
+    # Distances of all prototypes
     data = model.data_preprocessor(dict(inputs=[item['inputs']], data_samples=[sample]), False)
     distances = torch.cat(head.distances(head.features(model.extract_feat(data['inputs']))), dim=1)[0]
     labels = sample.gt_sem_seg.data[0].cpu().numpy()
     picture = np.ascontiguousarray(item['inputs'].numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)
     records = []
+    # Describe the prototypes of this image
     for index, before in enumerate(result.kept.tolist()):
         source, row, col, scale = result.source[before].tolist()
         if source != image:
@@ -93,7 +95,7 @@ def _describe_image(model: nn.Module, head: PrototypeHead, dataset: Any, image: 
 
 def _draw(picture: ndarray, activation: ndarray, boxes: tuple[Box, Box, Box], record: dict[str, Any],
           out_dir: Path) -> dict[str, str]:
-    """Write the pictures of a prototype; returns their paths below ``out_dir``."""
+    """Write the pictures of a prototype; return their paths below ``out_dir``."""
     cell, activated, of_class = boxes
     name = re.sub(r'[^0-9A-Za-z.-]+', '-', record['class_name'])
     stem = f'{FOLDER}/{record["class_id"]:03d}-{name}/scale{record["scale"]}_prototype{record["index"]:04d}'

@@ -1,4 +1,4 @@
-"""Where pushed prototypes come from: boxes, pictures and a record of each."""
+"""Sources of pushed prototypes: boxes, pictures and a record of each."""
 import json
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ PUSHED, PROVENANCE = 'pushed.pth', 'prototypes.json'
 
 
 class PrototypeSources:
-    """Where the prototypes of a model come from, read from the ``prototypes.json`` that a push has written.
+    """Read the sources of a model's prototypes from the ``prototypes.json`` of a push.
 
     Args:
         path (str | Path): The file.
@@ -48,7 +48,7 @@ class PrototypeSources:
         return self.records[prototype]
 
     def check(self, head: PrototypeHead) -> None:
-        """Make sure that these are the sources of a model's prototypes; leave out those that were pruned since.
+        """Check that these are the sources of a model's prototypes; drop those of pruned prototypes.
 
         Args:
             head (PrototypeHead): Its head.
@@ -67,7 +67,7 @@ class PrototypeSources:
         self.records = kept
 
     def image(self, prototype: int) -> ndarray:
-        """The source image of a prototype, (H, W, 3) uint8 RGB.
+        """Load the source image of a prototype, (H, W, 3) uint8 RGB.
 
         Raises:
             FileNotFoundError: If it is not where it was at the time of the push.
@@ -80,7 +80,7 @@ class PrototypeSources:
         return np.ascontiguousarray(image[..., ::-1])
 
     def patch(self, prototype: int) -> ndarray:
-        """What a prototype stands for: the activated part of its source image, (h, w, 3) uint8 RGB.
+        """Crop the activated part of a prototype's source image, (h, w, 3) uint8 RGB.
 
         The picture that the push has drawn, or cut from the source image where none was drawn.
 
@@ -99,7 +99,7 @@ class PrototypeSources:
 
 
 def source_places(*checkpoints: Optional[str]) -> list[str]:
-    """Where the ``prototypes.json`` of a model may lie.
+    """List the possible places of a model's ``prototypes.json``.
 
     A push writes it to the folder of its phase, ``<work dir>/<config>/<phase>``. So it is looked for beside a
     checkpoint, in the folders of the other phases, and in those of the other configs of the same working directory.
@@ -120,7 +120,7 @@ def source_places(*checkpoints: Optional[str]) -> list[str]:
 
 
 def find_sources(head: PrototypeHead, places: Sequence[str]) -> Optional[PrototypeSources]:
-    """The sources of a model's prototypes.
+    """Find the sources of a model's prototypes.
 
     Args:
         head (PrototypeHead): The head, with its weights.

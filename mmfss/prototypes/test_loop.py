@@ -1,4 +1,4 @@
-"""Evaluating prototypes instead of predictions."""
+"""Test loop that evaluates prototypes instead of predictions."""
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -17,7 +17,7 @@ from .embedding import prototype_head
 
 @LOOPS.register_module()
 class PrototypeTestLoop(TestLoop):
-    """Show every test image to the prototypes, and the resulting maps to metrics of prototypes.
+    """Compute the prototype maps of every test image, and evaluate them with metrics of prototypes.
 
     The maps of a model of stage 1 and of stage 2 are the same; with stage 2, prototypes that no group uses are marked,
     and groups can be evaluated. Noise for stability is drawn from the seed and the image's index: it depends neither on
@@ -28,7 +28,7 @@ class PrototypeTestLoop(TestLoop):
         dataloader (DataLoader | dict): Test images with labels and, for metrics of parts, ``gt_part_seg``; with an
             unshuffled ``DefaultSampler``.
         evaluator (Evaluator | dict | list): Metrics of :mod:`mmfss.evaluation.prototypes`.
-        noise_std (float): Standard deviation of the noise that is added to the normalised image.
+        noise_std (float): Standard deviation of the noise that is added to the normalized image.
         seed (int): Of the noise.
         **kwargs: See MMEngine's ``TestLoop``.
     """
@@ -40,7 +40,7 @@ class PrototypeTestLoop(TestLoop):
         self._needs_noise = any(getattr(metric, 'needs_noise', False) for metric in self.evaluator.metrics)
 
     def run(self) -> dict[str, float]:
-        """Evaluate; metrics that look at the model itself are shown it.
+        """Evaluate; metrics of the model itself observe it first.
 
         Returns:
             dict[str, float]: The scores.
@@ -71,13 +71,13 @@ class PrototypeTestLoop(TestLoop):
 
     def measure(self, model: nn.Module, images: Tensor, data_samples: Sequence[Any],
                 indices: Sequence[int]) -> list[PrototypeSample]:
-        """What the prototypes make of some images.
+        """Compute the prototype maps of some images.
 
         Args:
             model (nn.Module): A segmentor with a prototype head.
-            images (Tensor): Normalised images, shape (B, 3, H, W).
+            images (Tensor): Normalized images, shape (B, 3, H, W).
             data_samples (Sequence[SegDataSample]): Their annotations.
-            indices (Sequence[int]): Their places in the data set.
+            indices (Sequence[int]): Their places in the dataset.
 
         Returns:
             list[PrototypeSample]: One for each image.

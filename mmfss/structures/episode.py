@@ -1,4 +1,4 @@
-"""One episode as plain tensors."""
+"""Episode as plain tensors."""
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
@@ -9,13 +9,13 @@ from .episode_data_sample import EpisodeDataSample
 
 @dataclass(frozen=True)
 class Episode:
-    """What an explainer explains and an attribution metric perturbs.
+    """Hold one episode as tensors, for explainers and attribution metrics.
 
     Letters: N ways, K shots, supports of (H, W), a query of (h, w) pixels (equal to (H, W) after the usual pipeline).
 
     Attributes:
-        query (Tensor): Normalised image, shape (3, h, w).
-        support (Tensor): Normalised images, shape (N, K, 3, H, W).
+        query (Tensor): Normalized image, shape (3, h, w).
+        support (Tensor): Normalized images, shape (N, K, 3, H, W).
         masks (Tensor): Support masks, float, 0 or 1, shape (N, K, H, W).
         target (Tensor, optional): Labels of the query, 0 background, n the n-th class, 255 ignored, shape (h, w).
         info (dict, optional): Metainfo of the data sample, see :class:`EpisodeDataSample`.
@@ -40,7 +40,7 @@ class Episode:
 
     @classmethod
     def from_batch(cls, batch: dict[str, Any]) -> list['Episode']:
-        """Split what a model's data preprocessor returns.
+        """Split the batch that a model's data preprocessor returns.
 
         Args:
             batch (dict): ``inputs`` with ``query`` (B, 3, H, W) and ``support`` (B, N, K, 3, H, W), and

@@ -1,10 +1,10 @@
-"""The data element of one episode."""
+"""Data element of one episode."""
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 
 class EpisodeDataSample(SegDataSample):
-    """Annotations and predictions of one N-way K-shot episode.
+    """Hold the annotations and predictions of one N-way K-shot episode.
 
     Letters: N ways, K shots, (H, W) the common size of query and supports after the pipeline. The fields of
     :class:`mmseg.structures.SegDataSample` describe the query:

@@ -1,4 +1,4 @@
-"""Comparing the time and the memory of two computations on a machine that has other things to do."""
+"""Comparison of time and memory of two computations on a busy machine."""
 import ctypes
 import gc
 import multiprocessing
@@ -21,7 +21,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio that was measured several times.
+    """Hold a ratio that was measured several times.
 
     Attributes:
         median (float): Of the single ratios.
@@ -33,7 +33,7 @@ class Ratio:
 
     @classmethod
     def of(cls, numerators: Sequence[float], denominators: Sequence[float]) -> 'Ratio':
-        """Ratios of measurements that were taken in pairs.
+        """Compute the ratios of measurements that were taken in pairs.
 
         Raises:
             ValueError: If there are no pairs.
@@ -48,7 +48,7 @@ class Ratio:
 
 
 def timed(computation: Computation, device: str = 'cpu', clock: Clock = time.perf_counter) -> float:
-    """Seconds of one run; on a GPU until its work is done.
+    """Measure the seconds of one run; on a GPU until its work is done.
 
     Args:
         computation (Callable): What is timed.
@@ -67,7 +67,7 @@ def alternate(computations: Mapping[str, Computation],
               repeats: int,
               device: str = 'cpu',
               clock: Clock = time.perf_counter) -> dict[str, list[float]]:
-    """Time several computations in turns, A B A B ..., so that whatever else the machine does meets them alike.
+    """Time several computations in turns, A B A B ..., so that other load affects them equally.
 
     Args:
         computations (Mapping[str, Callable]): By name. Each runs once more before, untimed.
@@ -94,7 +94,7 @@ def synchronize(device: str) -> None:
 
 
 def peak_extra_memory(prepare: Callable[..., Computation], *args: Any, device: str = 'cpu') -> int:
-    """Bytes that a computation needs at its peak beyond what was there when it began.
+    """Measure the bytes that a computation needs at its peak, beyond those in use before.
 
     On a GPU these are the bytes allocated by PyTorch. On a CPU it is resident memory, measured in a fresh process that
     returns freed blocks to the system at once, so that memory in use is counted here too, not what is kept for later.
@@ -135,7 +135,7 @@ def _resident_peak(prepare: Callable[..., Computation], args: tuple) -> int:
 
 
 def _return_freed_memory() -> None:
-    """Have this process return large blocks to the system as soon as they are freed, where the C library is glibc.
+    """Make this process return large freed blocks to the system at once, if the C library is glibc.
 
     By default it keeps blocks of up to 32 MiB for later and loses room between them: memory in use would be counted
     together with memory that is free.
@@ -146,7 +146,7 @@ def _return_freed_memory() -> None:
 
 
 def _restart_peak() -> int:
-    """Forget the peak of resident memory, where the system can, and return the present peak in bytes.
+    """Reset the peak of resident memory, if the system can, and return the current peak in bytes.
 
     Where it cannot (macOS), the peak so far counts as the start, and too little is reported for small computations.
     """
@@ -156,7 +156,7 @@ def _restart_peak() -> int:
 
 
 def _peak() -> int:
-    """Peak of resident memory in bytes."""
+    """Return the peak of resident memory in bytes."""
     with suppress(OSError):
         found = re.search(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text())
         if found:

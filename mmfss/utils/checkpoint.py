@@ -1,4 +1,4 @@
-"""Reading checkpoints: without running code that is in them, and with errors that say what is wrong.
+"""Safe reading of checkpoints: without running their code, and with errors that name the fault.
 
 Since PyTorch 2.6 ``torch.load`` unpickles tensors and plain containers only. A checkpoint written by MMEngine also
 holds its log buffers and NumPy numbers. The loaders below allow exactly those and take the place of MMEngine's own, so
@@ -41,7 +41,7 @@ _COMPUTED = re.compile(r'(^|\.)(relative_position_index|relative_coords_table|at
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint, or not one of the model it is loaded into."""
+    """Error: a file is not a checkpoint, or not one of the model it is loaded into."""
 
 
 def _statistics_method(owner: Any, name: str) -> Callable:
@@ -192,7 +192,7 @@ def register_checkpoint_loaders() -> None:
 
 
 def find_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
-    """Find what training in a working directory can be resumed from, also if the directory was moved or copied.
+    """Find the checkpoint to resume in a working directory, also if the directory was moved or copied.
 
     Args:
         work_dir (str | Path): The directory.
@@ -205,7 +205,7 @@ def find_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
 
 
 def forget_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
-    """Forget what training could be resumed from, as a new run begins that is not to be mistaken for the former one.
+    """Forget the checkpoint to resume, since a new run begins that must not be mistaken for the former one.
 
     Args:
         work_dir (str | Path): The working directory. Its checkpoints stay, until the new run overwrites them.
@@ -222,7 +222,7 @@ def forget_last_checkpoint(work_dir: Union[str, Path]) -> Optional[str]:
 
 
 def get_state_dict(checkpoint: Mapping[str, Any]) -> Dict[str, Tensor]:
-    """Take the weights out of a checkpoint, without the prefix ``module.`` of data-parallel training.
+    """Extract the weights of a checkpoint, without the prefix ``module.`` of data-parallel training.
 
     Args:
         checkpoint (Mapping): What a loader returned.
@@ -235,7 +235,7 @@ def get_state_dict(checkpoint: Mapping[str, Any]) -> Dict[str, Tensor]:
 
 
 def follow_sizes(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Let the modules whose sizes are a matter of the checkpoint (prototypes) take them over before loading.
+    """Let modules whose sizes depend on the checkpoint (prototypes) adopt them before loading.
 
     Args:
         model (nn.Module): Its modules that have a method ``follow_state_dict(state_dict, prefix)`` are asked.
@@ -247,7 +247,7 @@ def follow_sizes(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
 
 
 def computed_buffers(model: nn.Module) -> Set[str]:
-    """Name the buffers that a model computes from its config, so that a file need not hold them.
+    """List the buffers that a model computes from its config, so that a file need not hold them.
 
     These are the known ones of the zoo's backbones, all tables of integers, which no training changes, and what is
     registered with ``persistent=False``. Running statistics, and whatever else training changes, are not among them.
@@ -281,7 +281,7 @@ def _is_table(value: Tensor) -> bool:
 
 
 def check_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
-    """Make sure that a state dict is one of this model: the same names with the same shapes.
+    """Check that a state dict belongs to this model: the same names with the same shapes.
 
     Args:
         model (nn.Module): The model; what it computes from its config may be missing, see :func:`computed_buffers`.

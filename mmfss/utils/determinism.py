@@ -1,4 +1,4 @@
-"""Runs that repeat to the last bit on a GPU: ``randomness=dict(seed=0, deterministic=True)`` in a config."""
+"""Bit-exact runs on a GPU: ``randomness=dict(seed=0, deterministic=True)`` in a config."""
 import os
 from typing import Any, Mapping
 
@@ -9,7 +9,7 @@ CUBLAS_WORKSPACE = 'CUBLAS_WORKSPACE_CONFIG'
 
 
 def prepare_determinism(cfg: Mapping[str, Any]) -> None:
-    """Set what deterministic matrix products need, before CUDA starts, if a config asks for determinism.
+    """Set the environment of deterministic matrix products, before CUDA starts, if a config asks for it.
 
     MMEngine's runner does the rest: ``torch.use_deterministic_algorithms(True)`` and cuDNN's deterministic algorithms.
     cuBLAS reads the environment variable ``CUBLAS_WORKSPACE_CONFIG`` when it is first used; a value that is set stays.
@@ -25,7 +25,7 @@ def prepare_determinism(cfg: Mapping[str, Any]) -> None:
 
 
 def avoids_atomics(x: Tensor) -> bool:
-    """Whether an operation on a tensor must not add up in whatever order the threads of a device come.
+    """Check whether an operation on a tensor must avoid atomic additions, whose order is random.
 
     Args:
         x (Tensor): An input of the operation.

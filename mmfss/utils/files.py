@@ -1,4 +1,4 @@
-"""Reading text whatever editor saved it, and writing files so that a reader never meets half of one."""
+"""Reading of text files of any editor, and atomic writing of files."""
 import codecs
 import json
 import math
@@ -16,7 +16,7 @@ PathLike = Union[str, Path]
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to, and rename it to ``path`` when the block ends well.
+    """Provide a temporary path beside ``path``, and rename it to ``path`` when the block succeeds.
 
     Missing parent folders are made. If the block raises, the temporary file is removed and ``path`` is left as it was;
     if the process is killed, ``path`` is left as it was and a file named ``.<stem>.<random><suffix>`` may remain.
@@ -62,7 +62,7 @@ def read_text(path: PathLike) -> str:
 
 
 def decode_text(content: bytes, path: PathLike) -> str:
-    """As :func:`read_text`, of bytes that were read already."""
+    """Decode the bytes of a text file: UTF-8, with or without a byte order mark, or UTF-16 with one."""
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode('utf-16' if wide else 'utf-8-sig')
@@ -90,7 +90,7 @@ def print_any_name() -> None:
 
 
 def moved_into(folder: PathLike, path: PathLike) -> Path:
-    """Find a file whose path was noted when its folder lay elsewhere.
+    """Find a file whose path was recorded when its folder was elsewhere.
 
     Args:
         folder (str | Path): Where the folder is now.
@@ -137,12 +137,12 @@ def _umask() -> int:
 
 
 def check_writable(folder: Path, name: str = 'working directory', option: str = '--work-dir') -> None:
-    """Make a folder and make sure that files can be written to it.
+    """Make a folder, and check that files can be written to it.
 
     Args:
         folder (Path): The folder.
         name (str): How the error calls it.
-        option (str): The option that the error says to change.
+        option (str): The option that the error suggests to change.
 
     Raises:
         OSError: If that is not possible.
@@ -157,7 +157,7 @@ def check_writable(folder: Path, name: str = 'working directory', option: str = 
 
 
 def check_output_file(path: Path, option: str) -> None:
-    """Make the folder of a file, and make sure that the file can be written. To be called before the work is done.
+    """Make the folder of a file, and check that the file can be written. Call it before the work.
 
     Args:
         path (Path): The file.

@@ -1,9 +1,9 @@
-"""Configs whose text is formatted once."""
+"""Config whose text is formatted once."""
 from mmengine.config import Config
 
 
 class FormattedConfig(Config):
-    r"""A config that keeps its formatted text until it changes.
+    r"""Cache the formatted text of a config until it changes.
 
     A runner asks for ``pretty_text`` four times (log, file, visualizer, message hub), and formatting takes a second of
     computing each time.
@@ -16,14 +16,14 @@ class FormattedConfig(Config):
 
     @classmethod
     def of(cls, cfg: Config) -> 'FormattedConfig':
-        """Make one of an ordinary config; the two share their content."""
+        """Wrap an ordinary config; the two share their content."""
         formatted = cls.__new__(cls)
         formatted.__dict__.update(cfg.__dict__)
         return formatted
 
     @property
     def pretty_text(self) -> str:
-        """The config as formatted Python code."""
+        """Return the config as formatted Python code."""
         content = repr(self.to_dict())
         known, text = self.__dict__.get('_formatted', (None, ''))
         if known != content:

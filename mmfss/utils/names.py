@@ -1,4 +1,4 @@
-"""Names of files and classes: compared as they look, shown as they are, made fit for any file system."""
+"""Names of files and classes: comparison by appearance, safe display, valid file names."""
 import hashlib
 import os
 import re
@@ -8,12 +8,12 @@ from typing import Dict, Iterable, Sequence
 
 # What systems and programs leave in folders; a leading dot is looked at apart.
 _CLUTTER = ('__macosx', 'thumbs.db', 'desktop.ini', '@eadir', '$recycle.bin', 'system volume information', 'lost+found')
-# Bytes of a file name: file systems take 255, of which suffixes and temporary names need some.
+# Bytes of a file name: file systems allow 255, and suffixes and temporary names need some of them.
 MAX_BYTES = 240
 
 
 def normal_name(name: str) -> str:
-    """The name in Unicode's composed form (NFC), in which names that look alike are equal.
+    """Return the name in Unicode's composed form (NFC), in which names that look alike are equal.
 
     macOS and archives made there store "é" as "e" and an accent (NFD), other systems and most editors as one letter.
     """
@@ -21,12 +21,12 @@ def normal_name(name: str) -> str:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder is hidden (``.DS_Store``, ``._a.jpg``) or left by a system (``__MACOSX``, Thumbs.db)."""
+    """Check whether a name is hidden (``.DS_Store``, ``._a.jpg``) or left by a system (``__MACOSX``, Thumbs.db)."""
     return name.startswith('.') or name.lower() in _CLUTTER
 
 
 def list_names(folder: str, suffixes: Sequence[str] = (), folders: bool = False) -> Dict[str, str]:
-    """List the files of a folder, or the folders in it, without what is hidden or left by a system.
+    """List the files or the folders in a folder, without hidden ones and leftovers of operating systems.
 
     Args:
         folder (str): The folder.
@@ -80,7 +80,7 @@ def real_path(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _real_names(folder: str, changed: int) -> Dict[str, str]:
-    """Names on the disk by composed name; ``changed``, the folder's time, lets a changed folder be read again."""
+    """Map composed names to names on the disk; ``changed``, the folder's time, lets a changed folder be read again."""
     return {normal_name(name): name for name in os.listdir(folder)}
 
 
@@ -101,14 +101,14 @@ def _is_hidden(character: str) -> bool:
 
 
 def few(items: Iterable[str], limit: int = 5) -> str:
-    """The first items in quotes, and how many more there are: ``"a", "b" and 17 more``."""
+    """Format the first items in quotes, and how many more there are: ``"a", "b" and 17 more``."""
     items = list(items)
     text = ', '.join(f'"{visible(item)}"' for item in items[:limit])
     return f'{text} and {len(items) - limit} more' if len(items) > limit else text
 
 
 def file_name(stem: str, suffix: str = '') -> str:
-    """Make a file name of any text.
+    """Turn any text into a file name.
 
     Slashes, control characters and bytes that are no UTF-8 become ``%`` and their code. A name of more than
     ``MAX_BYTES`` bytes is cut and ends in eight digits of its checksum, so that different texts keep different names.

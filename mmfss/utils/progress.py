@@ -10,7 +10,7 @@ SHARE_OF_ELAPSED = 0.1
 
 
 class Progress:
-    """Say how far work is and how long the rest takes, from two seconds on.
+    """Report the progress of work and the time left, from two seconds on.
 
     On a terminal one line is rewritten in place, twice a second at most. Elsewhere (files, pipes) every report is a
     line of its own: every ten seconds, and more rarely the longer the work has lasted, so that a day's log holds some
@@ -51,7 +51,7 @@ class Progress:
         self.width = 0
 
     def update(self, count: int = 1) -> None:
-        """Count items that are done, and report if it is time to.
+        """Count finished items, and report if it is time to.
 
         Args:
             count (int): How many.

@@ -1,4 +1,4 @@
-"""The state of every global random generator, as plain values that fit into a checkpoint."""
+"""States of the global random generators, as plain values for checkpoints."""
 import random
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
@@ -24,7 +24,7 @@ def get_random_state() -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Set the generators to what :func:`get_random_state` returned.
+    """Restore the generators to a result of :func:`get_random_state`.
 
     States of CUDA devices that this process does not have are left out.
 
@@ -43,7 +43,7 @@ def set_random_state(state: RandomState) -> None:
 
 @contextmanager
 def preserve_random_state() -> Iterator[None]:
-    """Leave the global generators after the block as they were before it."""
+    """Restore the global generators after the block."""
     state = get_random_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Time a function, including the work that it leaves to a GPU."""
+"""Timing of functions, including their GPU work."""
 import time
 from typing import Callable, TypeVar
 
@@ -8,7 +8,7 @@ T = TypeVar('T')
 
 
 def timed(function: Callable[[], T], device: torch.device) -> tuple[T, float]:
-    """Call a function; returns its result and the seconds it took, including what it left to do on a GPU."""
+    """Call a function; return its result and the seconds it took, including its GPU work."""
     _wait_for(device)
     start = time.perf_counter()
     result = function()

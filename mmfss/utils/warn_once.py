@@ -1,4 +1,4 @@
-"""Warnings that are given once in a process, not once for each file."""
+"""Warnings that are given once per process, not once per file."""
 import warnings
 
 _GIVEN: set[str] = set()

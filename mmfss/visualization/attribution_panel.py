@@ -1,4 +1,4 @@
-"""One picture per explained episode: what was segmented, and which support pixels each explainer names for it."""
+"""Panel of an explained episode: the prediction, and the attribution of each explainer."""
 from typing import Mapping, Optional, Sequence, Union
 
 import cv2
@@ -96,6 +96,7 @@ def _class_rows(way: int, name: str, images: Shots, masks: Shots,
     for shot, (support, mask) in enumerate(zip(images, masks)):
         image = fit(support, side)
         labels = fit_labels(np.where(np.asarray(mask) == 1, way + 1, mask), image)
+        # Support, then a heat map of each explainer
         tiles = [overlay_mask(image, labels, alpha=0.3, ignore_index=ignore_index)]
         for key, heat in heats.items():
             drawn = overlay_heat(image, heat[shot], signed=maps[key][1] is not None)
@@ -112,7 +113,7 @@ def _class_rows(way: int, name: str, images: Shots, masks: Shots,
 
 
 def _scaled(maps: Shots, neutral: Optional[float]) -> list[np.ndarray]:
-    """Scale the shots of a class together, of whatever sizes they are."""
+    """Scale the shots of a class together; their sizes may differ."""
     maps = [np.asarray(shot, dtype=np.float32) for shot in maps]
     flat = scale_heat(np.concatenate([shot.ravel() for shot in maps]), neutral)
     ends = np.cumsum([shot.size for shot in maps])[:-1]
@@ -134,7 +135,7 @@ def fit_labels(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def _legend(signed: bool, sequential: bool, outlined: bool) -> np.ndarray:
-    """A strip that says what the colours and lines mean."""
+    """Draw a strip that explains the colours and lines."""
     entries = [(colour_bar(*_BAR, signed=False), 'least', 'most, over the shots of a class')] if sequential else []
     if signed:
         entries.append((colour_bar(*_BAR, signed=True), 'against', 'for (transparent: no contribution)'))

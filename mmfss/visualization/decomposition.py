@@ -22,7 +22,7 @@ prototypes, and further terms. Its record is plain data, one dict for each class
         ├── map           number of its similarity map, of those that are shown
         └── source        where it comes from, in words of the run; None if that is not known
     terms           what no group makes up: name, contribution, and class_id where it is that of another class
-    choices         maps of what says most in each cell: caption, and the number of the choice
+    choices         maps of the strongest group or prototype in each cell: caption, and the number of the choice
 """
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -95,14 +95,14 @@ def draw_decomposition(record: Record, overview: Sequence[tuple[str, np.ndarray]
 
 
 def formula(node: Record) -> str:
-    """How the contribution of a group comes about, e.g. ``'1.20 x 3.4 = 4.08'``."""
+    """Describe how the contribution of a group is computed, e.g. ``'1.20 x 3.4 = 4.08'``."""
     if node['weight'] is None:
         return f'{node["contribution"]:+.2f}'
     return f'{node["weight"]:.2f} x {node["activation"]:.3g} = {node["contribution"]:.3g}'
 
 
 def _share(entry: Record, group: Record) -> str:
-    """The contribution of a prototype, and its part of the group's."""
+    """Describe the contribution of a prototype, and its share of the group's."""
     if not group['title']:
         return formula(entry)
     share = f' ({100 * entry["contribution"] / group["contribution"]:.0f} %)' if group['contribution'] else ''
@@ -110,7 +110,7 @@ def _share(entry: Record, group: Record) -> str:
 
 
 def _source_tile(picture: Optional[np.ndarray], caption: str, shape: Sequence[int]) -> np.ndarray:
-    """The source within a frame of the given shape."""
+    """Fit the source into a frame of the given shape."""
     frame = np.full(shape, 236, np.uint8)
     if picture is None:
         return caption_image(frame, 'source not known')
@@ -124,7 +124,7 @@ def _source_tile(picture: Optional[np.ndarray], caption: str, shape: Sequence[in
 
 
 def overlay_choice(image: np.ndarray, choice: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Colour each pixel of a region by what was chosen there.
+    """Colour each pixel of a region by the group or prototype chosen there.
 
     Args:
         image (np.ndarray): (H, W, 3), uint8 RGB.
@@ -141,13 +141,13 @@ def overlay_choice(image: np.ndarray, choice: np.ndarray, region: np.ndarray) ->
 
 
 def scale_jointly(maps: np.ndarray) -> np.ndarray:
-    """Maps (n, h, w) of any range to display values in [0, 1], by one scale for all; equal values become 0."""
+    """Scale maps (n, h, w) to display values in [0, 1], by one scale for all; equal values become 0."""
     maps = np.asarray(maps, np.float32)
     low, high = (float(maps.min()), float(maps.max())) if maps.size else (0., 0.)
     return (maps - low) / (high - low) if high > low else np.zeros_like(maps)
 
 
 def shown_maps(records: Sequence[Record]) -> list[int]:
-    """Numbers of the maps that the groups and prototypes of some classes show."""
+    """List the numbers of the maps that the groups and prototypes of some classes show."""
     nodes = [node for record in records for group in record['groups'] for node in (group, *group['prototypes'])]
     return sorted({node['map'] for node in nodes if node.get('map') is not None})

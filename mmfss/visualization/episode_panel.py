@@ -1,4 +1,4 @@
-"""One picture per episode: what the model was shown, what it answered, what is true."""
+"""Panel of an episode: supports, query, prediction and ground truth."""
 from typing import Optional, Sequence
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Writing text onto pictures in any script, with the fonts that the machine has."""
+"""Text on pictures in any script, with the fonts of the machine."""
 from functools import cache
 from itertools import groupby
 from typing import Optional
@@ -14,12 +14,12 @@ Font = ImageFont.FreeTypeFont
 
 @cache
 def caption_font() -> Font:
-    """The font of captions, which comes with Pillow."""
+    """Load the font of captions, which comes with Pillow."""
     return ImageFont.load_default(size=_CAPTION_SIZE)
 
 
 def text_length(text: str) -> float:
-    """Width of a line of text in pixels.
+    """Compute the width of a line of text in pixels.
 
     Args:
         text (str): The line, in any script.
@@ -47,7 +47,7 @@ def draw_text(draw: ImageDraw.ImageDraw, left: float, top: float, text: str, fil
 
 
 def _parts(text: str) -> list[tuple[Font, str]]:
-    """The text in parts of one font each."""
+    """Split the text into parts of one font each."""
     if text.isascii():
         return [(caption_font(), text)]
     lacking = frozenset(_lacking(text))
@@ -63,7 +63,7 @@ def _parts(text: str) -> list[tuple[Font, str]]:
 
 
 def _lacking(text: str) -> set[str]:
-    """The characters of a text that the font of captions does not have."""
+    """List the characters of a text that the font of captions lacks."""
     glyphs = _default_glyphs()
     return {character for character in text if ord(character) not in glyphs and not character.isspace()}
 
@@ -79,7 +79,7 @@ def _default_glyphs() -> frozenset[int]:
 
 @cache
 def _font_for(characters: frozenset[str]) -> Optional[Font]:
-    """The font of the machine that has the most of some characters; regular ones without serifs first."""
+    """Find the machine's font with the most of some characters; regular ones without serifs first."""
     best, most = None, 0
     for path in _font_files():
         found = _count(path, characters)
@@ -100,7 +100,7 @@ def _font_for(characters: frozenset[str]) -> Optional[Font]:
 
 @cache
 def _font_files() -> list[str]:
-    """Fonts that matplotlib finds (it keeps a list on disk, which is made once), the plain ones first."""
+    """List the fonts that matplotlib finds (it keeps a list on disk, which is made once), the plain ones first."""
     from matplotlib import font_manager
     # The last resort draws a box for every character there is.
     entries = sorted((entry for entry in font_manager.fontManager.ttflist if 'last resort' not in entry.name.lower()),
@@ -115,7 +115,7 @@ def _plainness(entry: object) -> tuple:
 
 @cache
 def _count(path: str, characters: frozenset[str]) -> int:
-    """How many of some characters a font has; 0 if it cannot be read."""
+    """Count how many of some characters a font has; 0 if it cannot be read."""
     from matplotlib.ft2font import FT2Font
     try:
         font = FT2Font(path)

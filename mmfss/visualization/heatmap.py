@@ -1,4 +1,4 @@
-"""Drawing attribution maps onto images. Images are (H, W, 3) uint8 RGB arrays; nothing is changed in place."""
+"""Heat maps on images. Images are (H, W, 3) uint8 RGB arrays; nothing is changed in place."""
 from functools import lru_cache
 from typing import Optional
 
@@ -14,7 +14,7 @@ DIVERGING = 'RdBu_r'
 
 @lru_cache(maxsize=2)
 def heat_colours(signed: bool = False) -> np.ndarray:
-    """Colours of the display values 0/255 to 255/255.
+    """Return the colours of the display values 0/255 to 255/255.
 
     Args:
         signed (bool): The diverging scale, transparent at its middle, rather than the sequential one.
@@ -32,7 +32,7 @@ def heat_colours(signed: bool = False) -> np.ndarray:
 
 
 def scale_heat(maps: np.ndarray, neutral: Optional[float] = None, clip: float = 0.005) -> np.ndarray:
-    """Scale the attributions of one class for display, all shots by the same rule, so that they stay comparable.
+    """Scale the attributions of one class for display; all shots share one scale, so they are comparable.
 
     Args:
         maps (np.ndarray): Attributions of any range and shape, all of one class.
@@ -60,12 +60,12 @@ def scale_heat(maps: np.ndarray, neutral: Optional[float] = None, clip: float = 
 
 
 def _high(distances: np.ndarray, clip: float) -> float:
-    """The largest distance, or that which the share ``clip`` exceeds; never zero."""
+    """Return the largest distance, or the distance that the share ``clip`` exceeds; never zero."""
     return float(np.quantile(distances, 1 - clip) or distances.max() or 1.)
 
 
 def overlay_heat(image: np.ndarray, heat: np.ndarray, signed: bool = False, alpha: float = 0.7) -> np.ndarray:
-    """Lay a heat map over the image's grey values.
+    """Overlay a heat map on the image's grey values.
 
     Args:
         image (np.ndarray): Shape (H, W, 3), uint8 RGB.
@@ -117,7 +117,7 @@ def draw_outline(image: np.ndarray,
 
 
 def colour_bar(width: int, height: int, signed: bool = False) -> np.ndarray:
-    """A bar of the colours from low (left) to high (right), shape (height, width, 3), uint8 RGB, on white."""
+    """Draw a bar of the colours from low (left) to high (right), (height, width, 3), uint8 RGB, on white."""
     colours = heat_colours(signed)[np.linspace(0, 255, width).round().astype(int)].astype(float)
     opacity = colours[:, 3:] / 255
     return np.repeat((opacity * colours[:, :3] + (1 - opacity) * 255).round().astype(np.uint8)[None], height, axis=0)

@@ -1,4 +1,4 @@
-"""Drawing masks onto images. All images are (H, W, 3) uint8 RGB arrays; nothing is changed in place."""
+"""Masks on images. All images are (H, W, 3) uint8 RGB arrays; nothing is changed in place."""
 import colorsys
 from typing import Sequence, Union
 
@@ -16,12 +16,12 @@ _STRIP_HEIGHT = 26
 
 
 def to_rgb(image: Tensor) -> np.ndarray:
-    """An image as data sets give it, BGR (3, H, W), 0 to 255, as (H, W, 3) uint8 RGB."""
+    """Convert an image of a dataset, BGR (3, H, W), 0 to 255, to (H, W, 3) uint8 RGB."""
     return np.ascontiguousarray(image.cpu().numpy()[::-1].transpose(1, 2, 0)).astype(np.uint8)
 
 
 def class_palette(num_classes: int) -> np.ndarray:
-    """Colours of the labels 0..N.
+    """Return the colours of the labels 0..N.
 
     Args:
         num_classes (int): N.
@@ -70,7 +70,7 @@ def overlay_mask(image: np.ndarray,
 
 
 def caption_image(image: np.ndarray, text: str) -> np.ndarray:
-    """Put a line of text on a white strip above the image; line breaks become spaces, text that is too wide is cut.
+    """Add a caption on a white strip above the image; line breaks become spaces, long text is cut.
 
     Args:
         image (np.ndarray): Shape (H, W, 3), uint8 RGB.
@@ -111,7 +111,7 @@ def badge(image: np.ndarray, text: str, colour: Sequence[int]) -> np.ndarray:
 
 
 def legend_strip(parts: Sequence[Union[str, np.ndarray]]) -> np.ndarray:
-    """A line of texts and colour bars on white; what stands before a bar stands close to it.
+    """Draw a line of texts and colour bars on white; a text before a bar stands close to it.
 
     Args:
         parts (Sequence[str | np.ndarray]): Texts, and bars (h, w, 3), uint8 RGB.
@@ -134,7 +134,7 @@ def legend_strip(parts: Sequence[Union[str, np.ndarray]]) -> np.ndarray:
 
 
 def tile_images(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> np.ndarray:
-    """Set images in rows on a white ground.
+    """Arrange images in rows on a white ground.
 
     Args:
         rows (Sequence[Sequence[np.ndarray]]): Rows of images of any sizes, each (H, W, 3) uint8 RGB.
@@ -157,7 +157,7 @@ def tile_images(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> np.ndarra
 
 
 def _contour(labels: np.ndarray, width: int) -> np.ndarray:
-    """Labelled pixels within ``width`` steps (up, down, left, right) of another label; the picture's edge is none."""
+    """Select labelled pixels within ``width`` steps (up, down, left, right) of another label."""
     inside = labels > 0
     core = inside
     for step in range(width):

@@ -1,4 +1,4 @@
-"""The boxes of a prototype in its source image, and pictures of it."""
+"""Boxes and pictures of a prototype in its source image."""
 from typing import NamedTuple, Sequence
 
 import cv2
@@ -7,20 +7,21 @@ from numpy import ndarray
 
 
 class Box(NamedTuple):
-    """Rows ``top`` to ``bottom - 1`` and columns ``left`` to ``right - 1`` of an image."""
+    """Describe rows ``top`` to ``bottom - 1`` and columns ``left`` to ``right - 1`` of an image."""
     top: int
     bottom: int
     left: int
     right: int
 
     def crop(self, image: ndarray) -> ndarray:
-        """Part of an image (H, W, ...)."""
+        """Crop an image (H, W, ...)."""
         return image[self.top:self.bottom, self.left:self.right]
 
 
 def cell_box(row: int, col: int, grid: Sequence[int], image: Sequence[int]) -> Box:
-    """Pixels that a cell of the feature grid stands for (the method's "receptive field": one stride, not what the cell
-    has seen).
+    """Return the pixels of a cell of the feature grid.
+
+    This is the method's "receptive field": one stride, not the true receptive field of the cell.
 
     Args:
         row (int): Row of the cell.
@@ -36,7 +37,7 @@ def cell_box(row: int, col: int, grid: Sequence[int], image: Sequence[int]) -> B
 
 
 def upsample(activation: ndarray, size: Sequence[int]) -> ndarray:
-    """Bicubic enlargement of a map (h, w) to (H, W)."""
+    """Enlarge a map (h, w) to (H, W), bicubically."""
     return cv2.resize(np.ascontiguousarray(activation, np.float32), (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
 
 
@@ -76,7 +77,7 @@ def activation_box(activation: ndarray, start: Box, threshold: float, margin: in
 
 def prototype_boxes(activation: ndarray, mask: ndarray, row: int, col: int,
                     percentile: float = 95) -> tuple[Box, Box, Box]:
-    """Boxes of a prototype in its source image.
+    """Find the boxes of a prototype in its source image.
 
     Args:
         activation (ndarray): Its similarity on the feature grid, shape (h, w).
@@ -114,7 +115,7 @@ def heat_overlay(image: ndarray, activation: ndarray) -> ndarray:
 
 
 def draw_boxes(image: ndarray, cell: Box, activated: Box) -> ndarray:
-    """An image with the box of a cell in white and an activation box in yellow."""
+    """Draw the box of a cell in white and an activation box in yellow."""
     out = np.ascontiguousarray(image).copy()
     thickness = max(1, round(max(image.shape) / 400))
     for box, colour in ((activated, (255, 220, 0)), (cell, (255, 255, 255))):

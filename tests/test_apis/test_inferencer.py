@@ -252,7 +252,7 @@ class TestErrors:
     def test_a_model_that_takes_no_supports(self) -> None:
         model = torch.nn.Linear(1, 1)
         model.cfg = Config()
-        with pytest.raises(ValueError, match='The model is a Linear, which learns nothing from examples'):
+        with pytest.raises(ValueError, match='The model is a Linear, which uses no support images'):
             FewShotInferencer(model)
 
     def test_a_config_without_a_model(self) -> None:

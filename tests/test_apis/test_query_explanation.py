@@ -69,11 +69,11 @@ class TestAttributions:
         assert result['explainer'] == 'signed_affex' and 0.05 < result['foreground_fraction'] < 0.95
         assert min(shot.std() for shot in result['attributions'][0]) > 0.05
 
-        def normalised(images: list[np.ndarray]) -> torch.Tensor:
+        def normalized(images: list[np.ndarray]) -> torch.Tensor:
             stacked = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
-            return inferencer.model.data_preprocessor.normalise(stacked)
+            return inferencer.model.data_preprocessor.normalize(stacked)
 
-        episode = Episode(normalised([query])[0], normalised([image for image, _ in support['ant']])[None],
+        episode = Episode(normalized([query])[0], normalized([image for image, _ in support['ant']])[None],
                           torch.from_numpy(np.stack([mask for _, mask in support['ant']])).float()[None])
         explanation = SignedAffEx().explain(inferencer.model, episode)
         expected = explanation.attribution

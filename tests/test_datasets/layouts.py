@@ -1,4 +1,4 @@
-"""Tiny data sets in the folder layouts of the benchmarks."""
+"""Tiny datasets in the folder layouts of the benchmarks."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training classes as an ordinary segmentation data set."""
+"""Training classes as an ordinary segmentation dataset."""
 from pathlib import Path
 
 import numpy as np

@@ -93,9 +93,9 @@ class TestAsTestLoopModel:
         result, = wrapped.test_step(dict(inputs=dict(query=[query], support=[support]), data_samples=[sample]))
         assert result.pred_sem_seg.data.shape == (1, 64, 64) and result.seg_logits.data.shape == (2, 64, 64)
         assert result.pred_sem_seg.data.max() == 1
-        normalised = model.data_preprocessor.normalise(torch.stack([query]))
+        normalized = model.data_preprocessor.normalize(torch.stack([query]))
         masks = (sample.support_sem_seg[None] == 1).float()
-        expected = wrapped.logits(normalised, model.data_preprocessor.normalise(support[None]), masks)
+        expected = wrapped.logits(normalized, model.data_preprocessor.normalize(support[None]), masks)
         torch.testing.assert_close(result.seg_logits.data, expected[0])
 
     def test_only_predicts(self, model: FewShotSegmentor) -> None:

@@ -36,7 +36,7 @@ def write_models(root: Path) -> None:
 
 
 def explain(root: Path, name: str, out: Path, data: dict[str, Any] | None = None, **changes: Any) -> Runner:
-    """Run it; ``changes`` are arguments of the loop, ``data`` of the data set."""
+    """Run it; ``changes`` are arguments of the loop, ``data`` of the dataset."""
     cfg = Config.fromfile(root / f'{name}.py')
     cfg.pop('test_cfg')
     cfg.test_cfg = {**dict(type='PrototypeExplanationLoop', out_dir=str(out), panels=0, num_images=2), **changes}

@@ -10,7 +10,7 @@ def data(*sizes: tuple) -> dict:
     return dict(inputs=dict(query=images, support=support), data_samples=None)
 
 
-def test_normalises_rgb() -> None:
+def test_normalizes_rgb() -> None:
     preprocessor = EpisodeDataPreProcessor(mean=[1, 2, 3], std=[2, 4, 8])
     out = preprocessor(data((2, 2), (2, 2)))['inputs']
     assert out['query'].shape == (2, 3, 2, 2) and out['support'].shape == (2, 1, 1, 3, 2, 2)

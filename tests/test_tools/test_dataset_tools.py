@@ -226,4 +226,4 @@ def test_shapes_are_not_made_over_something_else(run_tool, tmp_path, capsys):
     (tmp_path / 'mine.txt').write_text('mine')
     with pytest.raises(SystemExit, match='1'):
         run_tool('dataset_converters/make_shapes.py', tmp_path)
-    assert 'is not a shapes data set' in capsys.readouterr().err
+    assert 'is not a shapes dataset' in capsys.readouterr().err

@@ -17,7 +17,7 @@ TOOLS = Path(__file__).parents[2] / 'tools'
 
 @DATASETS.register_module()
 class ToyEpisodes(ToyDataset):
-    """A toy data set with the arguments and the metainfo of episodes."""
+    """A toy dataset with the arguments and the metainfo of episodes."""
 
     def __init__(self, num_ways: int = 1, num_shots: int = 1, num_episodes: int = 5, seed: int = 0) -> None:
         super().__init__(size=num_episodes, noise=0)

@@ -1,4 +1,4 @@
-"""A data set of a few small pictures, written in a moment."""
+"""A dataset of a few small pictures, written in a moment."""
 from pathlib import Path
 from typing import Sequence
 

@@ -1,4 +1,4 @@
-"""A tiny prototype segmentor and a data set of a few small labelled pictures, also for other processes.
+"""A tiny prototype segmentor and a dataset of a few small labelled pictures, also for other processes.
 
 As a script: ``torchrun tiny_seg.py push DIR`` pushes in the processes that torchrun started.
 """

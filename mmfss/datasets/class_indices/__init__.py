@@ -1,4 +1,4 @@
-"""What a benchmark has: one class index per storage format."""
+"""Class indices of benchmarks, one per storage format."""
 from .base import CHECK_DATASET, IGNORE, ClassIndex, label_format
 from .class_names import COCO_CLASSES, VOC_CLASSES
 from .coco_instances import CocoInstanceIndex

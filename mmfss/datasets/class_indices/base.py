@@ -1,4 +1,4 @@
-"""The contract of a class index: what a benchmark has."""
+"""Base class of class indices."""
 import os
 from abc import ABCMeta, abstractmethod
 from collections import defaultdict
@@ -16,9 +16,9 @@ _MAX_CLASSES = {np.uint8: IGNORE - 1, np.uint16: 65534}
 
 
 def label_format(num_classes: int) -> Tuple[type, int]:
-    """How maps of class numbers (class id + 1) are stored: type of the numbers, and the one that is ignored.
+    """Return the data type and the ignored number of maps that store class id + 1.
 
-    The highest number is the ignored one: 255 of 8 bits for up to 254 classes, 65535 of 16 bits for more.
+    The highest number is ignored: 255 (8 bits) for up to 254 classes, 65535 (16 bits) for more.
 
     Args:
         num_classes (int): Number of classes.
@@ -28,6 +28,13 @@ def label_format(num_classes: int) -> Tuple[type, int]:
 
     Raises:
         ValueError: If there are more classes than numbers of 16 bits.
+
+    Example:
+        >>> from mmfss.datasets.class_indices.base import label_format
+        >>> label_format(80)
+        (<class 'numpy.uint8'>, 255)
+        >>> label_format(1000)
+        (<class 'numpy.uint16'>, 65535)
     """
     for dtype, most in _MAX_CLASSES.items():
         if num_classes <= most:
@@ -37,7 +44,7 @@ def label_format(num_classes: int) -> Tuple[type, int]:
 
 
 def labels_of(class_ids: Sequence[int]) -> Dict[int, int]:
-    """Label 1..N of each of N classes.
+    """Map N class ids to the labels 1..N.
 
     Raises:
         ValueError: If a map of 8 bits cannot hold them.
@@ -48,13 +55,13 @@ def labels_of(class_ids: Sequence[int]) -> Dict[int, int]:
 
 
 class ClassIndex(metaclass=ABCMeta):
-    """For each class the images that contain it, and a way to load an image and one class's mask.
+    """List the images of each class, and load an image and the mask of a class.
 
     It knows nothing of episodes, folds or shots. An image has a *name*, the string the split lists use; the index turns
     it into a path. Class ids are 0-based and contiguous. Letters: (H, W) the original size of an image.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str]): Names of all classes, in the order of their ids.
 
     Raises:
@@ -75,7 +82,7 @@ class ClassIndex(metaclass=ABCMeta):
         self.classes = tuple(classes)
 
     def require_dir(self, folder: str) -> str:
-        """Path of a folder below the data root, which must exist."""
+        """Return the path of a folder below the data root, which must exist."""
         path = self.locate(folder)
         if not os.path.isdir(path):
             raise FileNotFoundError(f'{type(self).__name__}: the data folder "{path}" does not exist. Put the data '
@@ -84,7 +91,7 @@ class ClassIndex(metaclass=ABCMeta):
         return path
 
     def locate(self, *parts: str) -> str:
-        """Path of a file or folder below the data root, as it is spelled on the disk.
+        """Return the path of a file or folder below the data root, as it is spelled on the disk.
 
         Lists may spell names in another Unicode form than the disk, see :func:`mmfss.utils.names.real_path`.
         """
@@ -92,15 +99,15 @@ class ClassIndex(metaclass=ABCMeta):
 
     @abstractmethod
     def image_path(self, name: str) -> str:
-        """Path of an image."""
+        """Return the path of an image."""
 
     @abstractmethod
     def mask_path(self, name: str, class_id: int) -> str:
-        """Path of the file that holds the mask of a class in an image."""
+        """Return the path of the file that holds the mask of a class in an image."""
 
     @abstractmethod
     def image_names(self) -> List[str]:
-        """Names of all annotated images, sorted."""
+        """List the names of all annotated images, sorted."""
 
     @abstractmethod
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
@@ -117,7 +124,7 @@ class ClassIndex(metaclass=ABCMeta):
 
     @abstractmethod
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """Number of pixels of each class present in an image."""
+        """Count the pixels of each class present in an image."""
 
     def load_class_mask(self, name: str, class_id: int) -> np.ndarray:
         """Load the mask of one class: (H, W) uint8, 1 the class, 0 anything else, 255 ignored."""
@@ -146,7 +153,7 @@ class ClassIndex(metaclass=ABCMeta):
         return ClassLists(found, names, source=f'built from annotations (classes of at least {min_pixels} pixels)')
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
-        """Make sure that every listed image and mask exists. Each folder is listed once, no file is opened.
+        """Check that every listed image and mask exists. Each folder is listed once, no file is opened.
 
         Args:
             lists (ClassLists): Items to check.
@@ -163,14 +170,14 @@ class ClassIndex(metaclass=ABCMeta):
                 f'Complete the data or use the lists that belong to it; {CHECK_DATASET} lists all of them.')
 
     def missing_files(self, lists: ClassLists) -> Dict[str, List[str]]:
-        """Listed images and masks that do not exist, sorted, under ``'image'`` and ``'mask'``."""
+        """List the images and masks that do not exist, sorted, under ``'image'`` and ``'mask'``."""
         masks = {self.mask_path(lists.name(image), class_id)
                  for class_id, image in zip(lists.class_ids.tolist(), lists.images.tolist())}
         return dict(image=_missing(map(self.image_path, lists.names.tolist())), mask=_missing(masks))
 
 
 def _missing(paths: Iterable[str]) -> List[str]:
-    """The paths of which there is no file."""
+    """Select the paths that do not exist."""
     missing: List[str] = []
     by_folder: Dict[str, Set[str]] = defaultdict(set)
     for path in paths:

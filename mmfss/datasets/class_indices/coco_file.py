@@ -1,4 +1,4 @@
-"""COCO files: read, checked once against what their pictures can hold, and brought into one form."""
+"""Reading, validation and normalization of COCO files."""
 import json
 import os
 import posixpath
@@ -53,7 +53,7 @@ def read_coco_json(path: str) -> Any:
 
 
 def validate_coco(content: Any, file: str) -> None:
-    """Make sure that a COCO instances file can be used as it is.
+    """Check that a COCO instances file can be used as it is.
 
     Reads the whole file once and changes nothing; about a quarter of the time that parsing and rasterizing take.
 
@@ -126,7 +126,7 @@ def _named_by_url(images: List[Any]) -> bool:
 
 
 def _url_name(url: str) -> str:
-    """Last folder and file of an address."""
+    """Return the last folder and the file of an address."""
     return '/'.join(unquote(urlsplit(url).path).strip('/').split('/')[-2:])
 
 
@@ -176,7 +176,7 @@ _SIDES = (('height', _is_side, _SIDE), ('width', _is_side, _SIDE))
 
 
 def _key_faults(kind: str, entries: List[Any], keys: Iterable[_Key]) -> Iterator[Fault]:
-    """Faults of the values of entries, each by itself."""
+    """Find the faults of the values of entries, each by itself."""
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict):
             yield Fault(f'{kind} entry {place} is {shown(entry)}', 'Entries are objects with keys.')
@@ -246,6 +246,7 @@ def _annotation_faults(annotations: List[Any], images: List[Dict], categories: L
         chunk = annotations[start:start + _CHUNK]
         faults: Dict[int, Fault] = {}
         codes: Dict[int, bytes] = {}
+        # Check references and outlines; collect compressed codes
         for place, annotation in enumerate(chunk):
             fault = _reference_fault(annotation, start + place, sizes, category_ids)
             if fault is not None:
@@ -257,6 +258,7 @@ def _annotation_faults(annotations: List[Any], images: List[Dict], categories: L
                 faults[place] = fault._replace(text=f'{_name(annotation, start + place)} {fault.text}')
             elif isinstance(shape, dict) and not isinstance(shape['counts'], list):
                 codes[place] = _code(shape['counts'])
+        # Check the codes, many at once
         for place, total in zip(codes, code_totals(list(codes.values())).tolist()):
             fault = code_fault(total, *sizes[chunk[place]['image_id']])
             if fault is not None:
@@ -273,7 +275,7 @@ def _code(counts: Any) -> bytes:
 
 
 def _reference_fault(annotation: Any, place: int, sizes: Dict[Any, Any], category_ids: Set[Any]) -> Optional[Fault]:
-    """What is wrong with an annotation apart from its segmentation."""
+    """Find a fault of an annotation apart from its segmentation."""
     if not isinstance(annotation, dict):
         return Fault(f'annotation entry {place} is {shown(annotation)}', 'Entries are objects with keys.')
     for key, known, kind in (('image_id', sizes, 'an image'), ('category_id', category_ids, 'a category')):

@@ -18,7 +18,7 @@ from .coco_shapes import encode_shape, outlines
 
 @DATASETS.register_module()
 class CocoInstanceIndex(ClassIndex):
-    """COCO, LVIS, or any data set annotated in the instances format of COCO.
+    """Index COCO, LVIS, or any dataset annotated in the instances format of COCO.
 
     .. code-block:: none
 
@@ -36,7 +36,7 @@ class CocoInstanceIndex(ClassIndex):
     only those are kept. Polygons of fewer than three points are left out; the log says how many.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         ann_file (str): The instances file, below the root.
         img_dir (str): Folder of the images, also the first part of the names.
         crowd (str): What a crowd region is: ``'foreground'`` (default: an object like any other, so that no listed
@@ -77,6 +77,7 @@ class CocoInstanceIndex(ClassIndex):
         rows, classes, crowds, areas, codes = [], [], [], [], []
         left_out: Dict[str, List[Any]] = {'have polygons of fewer than three points': [], 'cover no pixel': []}
         few_points, empty = left_out.values()
+        # Encode the outlines
         for annotation in annotations:
             row, shape = self._row_of_id[annotation['image_id']], annotation['segmentation']
             code = encode_shape(shape, *self._sizes[row].tolist())
@@ -91,6 +92,7 @@ class CocoInstanceIndex(ClassIndex):
                 if not areas[-1]:
                     empty.append(annotation.get('id'))
         self._log_left_out(left_out, len(annotations))
+        # Sort and pack
         order = np.lexsort((-np.asarray(areas, np.int64), np.asarray(rows, np.int64))).astype(np.int64)
         lengths = np.array([len(codes[place]) for place in order], np.int64)
         self._codes = b''.join(codes[place] for place in order)
@@ -118,7 +120,7 @@ class CocoInstanceIndex(ClassIndex):
         return sorted(self._row)
 
     def _objects(self, name: str) -> Iterable[Tuple[int, bool, dict]]:
-        """Class id, crowd flag and run-length code of the objects of an image, largest first."""
+        """Yield class id, crowd flag and run-length code of the objects of an image, largest first."""
         if name not in self._row:
             raise KeyError(f'{self.ann_file} has no image named "{name}".')
         row = self._row[name]
@@ -160,7 +162,7 @@ class CocoInstanceIndex(ClassIndex):
         return label_map
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """Area of the union of each class's objects; crowd regions count only as foreground."""
+        """Measure the area of the union of each class's objects; crowd regions count only as foreground."""
         codes: Dict[int, list] = {}
         for class_id, is_crowd, code in self._objects(name):
             if not is_crowd or self.crowd == 'foreground':

@@ -1,4 +1,4 @@
-"""Outlines of COCO objects: what a picture can hold, and their run-length codes.
+"""Validation of the outlines of COCO objects, and their run-length codes.
 
 pycocotools trusts what it is given: runs that do not fill the picture give masks of memory that nobody wrote, and a
 coordinate that is no number takes all memory of the machine. So nothing reaches it that :func:`shape_fault` and
@@ -18,13 +18,13 @@ _MAX_DIGITS = 7  # of a run: 35 bits
 
 
 class Fault(NamedTuple):
-    """What is wrong with an entry, and what would be right."""
+    """Describe what is wrong with an entry, and what would be right."""
     text: str
     cure: str
 
 
 def shown(value: Any) -> str:
-    """A value as JSON, cut to a few characters."""
+    """Format a value as JSON, cut to a few characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 40 else f'{text[:37]}...'
 
@@ -70,7 +70,7 @@ def shape_fault(shape: Any, height: int, width: int) -> Optional[Fault]:
 
 
 def _is_plain(polygon: Any, height: int, width: int) -> bool:
-    """Whether a polygon is surely fine: quick, for nearly all of them."""
+    """Check quickly whether a polygon is certainly valid; nearly all are."""
     if type(polygon) is not list or not polygon or len(polygon) % 2 or not set(map(type, polygon)) <= _NUMBERS:
         return False
     longer, shorter = (width, height) if width > height else (height, width)
@@ -140,7 +140,7 @@ def code_totals(codes: Sequence[bytes]) -> np.ndarray:
         codes (Sequence[bytes]): The codes.
 
     Returns:
-        np.ndarray: Sum of the runs of each, (N, ) int64; -1 for what is no code or has a negative run.
+        np.ndarray: Sum of the runs of each, (N, ) int64; -1 for an invalid code or a negative run.
     """
     totals = np.full(len(codes), -1, np.int64)
     places = [place for place, code in enumerate(codes) if _is_text(code)]
@@ -178,7 +178,7 @@ def _is_text(code: bytes) -> bool:
 
 
 def outlines(shape: List[List[float]]) -> List[List[float]]:
-    """The polygons of at least three points; fewer enclose nothing."""
+    """Keep the polygons of at least three points; fewer enclose nothing."""
     return [polygon for polygon in shape if len(polygon) >= MIN_NUMBERS]
 
 

@@ -21,13 +21,13 @@ OTHER_MASK_SUFFIXES = ('.gif', '.webp', '.jpg', '.jpeg', '.jp2', '.avif')  # for
 
 
 class ClassFolderIndex(ClassIndex):
-    """One folder per class; an image belongs to the class of its folder only.
+    """Index one folder per class; an image belongs to the class of its folder only.
 
     The name of an image is its path below the root, with ``/``. Whether an image also shows other classes is not
     annotated, so the map of several classes has only its own.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str], optional): Class folders in the order of the class ids; all, sorted, by default.
 
     Raises:
@@ -43,7 +43,7 @@ class ClassFolderIndex(ClassIndex):
         self._numbers = {normal_name(name): number for number, name in enumerate(self.classes)}
 
     def class_of(self, name: str) -> int:
-        """Class id of the folder that an image lies in."""
+        """Return the class id of the folder that contains an image."""
         return self._numbers[name.split('/', 1)[0]]
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
@@ -56,7 +56,7 @@ class ClassFolderIndex(ClassIndex):
 
     @abstractmethod
     def _load_own_mask(self, path: str) -> np.ndarray:
-        """The mask (H, W) uint8 stored in a file: 0, 1, 255 ignored."""
+        """Load the mask (H, W) uint8 stored in a file: 0, 1, 255 ignored."""
 
     def class_pixels(self, name: str) -> Dict[int, int]:
         """See :meth:`ClassIndex.class_pixels`."""
@@ -76,7 +76,7 @@ class ClassFolderIndex(ClassIndex):
 
     @abstractmethod
     def images_of(self, class_id: int) -> List[str]:
-        """Names of the images in the folder of a class, sorted."""
+        """List the names of the images in the folder of a class, sorted."""
 
     def image_names(self) -> List[str]:
         """See :meth:`ClassIndex.image_names`."""
@@ -88,13 +88,13 @@ class ClassFolderIndex(ClassIndex):
 
 
 def class_folders(data_root: str) -> List[str]:
-    """Names of the class folders below a root, sorted by code point; see :func:`mmfss.utils.names.list_names`."""
+    """List the class folders below a root, sorted by code point; see :func:`mmfss.utils.names.list_names`."""
     return list(list_names(data_root, folders=True))
 
 
 @DATASETS.register_module()
 class FSS1000Index(ClassFolderIndex):
-    """FSS-1000.
+    """Index FSS-1000.
 
     .. code-block:: none
 
@@ -108,7 +108,7 @@ class FSS1000Index(ClassFolderIndex):
     (nearest neighbour) to the size that the network sees; the log says once how many there are.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str], optional): Categories in the order of the class ids; the sorted folders by default.
 
     Raises:
@@ -123,7 +123,7 @@ class FSS1000Index(ClassFolderIndex):
         return self.locate(os.path.splitext(name)[0] + '.png')
 
     def images_of(self, class_id: int) -> List[str]:
-        """Names of the images of a class, sorted as strings: 1, 10, 2, 3, ..."""
+        """List the names of the images of a class, sorted as strings: 1, 10, 2, 3, ..."""
         folder = self.require_dir(self.classes[class_id])
         return [f'{normal_name(self.classes[class_id])}/{file}' for file in list_names(folder) if file.endswith('.jpg')]
 
@@ -148,7 +148,7 @@ class FSS1000Index(ClassFolderIndex):
 
 @DATASETS.register_module()
 class ImageFolderIndex(ClassFolderIndex):
-    """A user's own images: one folder per class, images and masks matched by file stem.
+    """Index a user's own images: one folder per class, images and masks matched by file stem.
 
     .. code-block:: none
 
@@ -163,7 +163,7 @@ class ImageFolderIndex(ClassFolderIndex):
     The name of an image is ``<class>/images/<file>``. Masks of all formats are read by :func:`read_object_mask`.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         classes (Sequence[str], optional): Class folders in the order of the class ids; all, sorted, by default.
         img_dir (str): Folder of the images inside a class folder.
         mask_dir (str): Folder of the masks inside a class folder.
@@ -198,7 +198,7 @@ class ImageFolderIndex(ClassFolderIndex):
             raise FileNotFoundError(self._summary('files or folders are missing', [text for _, text in self.unmatched]))
 
     def _pairs(self, class_id: int) -> List[Tuple[str, str]]:
-        """(image name, mask path) of a class, sorted by name."""
+        """List the pairs (image name, mask path) of a class, sorted by name."""
         class_name = normal_name(self.classes[class_id])
         folders = [self.locate(class_name, folder) for folder in (self.img_dir, self.mask_dir)]
         absent = [folder for folder in folders if not os.path.isdir(folder)]
@@ -245,13 +245,13 @@ class ImageFolderIndex(ClassFolderIndex):
         return ClassLists(lists.class_ids[shown], lists.names[lists.images[shown]], lists.source)
 
     def _summary(self, what: str, faults: Sequence[str], limit: int = 10) -> str:
-        """The first faults, one a line, and how to list all."""
+        """Format the first faults, one per line, and how to list all."""
         more = [f'and {len(faults) - limit} more'] if len(faults) > limit else []
         return '\n'.join([f'{len(faults)} {what} in "{self.data_root}":', *faults[:limit], *more,
                           f'{CHECK_DATASET} "{self.data_root}" lists all faults of masks and images.'])
 
     def _pixels_or_fault(self, name: str) -> Union[int, str]:
-        """Pixels of the class in an image, or why its mask cannot be read."""
+        """Count the pixels of the class in an image, or say why its mask cannot be read."""
         try:
             return sum(self.class_pixels(name).values())
         except (OSError, ValueError) as error:
@@ -272,7 +272,7 @@ class ImageFolderIndex(ClassFolderIndex):
 
 
 def _by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
-    """File of each stem, in composed Unicode form; two images of one stem could not be told apart by their mask."""
+    """Map each stem, in composed Unicode form, to its file; two images of one stem would share a mask."""
     found: Dict[str, str] = {}
     for name, file in list_names(folder, suffixes).items():
         stem = os.path.splitext(name)[0]

@@ -14,13 +14,13 @@ from .base import ClassIndex
 
 
 class GreyMaskIndex(ClassIndex):
-    """Images with one mask file per class that they show; grey level >= 128 is the object.
+    """Index images with one mask file per class that they show; grey level >= 128 is the object.
 
     Folders are listed once, at the start. The lists of a class keep the order of the released loaders, which sort the
     files they list by code point; the published episodes depend on it.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or a folder of the layout does not exist.
@@ -40,15 +40,15 @@ class GreyMaskIndex(ClassIndex):
 
     @abstractmethod
     def _list_images(self, class_id: int) -> List[str]:
-        """Names of the images of a class in the order of the released loaders."""
+        """List the names of the images of a class in the order of the released loaders."""
 
     def _files(self, folder: str, suffix: str, infix: str = '') -> List[str]:
-        """Files of a folder below the root, sorted by code point."""
+        """List the files of a folder below the root, sorted by code point."""
         files = list_names(self.require_dir(folder))
         return [file for file in files if file.endswith(suffix) and infix in file]
 
     def images_of(self, class_id: int) -> List[str]:
-        """Names of the images that show a class, in list order."""
+        """List the names of the images that show a class, in list order."""
         return list(self._images[class_id])
 
     def image_names(self) -> List[str]:
@@ -56,7 +56,7 @@ class GreyMaskIndex(ClassIndex):
         return sorted(self._shown)
 
     def classes_of(self, name: str) -> List[int]:
-        """Ids of the classes that an image shows, ascending.
+        """List the ids of the classes that an image shows, ascending.
 
         Raises:
             FileNotFoundError: If there is no such image.
@@ -98,7 +98,7 @@ class GreyMaskIndex(ClassIndex):
 
 @DATASETS.register_module()
 class DeepGlobeIndex(GreyMaskIndex):
-    """DeepGlobe land cover, cut into 6 x 6 tiles; ``tools/dataset_converters/deepglobe.py`` makes it.
+    """Index DeepGlobe land cover, cut into 6 x 6 tiles; ``tools/dataset_converters/deepglobe.py`` makes it.
 
     .. code-block:: none
 
@@ -110,7 +110,7 @@ class DeepGlobeIndex(GreyMaskIndex):
     of them in the query's mask.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or the mask folder of a class does not exist.
@@ -134,7 +134,7 @@ class DeepGlobeIndex(GreyMaskIndex):
 
 @DATASETS.register_module()
 class ISICIndex(GreyMaskIndex):
-    """Skin lesions of ISIC 2018, task 1, by diagnosis; ``tools/dataset_converters/isic.py`` makes it.
+    """Index skin lesions of ISIC 2018, task 1, by diagnosis; ``tools/dataset_converters/isic.py`` makes it.
 
     .. code-block:: none
 
@@ -145,7 +145,7 @@ class ISICIndex(GreyMaskIndex):
     The name of an image is ``<1..3>/<file>``.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or a folder of the layout does not exist.
@@ -175,7 +175,7 @@ class ISICIndex(GreyMaskIndex):
 
 @DATASETS.register_module()
 class LungIndex(GreyMaskIndex):
-    """Lungs in chest X-rays of Montgomery (MCU) and Shenzhen (CHN); ``tools/dataset_converters/lung.py`` makes it.
+    """Index chest X-rays of Montgomery (MCU) and Shenzhen (CHN); ``tools/dataset_converters/lung.py`` makes them.
 
     .. code-block:: none
 
@@ -186,7 +186,7 @@ class LungIndex(GreyMaskIndex):
     The name of an image is its file.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
 
     Raises:
         FileNotFoundError: If the root or a folder of the layout does not exist.

@@ -14,12 +14,12 @@ from .class_names import COCO_CLASSES, VOC_CLASSES
 
 
 class LabelMapIndex(ClassIndex):
-    """Images with one class-number mask each: 0 background, class id + 1, 255 ignored.
+    """Index images with one class-number mask each: 0 background, class id + 1, 255 ignored.
 
     More than 254 classes need masks of 16 bits, where 65535 is ignored.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         img_dir (str): Folder of the images, below the root.
         mask_dir (str): Folder of the masks, below the root.
         classes (Sequence[str]): Class names in the order of the mask values 1, 2, ...
@@ -42,7 +42,7 @@ class LabelMapIndex(ClassIndex):
         return table[self._read(self.mask_path(name, class_ids[0]))]
 
     def _read(self, path: str) -> np.ndarray:
-        """The numbers of a mask."""
+        """Read the numbers of a mask."""
         numbers = read_label_map(path, max_value=self._ignore)
         if self._dtype != np.uint8 and numbers.dtype == np.uint8 and (numbers == IGNORE).any():
             raise ValueError(f'The mask {path} has 8 bits and holds {IGNORE}, which may be the class '
@@ -65,13 +65,13 @@ class LabelMapIndex(ClassIndex):
         return {int(value) - 1: int(counts[value]) for value in np.flatnonzero(counts[:self._ignore]) if value}
 
     def _mask_stems(self) -> List[str]:
-        """Stems of all masks, sorted."""
+        """List the stems of all masks, sorted."""
         return [file[:-len('.png')] for file in list_names(self.mask_dir) if file.endswith('.png')]
 
 
 @DATASETS.register_module()
 class PascalVOCIndex(LabelMapIndex):
-    """PASCAL VOC 2012 with the SBD annotations, or any folder laid out like it.
+    """Index PASCAL VOC 2012 with the SBD annotations, or any folder laid out like it.
 
     .. code-block:: none
 
@@ -83,7 +83,7 @@ class PascalVOCIndex(LabelMapIndex):
     The name of an image is its stem.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         img_dir (str): Folder of the images.
         mask_dir (str): Folder of the masks.
         image_set (str, optional): File of stems that lists are built from; all masks if None.
@@ -128,7 +128,7 @@ class PascalVOCIndex(LabelMapIndex):
 
 @DATASETS.register_module()
 class CocoMaskIndex(LabelMapIndex):
-    """COCO with class-number PNGs, as earlier few-shot code distributes them.
+    """Index COCO with class-number PNGs, as earlier few-shot code distributes them.
 
     .. code-block:: none
 
@@ -141,7 +141,7 @@ class CocoMaskIndex(LabelMapIndex):
     converters makes the masks.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         img_dir (str): Folder of the images, also the first part of the names.
         mask_dir (str, optional): Folder of the masks; ``annotations/<img_dir>`` by default.
         classes (Sequence[str]): Class names; the 80 of COCO by default.
@@ -172,7 +172,7 @@ class CocoMaskIndex(LabelMapIndex):
                 for stem in self._mask_stems()]
 
     def _mask_stems(self) -> List[str]:
-        """Also of the masks in folders; hidden folders are left out."""
+        """List the stems of all masks, also in subfolders; hidden folders are skipped."""
         stems = []
         for folder, folders, files in os.walk(self.mask_dir):
             folders[:] = [name for name in folders if not name.startswith('.')]
@@ -183,7 +183,7 @@ class CocoMaskIndex(LabelMapIndex):
 
 
 def coco_mask_file(name: str, img_dir: str) -> str:
-    """Path of the mask of an image, below the folder of the masks.
+    """Return the path of an image's mask below the folder of the masks.
 
     Args:
         name (str): Name of the image.

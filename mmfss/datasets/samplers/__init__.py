@@ -1,4 +1,4 @@
-"""What an episode is, and how episodes are drawn."""
+"""Episode samplers."""
 from .base import Episode, EpisodeSampler, episodes_text
 from .fixed import FixedEpisodeSampler
 from .published import PublishedProtocolSampler

@@ -1,4 +1,4 @@
-"""What an episode is, and the contract of the samplers that draw it."""
+"""Episodes, and the base class of episode samplers."""
 import logging
 from abc import ABCMeta, abstractmethod
 from functools import lru_cache
@@ -25,9 +25,9 @@ class Episode(NamedTuple):
 
 
 class EpisodeSampler(metaclass=ABCMeta):
-    """Draws episodes: a pure function of the seed and the episode's index.
+    """Draw episodes as a pure function of the seed and the episode's index.
 
-    The same index gives the same episode whatever was drawn before, and however many workers or processes draw.
+    The same index gives the same episode, whatever was drawn before, and for any number of workers or processes.
 
     Args:
         lists (ClassLists): Images of each class, in list order.
@@ -76,7 +76,7 @@ class EpisodeSampler(metaclass=ABCMeta):
     @property
     @abstractmethod
     def min_images(self) -> int:
-        """Number of images a class must have."""
+        """Minimum number of images of a class."""
 
     def _usable(self, lists: ClassLists, class_ids: Sequence[int], small_classes: str) -> Tuple[int, ...]:
         counts = {class_id: len(set(lists.pool(class_id).tolist())) for class_id in class_ids}
@@ -106,7 +106,7 @@ class EpisodeSampler(metaclass=ABCMeta):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Episode:
-        """The episode of an index."""
+        """Return the episode of an index."""
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[index] for index in range(len(self)))
@@ -116,7 +116,7 @@ class EpisodeSampler(metaclass=ABCMeta):
 
 
 def episodes_text(episodes: Iterable[Episode]) -> str:
-    """Canonical text of 1-way episodes: one line ``class_id query support_1 ... support_K`` each.
+    """Format 1-way episodes as canonical text: one line ``class_id query support_1 ... support_K`` each.
 
     Its SHA-256 is what two implementations of the published protocol compare.
     """
@@ -124,7 +124,7 @@ def episodes_text(episodes: Iterable[Episode]) -> str:
 
 
 def counter_rng(*key: int) -> np.random.RandomState:
-    """A random source for a key such as (seed, index).
+    """Create a random source for a key such as (seed, index).
 
     Counter-based (Philox), so it costs the same for any index; ``RandomState`` because NumPy never changes its stream.
     """
@@ -133,5 +133,5 @@ def counter_rng(*key: int) -> np.random.RandomState:
 
 @lru_cache(maxsize=4)
 def pass_order(seed: int, number: int, length: int) -> np.ndarray:
-    """Order of the items in a pass over a data set, (length, ): another one for each number of a pass, from 0."""
+    """Return the random order of the items in pass ``number`` (from 0) over a dataset, shape (length, )."""
     return counter_rng(seed, number).permutation(length)

@@ -1,4 +1,4 @@
-"""Episodes that a file lists."""
+"""Sampler of the episodes that a file lists."""
 import ast
 import csv
 import io
@@ -15,15 +15,15 @@ COLUMNS = ('image_ids', 'classes')
 
 @TASK_UTILS.register_module()
 class FixedEpisodeSampler(EpisodeSampler):
-    """1-way K-shot episodes of a CSV file, as published with AffEx.
+    """Read 1-way K-shot episodes from a CSV file, as published with AffEx.
 
     A row is one episode, or a batch of them: column ``image_ids`` lists the images, the query first, column ``classes``
     the class numbers of each of them::
 
         "[['data/LungSegmentation/masks/MCUCXR_0001_0.png', '.../MCUCXR_0002_0.png']]","[[[1], [1]]]"
 
-    An image is given by a path, of which the end must be the name of an image; by a tuple that begins with one; or,
-    with ``name_format``, by a number. Where an image has several class numbers the last one counts (the published lists
+    An image is given by a path that ends in the name of an image; by a tuple that begins with one; or, with
+    ``name_format``, by a number. Where an image has several class numbers the last one counts (the published lists
     of DeepGlobe put a 0 before each).
 
     Args:
@@ -34,12 +34,24 @@ class FixedEpisodeSampler(EpisodeSampler):
         class_numbers (int | Sequence[int]): The number of class id 0 where numbers are contiguous, or the number of
             every class in the order of the ids, e.g. the category ids of COCO.
         num_episodes (int, optional): The first so many; all by default.
-        **kwargs: See :class:`EpisodeSampler`. Classes that the file does not ask for are not tested and do not count.
+        **kwargs: See :class:`EpisodeSampler`. Classes without an episode in the file are not tested and do not count.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: Naming file and row, if a row is malformed, names an unknown image or class, or has another number
             of supports than ``num_shots``; also if episodes of more ways or more episodes than listed are wanted.
+
+    Example:
+        >>> import tempfile
+        >>> from mmfss.datasets import ClassLists, FixedEpisodeSampler
+        >>> lists = ClassLists.from_dict({0: ['cat1.jpg', 'cat2.jpg']})
+        >>> images, classes = [['data/cat2.jpg', 'data/cat1.jpg']], [[[1], [1]]]
+        >>> with tempfile.NamedTemporaryFile('w+', suffix='.csv') as file:
+        ...     print('image_ids,classes', file=file)
+        ...     print(f'"{images}","{classes}"', file=file, flush=True)
+        ...     sampler = FixedEpisodeSampler(lists, class_ids=[0], path=file.name)
+        >>> sampler[0]
+        Episode(class_ids=(0,), query='cat2.jpg', supports=(('cat1.jpg',),))
     """
 
     def __init__(self,
@@ -64,7 +76,7 @@ class FixedEpisodeSampler(EpisodeSampler):
 
     @property
     def min_images(self) -> int:
-        """None: what the file names is checked instead."""
+        """0: the images of the file are checked instead."""
         return 0
 
     def __getitem__(self, index: int) -> Episode:
@@ -73,7 +85,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         return self.episodes[index]
 
     def _class_ids_of(self, numbers: Union[int, Sequence[int]]) -> Dict[int, int]:
-        """Class id of each class number."""
+        """Map class numbers to class ids."""
         if isinstance(numbers, int):
             return {class_id + numbers: class_id for class_id in self.class_ids}
         if len(numbers) <= max(self.class_ids):
@@ -96,7 +108,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         return episodes
 
     def _rows(self) -> Iterator[Tuple[int, Mapping[str, Optional[str]]]]:
-        """(number of the last line, row) of each row."""
+        """Yield (number of the last line, row) of each row."""
         try:
             reader = csv.DictReader(io.StringIO(read_text(self.path), newline=''))
             columns = reader.fieldnames or ()
@@ -124,7 +136,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         return Episode((class_ids[number], ), query, (tuple(supports), ))
 
     def _name(self, image: Any, known: Mapping[str, str]) -> str:
-        """The name that is the end of a path; ``known`` are all names by composed name."""
+        """Find the image name at the end of a path; ``known`` maps composed names to names."""
         if isinstance(image, (tuple, list)) and image:
             image = image[0]
         if isinstance(image, int) and self.name_format:
@@ -141,7 +153,7 @@ class FixedEpisodeSampler(EpisodeSampler):
 
 
 def _episodes_of(row: Mapping[str, Optional[str]]) -> List[Tuple[Sequence[Any], Sequence[Any]]]:
-    """(images, classes of each image) of every episode in a row."""
+    """Parse (images, classes of each image) of every episode in a row."""
     try:
         images, classes = (ast.literal_eval(row[column] or '') for column in COLUMNS)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:

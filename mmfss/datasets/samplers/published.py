@@ -1,4 +1,4 @@
-"""The very test episodes of the published few-shot segmentation results (HSNet, DCAMA, DMTNet and their kin)."""
+"""Sampler of the test episodes of published few-shot segmentation results (HSNet, DCAMA, DMTNet and others)."""
 import re
 from functools import cached_property
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -15,12 +15,12 @@ BENCHMARKS = ('pascal', 'coco', 'fss', 'cross_domain')
 
 @TASK_UTILS.register_module()
 class PublishedProtocolSampler(EpisodeSampler):
-    """Replays the published evaluation protocol.
+    """Replay the published evaluation protocol.
 
-    With the published lists and seed 0 these are the episodes of the papers, to the last name.
+    With the published lists and seed 0, the episodes are exactly those of the papers.
 
-    One random stream, NumPy's legacy generator, runs through the whole list, so all episodes are drawn when the first
-    is asked for (under a second) and kept. Every draw takes the first entry of a permutation of the pool: the stream
+    One random stream of NumPy's legacy generator runs through the whole list. Therefore the first access draws all
+    episodes (under a second) and keeps them. Every draw takes the first entry of a permutation of the pool: the stream
     depends on the sizes and the order of the lists.
 
     - ``'pascal'``: episode i has item ``i mod n`` of the validation list as class and query.
@@ -30,7 +30,7 @@ class PublishedProtocolSampler(EpisodeSampler):
     - ``'cross_domain'`` (DeepGlobe, ISIC, chest X-ray): episode i has the class ``i mod C``; the query is drawn from
       its list.
 
-    Supports are drawn **with replacement**; only the query is excluded. So a class needs two images, whatever K.
+    Supports are drawn **with replacement**; only the query is excluded. Therefore a class needs two images, for any K.
 
     N > 1 (not part of the published protocol): class, query and supports of the 1-way episode are kept for every N. For
     episode i a second source keyed by (seed, i) draws the other N - 1 classes without replacement, their supports with
@@ -48,6 +48,15 @@ class PublishedProtocolSampler(EpisodeSampler):
 
     Raises:
         ValueError: If an argument is unknown or out of range, or a class has a single image.
+
+    Example:
+        >>> from mmfss.datasets import ClassLists, PublishedProtocolSampler
+        >>> lists = ClassLists.from_dict({0: ['cat1.jpg', 'cat2.jpg'], 1: ['dog1.jpg', 'dog2.jpg']})
+        >>> sampler = PublishedProtocolSampler(lists, class_ids=[0, 1], benchmark='pascal')
+        >>> len(sampler)
+        1000
+        >>> sampler[2]
+        Episode(class_ids=(1,), query='dog1.jpg', supports=(('dog2.jpg',),))
     """
 
     def __init__(self,
@@ -104,7 +113,7 @@ class PublishedProtocolSampler(EpisodeSampler):
 
     @cached_property
     def _draws(self) -> List[Draw]:
-        """Class, query and supports of every 1-way episode."""
+        """Draw class, query and supports of every 1-way episode."""
         rng = np.random.RandomState(self.seed)
         pools = self._support_pools()
         draw_query = dict(
@@ -119,7 +128,7 @@ class PublishedProtocolSampler(EpisodeSampler):
         return draws
 
     def _order(self) -> List[int]:
-        """The indices in the order in which episodes are drawn."""
+        """Return the indices in the order in which episodes are drawn."""
         if self.shuffle_seed is None:
             return list(range(self.num_episodes))
         generator = torch.Generator().manual_seed(self.shuffle_seed)
@@ -147,7 +156,7 @@ class PublishedProtocolSampler(EpisodeSampler):
         return class_id, int(pool[_choice(rng, len(pool))])
 
     def _draw_supports(self, pool: np.ndarray, query: int, rng: np.random.RandomState) -> List[int]:
-        """K images other than the query; a rejected draw has used up random numbers, as in the protocol."""
+        """Draw K images other than the query; a rejected draw consumes random numbers, as in the protocol."""
         supports: List[int] = []
         while len(supports) < self.num_shots:
             image = int(pool[_choice(rng, len(pool))])
@@ -156,17 +165,17 @@ class PublishedProtocolSampler(EpisodeSampler):
         return supports
 
     def __getstate__(self) -> Dict[str, Any]:
-        """Workers draw the list themselves: that is faster than sending it."""
+        """Drop the drawn list: a worker draws it faster than it is sent."""
         return {key: value for key, value in self.__dict__.items() if key != '_draws'}
 
 
 def _choice(rng: np.random.RandomState, size: int) -> int:
-    """One draw of the protocol: ``choice(pool, 1, replace=False)`` shuffles all places and takes the first."""
+    """Make one draw of the protocol: ``choice(pool, 1, replace=False)`` shuffles all places and takes the first."""
     return int(rng.permutation(size)[0])
 
 
 def _number_of(name_of: Callable[[int], str]) -> Callable[[int], Tuple[int, str]]:
-    """Sort key of an image number: the number its file is named by."""
+    """Return a sort key of image numbers: the number in the file name."""
 
     def key(image: int) -> Tuple[int, str]:
         name = name_of(image)

@@ -1,4 +1,4 @@
-"""The order in which a training run asks for its episodes."""
+"""Sampler of an endless stream of episode indices for training."""
 from typing import Iterator, Optional, Sized
 
 from mmengine.dist import get_dist_info
@@ -9,16 +9,22 @@ from mmfss.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class EpisodeStream(Sampler):
-    """Counts upwards for ever: episode 0, 1, 2, ..., dealt to the processes in turn.
+    """Yield the indices 0, 1, 2, ... without end, distributed to the processes in turn.
 
     For iteration-based training on episodes that are a function of their index (:class:`UniformEpisodeSampler`):
     nothing repeats, nothing is held in memory, and the k-th batch over all processes holds the same episodes for any
     number of them.
 
     Args:
-        dataset (Sized): The data set; its length is one epoch.
+        dataset (Sized): The dataset; its length is one epoch.
         seed (int, optional): Not used, the episodes have their own seed.
         start (int): First index, over all processes: batches already seen x batch size x processes.
+
+    Example:
+        >>> from itertools import islice
+        >>> from mmfss.datasets import EpisodeStream
+        >>> list(islice(EpisodeStream(dataset=range(3), start=5), 4))  # of a resumed run, in one process
+        [5, 6, 7, 8]
     """
 
     def __init__(self, dataset: Sized, seed: Optional[int] = None, start: int = 0) -> None:
@@ -39,4 +45,4 @@ class EpisodeStream(Sampler):
         return self.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing to do: the stream runs through all epochs."""
+        """Do nothing: the stream continues through all epochs."""

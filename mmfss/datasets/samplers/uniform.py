@@ -1,4 +1,4 @@
-"""Episodes drawn uniformly, each from its own random source."""
+"""Sampler that draws each episode uniformly from its own random source."""
 from functools import lru_cache
 from typing import Any, List, Optional, Set, Tuple
 
@@ -10,7 +10,7 @@ from .base import Episode, EpisodeSampler, counter_rng
 
 @TASK_UTILS.register_module()
 class UniformEpisodeSampler(EpisodeSampler):
-    """N distinct classes, a query of one of them, and K distinct supports of each, none of them the query.
+    """Draw N distinct classes, a query of one of them, and K distinct supports of each other than the query.
 
     Episode i is drawn from a random source of its own, keyed by (seed, i): any index of 0 or more can be asked for,
     also beyond ``num_episodes``, at the same small cost. Training draws a new episode in every iteration if its indices
@@ -31,6 +31,16 @@ class UniformEpisodeSampler(EpisodeSampler):
 
     Raises:
         ValueError: If an argument is unknown or out of range, or a class has fewer than K + 1 images.
+
+    Example:
+        >>> from mmfss.datasets import ClassLists, UniformEpisodeSampler
+        >>> lists = ClassLists.from_dict({0: ['cat1.jpg', 'cat2.jpg', 'cat3.jpg'], 1: ['dog1.jpg', 'dog2.jpg']})
+        >>> sampler = UniformEpisodeSampler(lists, class_ids=[0, 1], num_ways=2, num_shots=1, seed=0)
+        >>> episode = sampler[7]  # always the same
+        >>> sorted(episode.class_ids), len(episode.supports)
+        ([0, 1], 2)
+        >>> episode.query in sum(episode.supports, ())
+        False
     """
 
     def __init__(self, *args: Any, order: str = 'class', num_episodes: Optional[int] = None, **kwargs: Any) -> None:
@@ -78,7 +88,7 @@ class UniformEpisodeSampler(EpisodeSampler):
         return tuple(chosen[place] for place in rng.permutation(self.num_ways))
 
     def _draw_supports(self, class_id: int, query: int, used: Set[int], rng: np.random.RandomState) -> List[int]:
-        """K distinct images of a class, away from ``used`` where the class has enough images."""
+        """Draw K distinct images of a class, outside ``used`` if the class has enough images."""
         pool = self.lists.pool(class_id)
         excluded = set(used)
         scarce = self._distinct[class_id] < len(used) + self.num_shots

@@ -1,4 +1,4 @@
-"""The sixty-four classes of the shapes data set: an outline and a surface pattern each."""
+"""The sixty-four classes of the shapes dataset: an outline and a surface pattern each."""
 from typing import NamedTuple
 
 from . import patterns as patterns
@@ -6,7 +6,7 @@ from .outlines import OUTLINES
 
 
 class ShapeClass(NamedTuple):
-    """What objects of a class have in common.
+    """Describe a class: an outline and a surface pattern.
 
     Attributes:
         name (str): For people.

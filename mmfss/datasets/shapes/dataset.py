@@ -1,4 +1,4 @@
-"""The embedded shapes benchmark: sixty-four classes of textured objects, made on first use."""
+"""The embedded shapes benchmark: sixty-four classes of textured objects, drawn on first use."""
 import os
 from typing import Any, Dict, Optional, Sequence, Union
 
@@ -14,8 +14,8 @@ SHAPES_CLASSES = tuple(shape.name for shape in CLASSES)
 
 @DATASETS.register_module()
 class ShapesIndex(CocoInstanceIndex):
-    """Class index of the shapes data set, which is made under ``data_root`` if it is not there (on all cores,
-    about ten seconds on two).
+    """Index the shapes dataset, which is drawn under ``data_root`` if it does not exist (about ten seconds on
+    two cores).
 
     .. code-block:: none
 
@@ -26,16 +26,16 @@ class ShapesIndex(CocoInstanceIndex):
 
     Every image shows three objects of different families on a textured ground with clutter; objects may hide up to
     40 % of each other. A class is an outline with a surface pattern ("dotted square", "dark brick heart": light bricks
-    on dark mortar); colours, size, place, turn, proportions, pattern scale, light and noise are chance, so neither
-    colour nor place tells the class. Families of four related classes: :mod:`mmfss.datasets.shapes.classes`.
+    on dark mortar); colours, size, place, turn, proportions, pattern scale, light and noise are random, so that
+    neither colour nor place tells the class. Families of four related classes: :mod:`mmfss.datasets.shapes.classes`.
 
     Args:
-        data_root (str): Folder of the data set.
+        data_root (str): Folder of the dataset.
         part (str): ``'train'`` or ``'val'``.
         num_train (int): Images of the train part.
         num_val (int): Images of the val part.
         side (int): Side of the square images in pixels.
-        seed (int): Seed of everything that is chance.
+        seed (int): Seed of all random choices.
 
     Raises:
         FileExistsError: If the folder holds something else, or shapes made with other numbers.
@@ -57,7 +57,7 @@ class ShapesIndex(CocoInstanceIndex):
 
 @DATASETS.register_module()
 class ShapesDataset(EpisodicDataset):
-    """Episodes on the shapes: four folds of sixteen classes, fold f tests the classes c with ``c % 4 == f``.
+    """Draw episodes of the shapes: four folds of sixteen classes, fold f tests the classes c with ``c % 4 == f``.
 
     Training draws on the train images that show no object of a tested class, not even as background (about 42 % of
     them), so that the tested classes are new to the model in every respect. Validation and test draw on the val images,
@@ -71,6 +71,18 @@ class ShapesDataset(EpisodicDataset):
             COCO-20i: such objects are background there.
         index (dict, optional): Further arguments of :class:`ShapesIndex`.
         **kwargs: See :class:`EpisodicDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from mmfss.datasets import ShapesDataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = ShapesDataset(
+        ...         f'{folder}/shapes', pipeline=[], num_episodes=10,
+        ...         index=dict(num_train=4, num_val=12, side=32),  # by default 64 classes in thousands of images
+        ...         sampler=dict(type='UniformEpisodeSampler', small_classes='skip'))
+        ...     info = dataset[0]
+        >>> len(dataset), len(info['support']), info['query']['name'].endswith('.jpg')
+        (10, 1, True)
     """
 
     def __init__(self,

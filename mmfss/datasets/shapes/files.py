@@ -1,4 +1,4 @@
-"""The shapes data set on disk: rendered once, in the layout and format of COCO, whole or not at all."""
+"""Files of the shapes dataset: rendered once in the layout and format of COCO, and written atomically."""
 import hashlib
 import json
 import logging
@@ -33,7 +33,7 @@ CHUNK = 20  # images that a process draws at a time
 
 
 class ShapesSpec(NamedTuple):
-    """What determines the data set.
+    """Parameters that determine the dataset.
 
     Attributes:
         num_train (int): Images of the train part.
@@ -47,7 +47,7 @@ class ShapesSpec(NamedTuple):
     seed: int = SHAPES_SEED
 
     def check(self) -> None:
-        """Make sure that all numbers are usable.
+        """Check that all numbers are in range.
 
         Raises:
             ValueError: Naming the number, what is allowed and what was given.
@@ -59,13 +59,13 @@ class ShapesSpec(NamedTuple):
 
 
 def ensure_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> Path:
-    """Make the data set unless it is there.
+    """Create the dataset unless it exists.
 
-    It is written beside its place and renamed when complete, so a process that is killed leaves no half data set; of
+    It is written beside its place and renamed when complete, so a process that is killed leaves no half dataset; of
     several processes that start together one writes and the others wait.
 
     Args:
-        root (str | PathLike): Folder of the data set.
+        root (str | PathLike): Folder of the dataset.
         spec (ShapesSpec): What to make.
 
     Returns:
@@ -84,7 +84,7 @@ def ensure_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> P
         if not _is_made(root, spec):
             partial = root.with_name(f'.{root.name}.partial')
             shutil.rmtree(partial, ignore_errors=True)
-            print_log(f'Drawing the shapes data set into "{root}" (once): {spec.num_train} + {spec.num_val} images.',
+            print_log(f'Drawing the shapes dataset into "{root}" (once): {spec.num_train} + {spec.num_val} images.',
                       logger='current', level=logging.INFO)
             write_shapes(partial, spec)
             if root.is_dir():
@@ -98,24 +98,24 @@ def _marker(spec: ShapesSpec) -> dict[str, Any]:
 
 
 def _is_made(root: Path, spec: ShapesSpec) -> bool:
-    """Whether the root holds exactly this data set; False if it does not exist or is empty."""
+    """Check whether the root holds exactly this dataset; False if it does not exist or is empty."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
         found = dict(json.loads((root / MARKER).read_text(encoding='utf-8')))
     except (OSError, TypeError, ValueError) as error:
-        raise FileExistsError(f'"{root}" exists and is not a shapes data set (no readable {MARKER}). Set data_root to '
+        raise FileExistsError(f'"{root}" exists and is not a shapes dataset (no readable {MARKER}). Set data_root to '
                               'a folder that does not exist yet; the data is made there.') from error
     wrong = [f'{key} {found.get(key)!r}, wanted {value!r}' for key, value in _marker(spec).items()
              if found.get(key) != value]
     if wrong:
-        raise FileExistsError(f'"{root}" holds another shapes data set ({"; ".join(wrong)}). Delete the folder to have '
+        raise FileExistsError(f'"{root}" holds another shapes dataset ({"; ".join(wrong)}). Delete the folder to have '
                               'it made anew, or set data_root to another one.')
     return True
 
 
 def write_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> str:
-    """Render and write the data set; see :class:`mmfss.datasets.ShapesIndex` for the layout.
+    """Render and write the dataset; see :class:`mmfss.datasets.ShapesIndex` for the layout.
 
     Args:
         root (str | PathLike): Folder to make; must not exist.
@@ -170,6 +170,7 @@ def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec,
     folder = root / 'images' / part
     folder.mkdir(parents=True)
     images, annotations = [], []
+    # Images
     for number, scene in enumerate(drawn, start=1):
         name = f'{number:06d}.jpg'
         Image.fromarray(scene.image).save(folder / name, quality=JPEG_QUALITY, subsampling=0)
@@ -179,6 +180,7 @@ def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec,
         digest.update(scene.image.tobytes())
         digest.update(np.packbits(scene.masks).tobytes())
         progress.update()
+    # Annotations
     content = dict(
         info=dict(description='shapes: rendered few-shot segmentation data', version=str(VERSION), seed=spec.seed),
         licenses=[],
@@ -190,7 +192,7 @@ def _write_part(root: Path, part: str, drawn: Iterator[Scene], spec: ShapesSpec,
 
 
 def _annotation(number: int, image_id: int, class_id: int, mask: ndarray) -> dict[str, Any]:
-    """One COCO annotation; the mask as compressed run lengths."""
+    """Make one COCO annotation, with the mask as compressed run lengths."""
     code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return dict(
         id=number,

@@ -1,4 +1,4 @@
-"""Smooth noise and random cells, from which the shapes data set makes its grounds and irregular patterns."""
+"""Smooth noise and random cells, from which the shapes dataset makes its grounds and irregular patterns."""
 from typing import NamedTuple
 
 import cv2

@@ -1,4 +1,4 @@
-"""Outlines of the shapes data set: disc, heart, star ... as polygons.
+"""Outlines of the shapes dataset: disc, heart, star ... as polygons.
 
 An outline is a list of closed loops, each an array (P, 2) of (x, y) points in the square [-1, 1], y down; loops are
 filled by the even-odd rule, so a loop inside another is a hole.

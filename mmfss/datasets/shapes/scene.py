@@ -1,4 +1,4 @@
-"""One picture of the shapes data set: textured objects on a textured ground, lit, blurred and noisy like a photograph.
+"""One picture of the shapes dataset: textured objects on a textured ground, lit, blurred and noisy like a photograph.
 
 What is class and what is chance: a class owns an outline and a surface pattern, dark on light or light on dark; place,
 size, turn, proportions, the two colours, scale and distortion of the pattern, light and shadow are drawn anew for every

@@ -1,4 +1,4 @@
-"""The embedded shapes as a data set of ordinary semantic segmentation."""
+"""The embedded shapes as a semantic segmentation dataset."""
 from typing import Any, Dict, List
 
 import numpy as np
@@ -15,7 +15,7 @@ NUM_PARTS = 4
 
 @DATASETS.register_module()
 class ShapesSegDataset(BaseSegDataset):
-    """Shapes with a label for every pixel: background, and the sixteen families of related patterns.
+    """Label every pixel of the shapes: background, or one of the sixteen families of related patterns.
 
     The images are those of :class:`ShapesDataset`, made under ``data_root`` if they are not there (about ten seconds).
     Objects also have parts, for metrics of interpretability: the four quarters of each, cut at the centre of what is

@@ -12,8 +12,8 @@ class ForEachImage(BaseTransform):
 
     Each image is a results dict of its own with the keys those transforms know: ``img_path``, ``img``, ``img_shape``,
     ``ori_shape``, ``gt_seg_map``, ``seg_fields``. Random transforms draw anew for each image, the query first, then the
-    supports class by class. The data set seeds the random sources for every episode from (seed, index), so the result
-    does not depend on workers or on what was loaded before.
+    supports class by class. The dataset seeds the random sources for every episode from (seed, index), so the result
+    does not depend on workers or on earlier items.
 
     Required keys: ``query`` (dict), ``support`` (N lists of K dicts); both are replaced by what the transforms return.
 

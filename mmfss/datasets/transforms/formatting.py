@@ -75,7 +75,7 @@ class PackEpisodeInputs(BaseTransform):
 
 
 def _image_tensor(image: np.ndarray) -> Tensor:
-    """(..., H, W, 3) to a contiguous (..., 3, H, W) tensor."""
+    """Convert (..., H, W, 3) to a contiguous (..., 3, H, W) tensor."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, -3)))
 
 

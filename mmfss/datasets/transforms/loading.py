@@ -19,7 +19,7 @@ class LoadEpisodeImage(BaseTransform):
 
     Args:
         color_type (str, optional): ``'color_ignore_orientation'`` (the stored orientation) or ``'color'`` (upright by
-            EXIF); by default as the data say, and the stored orientation where they say nothing.
+            EXIF); by default as the dataset defines, else the stored orientation.
     """
 
     def __init__(self, color_type: Optional[str] = None) -> None:
@@ -32,7 +32,7 @@ class LoadEpisodeImage(BaseTransform):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it cannot be read, or ``color_type`` contradicts what the data say.
+            ValueError: If it cannot be read, or ``color_type`` contradicts the dataset.
         """
         upright = results.get('upright')
         if self.color_type is not None:
@@ -101,7 +101,7 @@ class LoadClassMask(BaseTransform):
 
     @staticmethod
     def _advice(results: Dict) -> str:
-        """What to try if one is the other turned by 90 degrees."""
+        """Advise what to try if one is the other turned by 90 degrees."""
         upright = results.get('upright')
         if results['class_index'].turns_upright is None:
             value = 'color_ignore_orientation' if upright else 'color'

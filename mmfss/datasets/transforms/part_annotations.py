@@ -51,7 +51,7 @@ class LoadPartAnnotations(BaseTransform):
 
     @cached_property
     def spec(self) -> Optional[np.ndarray]:
-        """The specification, read when it is needed."""
+        """Specification, read on first use."""
         return read_part_spec(self.spec_file) if self.spec_file else None
 
     def transform(self, results: Dict) -> Dict:
@@ -82,7 +82,7 @@ class LoadPartAnnotations(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackPartSegInputs(PackSegInputs):
-    """MMSegmentation's ``PackSegInputs``, with ``gt_part_map`` as ``gt_part_seg`` where there is one.
+    """Pack inputs like MMSegmentation's ``PackSegInputs``, with ``gt_part_map`` as ``gt_part_seg`` if present.
 
     Args:
         meta_keys (Sequence[str]): See ``PackSegInputs``.

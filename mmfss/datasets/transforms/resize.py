@@ -12,7 +12,7 @@ from mmfss.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ResizeEpisodeImage(Resize):
-    """MMCV's ``Resize`` with an antialiased image (Pillow, bilinear) and masks by PyTorch's ``nearest``.
+    """Resize images with antialiasing (Pillow, bilinear) and masks with PyTorch's ``nearest``.
 
     The image is bit-equal to Pillow's resize. Masks do not go through OpenCV or Pillow, whose nearest neighbours are
     other pixels (OpenCV's e.g. for 224 -> 384, the size of FSS-1000). A mask that loading had to resize to its image is

@@ -1,4 +1,4 @@
-"""Refuse a checkpoint of another model before anything is loaded from it."""
+"""Hook that refuses a checkpoint of another model before it is loaded."""
 from typing import Any, Dict
 
 from mmengine.hooks import Hook
@@ -13,7 +13,7 @@ from mmfss.utils.unwrap import unwrap
 class CheckpointGuardHook(Hook):
     """Raise an error if the checkpoint to be tested or resumed does not fit the model.
 
-    MMEngine's runner would log a warning and go on with fresh weights. The tools add this hook; a config that
+    MMEngine's runner would log a warning and continue with fresh weights. The tools add this hook; a config that
     fine-tunes from other weights (``load_from``) does without.
 
     Args:

@@ -22,26 +22,26 @@ GRADIENTS = 'accumulated_gradients'
 
 @HOOKS.register_module()
 class ExactCheckpointHook(CheckpointHook):
-    """MMEngine's checkpoint hook, made exact and safe against being killed.
+    """Save checkpoints like MMEngine's hook, but exactly resumable and safe against being killed.
 
     * The random state of every process is part of the checkpoint and is restored before the first resumed iteration,
-      so that dropout and augmentation go on where they stopped. Validation leaves the random state as it found it:
-      training does not depend on whether or how often it runs.
-    * Gradients that are being accumulated (``accumulative_counts``) are part of it, of a training in one process.
+      so that dropout and augmentation continue where they stopped. Validation restores the random state, so that
+      training does not depend on it.
+    * Accumulated gradients (``accumulative_counts``) are part of the checkpoint, for training in one process.
     * A file is complete or absent: it is written under a temporary name, then renamed, and ``last_checkpoint`` is
       replaced after that. Older checkpoints are removed last. A run killed at any moment can be resumed.
     * A working directory can be moved or copied, and resumed there: files of the former one are left alone.
     * A schedule that was changed in the config since the checkpoint is an error, unless ``resume_schedule`` says what
       to follow.
 
-    Use it with :class:`EpisodeTrainLoop`. Files are local ones.
+    Use it with :class:`EpisodeTrainLoop`. Files must be local.
 
     Args:
         resume_schedule (str): What a resumed run does if the config has another learning rate, other settings of the
             optimizer or other parameter schedulers than the checkpoint. ``'exact'``: an error that lists the changes;
             ``'config'``: follow the new config, as if it had held from the start, with the optimizer's averages of
-            gradients kept; ``'checkpoint'``: go on with the old schedule. Defaults to ``'exact'``.
-        **kwargs: As for :class:`mmengine.hooks.CheckpointHook`.
+            gradients kept; ``'checkpoint'``: continue the old schedule. Defaults to ``'exact'``.
+        **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`.
     """
 
     def __init__(self, resume_schedule: str = 'exact', **kwargs: Any) -> None:
@@ -70,7 +70,7 @@ class ExactCheckpointHook(CheckpointHook):
         self._loaded_gradients = checkpoint.get(GRADIENTS, {})
 
     def before_train(self, runner: Runner) -> None:
-        """Find the checkpoints of a resumed run; remove what a killed run left half written.
+        """Find the checkpoints of a resumed run; remove files that a killed run left half written.
 
         Args:
             runner (Runner): The runner.
@@ -85,7 +85,7 @@ class ExactCheckpointHook(CheckpointHook):
                     leftover.unlink(missing_ok=True)
 
     def _find_noted_files(self, runner: Runner) -> None:
-        """Correct the paths that a resumed run has noted, if its folder was moved or copied since."""
+        """Correct the recorded paths of a resumed run, if its folder was moved or copied since."""
         info = runner.message_hub.runtime_info
         for name, path in list(info.items()):
             if path is not None and (name == 'last_ckpt' or name.startswith('best_ckpt')):
@@ -110,15 +110,15 @@ class ExactCheckpointHook(CheckpointHook):
                 parameter.grad = gradients[name].to(parameter)
         if states is None:
             if runner.train_loop.epoch == 0:
-                runner.logger.warning('The resumed checkpoint holds no random state: training goes on with a new one.')
+                runner.logger.warning('The resumed checkpoint has no random state: training continues with a new one.')
         elif len(states) != get_world_size():
             runner.logger.warning(f'The resumed run had {len(states)} processes, this one has {get_world_size()}: '
-                                  'training goes on with a new random state.')
+                                  'training continues with a new random state.')
         else:
             set_random_state(states[get_rank()])
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        """Put the random states of all processes into the checkpoint; take out what a safe loader would refuse.
+        """Add the random states of all processes to the checkpoint; remove objects that a safe loader would refuse.
 
         Args:
             runner (Runner): The runner.
@@ -138,7 +138,7 @@ class ExactCheckpointHook(CheckpointHook):
 
     @staticmethod
     def _accumulates(runner: Runner) -> bool:
-        """Whether gradients wait for the next update. Those of several processes are not the same yet."""
+        """Check whether gradients are being accumulated. Those of several processes are not equal yet."""
         wrapper = runner.optim_wrapper
         return isinstance(wrapper, OptimWrapper) and not isinstance(wrapper, OptimWrapperDict) and (
             get_world_size() == 1 and not wrapper.should_update())
@@ -177,7 +177,7 @@ class ExactCheckpointHook(CheckpointHook):
                 (Path(self.out_dir) / self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
     def _rotate(self, runner: Runner, step: int) -> List[int]:
-        """List the steps whose checkpoints go when the one of ``step`` has come."""
+        """List the steps whose checkpoints are removed once that of ``step`` is written."""
         kept = [old for old in self.keep_ckpt_ids if old != step] + [step]
         outdated, kept = kept[:-self.max_keep_ckpts], kept[-self.max_keep_ckpts:]
         self.keep_ckpt_ids.clear()

@@ -13,7 +13,7 @@ from mmfss.utils.progress import Progress
 class ProgressHook(Hook):
     """Report on standard error, from the first seconds on, see :class:`mmfss.utils.progress.Progress`.
 
-    MMEngine's log says something every so many iterations, which on a busy machine is minutes.
+    MMEngine logs every few iterations only, which on a busy machine is minutes.
 
     Args:
         what (str, optional): What the test is called; ``'testing'`` by default.
@@ -30,7 +30,7 @@ class ProgressHook(Hook):
         self.evaluation: Optional[Progress] = None
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to count iterations, behind those of the run that is resumed."""
+        """Start counting iterations, after those of the resumed run."""
         if is_main_process():
             self.training = Progress(runner.max_iters, 'training', 'iterations', runner.iter, in_place=False)
 
@@ -40,11 +40,11 @@ class ProgressHook(Hook):
             self.training.update()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Begin to count the batches of a validation."""
+        """Start counting the batches of a validation."""
         self._begin(len(runner.val_dataloader), 'validation', in_place=False)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Begin to count the batches of a test."""
+        """Start counting the batches of a test."""
         self._begin(len(runner.test_dataloader), self.what, self.in_place)
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:

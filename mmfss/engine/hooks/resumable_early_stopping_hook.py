@@ -1,4 +1,4 @@
-"""Early stopping that a resumed run continues."""
+"""Early stopping with a resumable state."""
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 
@@ -9,7 +9,7 @@ STATE = 'early_stopping'
 
 @HOOKS.register_module()
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
-    """MMEngine's hook; best score and patience used so far are part of the checkpoint.
+    """Stop early like MMEngine's hook, with best score and used patience in the checkpoint.
 
     Args:
         **kwargs: See MMEngine's ``EarlyStoppingHook``.
@@ -19,7 +19,7 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
     """Before the checkpoint hook, which saves once more after a validation with the best score so far."""
 
     def before_train(self, runner: Runner) -> None:
-        """Take up the state of a resumed run.
+        """Restore the state of a resumed run.
 
         Args:
             runner (Runner): The runner.
@@ -29,7 +29,7 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
             self.best_score, self.wait_count = state
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Decide whether to stop, and remember.
+        """Decide whether to stop, and save the state.
 
         Args:
             runner (Runner): The runner.

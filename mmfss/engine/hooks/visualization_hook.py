@@ -19,7 +19,7 @@ from mmfss.visualization import draw_episode, to_rgb
 
 @HOOKS.register_module()
 class EpisodeVisualizationHook(Hook):
-    """Write one PNG panel per drawn episode: supports with masks, the query with truth and with prediction.
+    """Write one PNG panel per drawn episode: supports with masks, query with ground truth and prediction.
 
     Which episodes are drawn depends on their index alone, so any number of processes and any batch size draw the same
     pictures. The caption gives the foreground IoU of the single episode, which is not the metric (that sums over

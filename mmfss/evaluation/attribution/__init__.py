@@ -1,4 +1,4 @@
-"""How good is an attribution over support images? Causal metrics, support ranking, infidelity."""
+"""Metrics of attributions over support images: causal metrics, support ranking, infidelity."""
 from .attribution_metric import AttributionMetric, Measurement
 from .causal_metric import CausalMetric, Snapshot, spaced_indices
 from .infidelity import Infidelity

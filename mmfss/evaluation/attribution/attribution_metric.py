@@ -1,4 +1,4 @@
-"""The contract of metrics that say how good an attribution is."""
+"""Base class of metrics of attributions."""
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import isnan, nan
@@ -17,7 +17,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a metric says of one attribution.
+    """Hold the value of a metric for one attribution.
 
     Attributes:
         value (float): The figure, a fraction unless the metric says otherwise; NaN if there is none.
@@ -27,15 +27,15 @@ class Measurement:
     curve: Optional[list[float]] = None
 
     def to_record(self) -> Record:
-        """As a dict for a JSON file; None stands for NaN."""
+        """Return a dict for a JSON file; None stands for NaN."""
         curve = None if self.curve is None else [_none_if_nan(score) for score in self.curve]
         return dict(value=_none_if_nan(self.value), curve=curve)
 
 
 class AttributionMetric(BaseMetric):
-    """Scores attributions episode by episode, and averages the scores.
+    """Score attributions episode by episode, and average the scores.
 
-    The two halves may run at different times, so that an interrupted run goes on from its records:
+    The two halves may run at different times, so that an interrupted run resumes from its records:
 
     .. code-block:: python
 
@@ -52,8 +52,8 @@ class AttributionMetric(BaseMetric):
     that is empty, or if the model's logits are not finite in a scored state. Such episodes are left out of the mean and
     the interval, counted in ``num_nan``, and a warning says so. If no episode has a value the mean is NaN.
 
-    **Several processes.** What is kept are the numbers of each episode under its index. It does not matter which
-    process has which episodes, in which order, or whether two have the same one.
+    **Several processes.** The state holds the numbers of each episode under its index. The result does not depend on
+    the process, the order, or repetitions of an episode.
 
     Results, for each explainer: ``{explainer}/{name}``, the mean over episodes; ``{explainer}/{name}/interval``, low
     and high end of its 95 % percentile bootstrap interval over episodes; ``{explainer}/{name}/num_nan``.
@@ -72,7 +72,7 @@ class AttributionMetric(BaseMetric):
     default_prefix = ''
 
     higher_is_better: bool
-    """Whether a larger value speaks for the attribution."""
+    """Whether a larger value is better."""
 
     percent: bool = True
     """Whether values are fractions, to be reported in per cent."""
@@ -105,7 +105,7 @@ class AttributionMetric(BaseMetric):
         """
 
     def process(self, data_batch: Any, data_samples: Sequence[Record]) -> None:
-        """Take the scores of episodes.
+        """Add the scores of episodes.
 
         Args:
             data_batch (Any): Not used.
@@ -149,7 +149,7 @@ class AttributionMetric(BaseMetric):
         """Collect the episodes of all processes and average them; every process gets the result.
 
         Args:
-            size (int): Not used: episodes are told apart by their index, however they are spread over processes.
+            size (int): Not used: episodes are identified by their index, in whatever process they are.
         """
         gathered = all_gather_object(self.results)
         metrics = self.compute_metrics([entry for results in gathered for entry in results])

@@ -1,4 +1,4 @@
-"""What the causal metrics share: change the supports along a ranking and score the predictions."""
+"""Base class of causal metrics: change the supports along a ranking and score the predictions."""
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import nan
@@ -17,7 +17,7 @@ CHOICES = dict(mode=('ins', 'del'), measure=('miou', 'confidence'), channel=('cl
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state of a causal metric, to be looked at.
+    """Hold a state of a causal metric, for display.
 
     Attributes:
         num_changed (int): Changed support pixels.
@@ -34,7 +34,7 @@ class Snapshot:
 
 
 class CausalMetric(AttributionMetric):
-    """Replaces support pixels in the order of an attribution and follows the prediction of the query.
+    """Replace support pixels in the order of an attribution and track the prediction of the query.
 
     **Score of a state**, for class n with its region R_n:
 
@@ -47,14 +47,14 @@ class CausalMetric(AttributionMetric):
 
     **N ways.** For class n the pixels of its own K supports are ranked by its map and those of other classes by 0, and
     all N * K supports are changed; the scores are averaged over the classes. With ``supports='own'`` the supports of
-    other classes stay as they are, and a share of pixels is one of K * H * W. One way knows no difference.
+    other classes stay as they are, and a share of pixels refers to K * H * W. For one way both are equal.
 
     Args:
-        mode (str): ``'ins'``: start from the substrate, put original pixels back. ``'del'``: start from the original,
-            take them away.
+        mode (str): ``'ins'``: start from the substrate and restore original pixels. ``'del'``: start from the original
+            and remove pixels.
         measure (str): ``'miou'`` or ``'confidence'``.
         loss (bool): Return differences to the last state instead of an area.
-        skip_empty (bool): Leave the first state out, neither predicted nor scored (in both modes, like the reference):
+        skip_empty (bool): Skip the first state, neither predicted nor scored (in both modes, like the reference):
             some models cannot handle an empty support mask.
         substrate (str | dict): See :class:`Substrate`.
         channel (str): Whose probability ``'confidence'`` follows: ``'class'``, class n's own, or ``'top'``, like the
@@ -90,16 +90,16 @@ class CausalMetric(AttributionMetric):
         self.substrate = Substrate.of(substrate)
         self.channel = channel
         self.supports = supports
-        # A good insertion keeps what matters: a large area, a small loss. Deletion the other way round.
+        # A good insertion keeps the relevant pixels: a large area, a small loss. Deletion is the opposite.
         self.higher_is_better = (mode == 'ins') != loss
 
     @abstractmethod
     def ranked(self, attribution: Tensor) -> Tensor:
-        """The values (N, K, H, W) that pixels are ranked by."""
+        """Return the values (N, K, H, W) that pixels are ranked by."""
 
     @abstractmethod
     def boundaries(self, values: Tensor) -> list[int]:
-        """Numbers of changed pixels, ascending; state i has the pixels ranked from the first to the i-th changed.
+        """Return the number of changed pixels of each state, ascending; the first ranked pixels change first.
 
         Args:
             values (Tensor): What the pixels that may change are ranked by, shape (n, K, H, W).
@@ -124,7 +124,7 @@ class CausalMetric(AttributionMetric):
                region: Tensor,
                way: int = 0,
                indices: Optional[Sequence[int]] = None) -> Iterator[Snapshot]:
-        """Go through the scored states of a class again, one by one, to show them.
+        """Yield the scored states of a class again, one by one, for display.
 
         Args:
             subject (PerturbedEpisode): As in :meth:`measure`.
@@ -153,7 +153,7 @@ class CausalMetric(AttributionMetric):
         return check_arguments(subject, attribution, region)
 
     def _plan(self, subject: PerturbedEpisode, attribution: Tensor, way: int) -> tuple[PerturbationPath, list[Span]]:
-        """The path of a class and the states of it that are scored."""
+        """Return the path of a class and its scored states."""
         values = attribution.new_zeros(attribution.shape)
         values[way] = self.ranked(attribution)[way]
         path = PerturbationPath(subject.episode, values, self.mode, self.substrate,

@@ -1,4 +1,4 @@
-"""The arithmetic of attribution metrics: rankings, steps, scores of a segmentation, areas, intervals.
+"""Arithmetic of attribution metrics: rankings, steps, scores of a segmentation, areas, intervals.
 
 Plain tensors and numbers; no model, no state. All scores are fractions.
 """
@@ -13,7 +13,7 @@ from ..functional import episode_counts
 
 
 def rank_pixels(attribution: Tensor) -> Tensor:
-    """Place of every pixel in the descending order of its attribution, over all images together.
+    """Rank every pixel in the descending order of its attribution, over all images together.
 
     Args:
         attribution (Tensor): Any shape; flattened in raster order (image, row, column). Equal values keep that order.
@@ -28,7 +28,7 @@ def rank_pixels(attribution: Tensor) -> Tensor:
 
 
 def count_boundaries(num_pixels: int, num_steps: int, percentage: Optional[float] = None) -> list[int]:
-    """Numbers of changed pixels in ``num_steps`` equal steps: ``budget * i // num_steps`` for i = 0 to ``num_steps``.
+    """List the numbers of changed pixels in equal steps: ``budget * i // num_steps`` for i = 0 to ``num_steps``.
 
     Args:
         num_pixels (int): Pixels in all, P.
@@ -46,12 +46,12 @@ def count_boundaries(num_pixels: int, num_steps: int, percentage: Optional[float
 
 
 def stride_boundaries(num_pixels: int, step: int) -> list[int]:
-    """Numbers of changed pixels, ``step`` more at a time: 0, step, 2 step, ..., P; the last step may be shorter."""
+    """List the numbers of changed pixels: 0, step, 2 step, ..., P; the last step may be shorter."""
     return [*range(0, num_pixels, step), num_pixels]
 
 
 def threshold_boundaries(values: Tensor, threshold_step: float, skip_top: bool = False) -> list[int]:
-    """Numbers of changed pixels when a threshold on the attribution is lowered from 1 to 0.
+    """List the numbers of changed pixels when a threshold on the attribution is lowered from 1 to 0.
 
     Boundary i counts the values that reach 1 - i t: from 0 pixels (i = 0) to all.
 
@@ -80,7 +80,7 @@ def threshold_boundaries(values: Tensor, threshold_step: float, skip_top: bool =
 
 
 def region_confidence(logits: Tensor, region: Tensor) -> Tensor:
-    """Mean probability of every class in every region.
+    """Average the probability of every class in every region.
 
     Args:
         logits (Tensor): Raw logits, shape (N+1, h, w).
@@ -95,7 +95,7 @@ def region_confidence(logits: Tensor, region: Tensor) -> Tensor:
 
 
 def class_iou(pred: Tensor, target: Tensor, num_ways: int, ignore_index: int = 255) -> list[float]:
-    """IoU of the classes 1 to N in one image.
+    """Compute the IoU of the classes 1 to N in one image.
 
     Args:
         pred (Tensor): Predicted labels, shape (h, w).
@@ -111,7 +111,7 @@ def class_iou(pred: Tensor, target: Tensor, num_ways: int, ignore_index: int = 2
 
 
 def area_under_curve(scores: Sequence[float]) -> float:
-    """Area under equally spaced scores by the trapezoidal rule, on a unit interval whatever the steps meant.
+    """Compute the area under equally spaced scores by the trapezoidal rule, on a unit interval.
 
     Raises:
         ValueError: If there are fewer than two scores: there is no area under a point.
@@ -122,7 +122,7 @@ def area_under_curve(scores: Sequence[float]) -> float:
 
 
 def mean_loss(scores: Sequence[float]) -> float:
-    """Last score minus an earlier one, the mean over all earlier ones (in the intended use there is one).
+    """Compute the last score minus an earlier one, averaged over all earlier ones (usually there is one).
 
     Raises:
         ValueError: If there are fewer than two scores.
@@ -133,7 +133,7 @@ def mean_loss(scores: Sequence[float]) -> float:
 
 
 def scale_to_unit(values: Tensor, eps: float = 1e-8) -> Tensor:
-    """Min-max scaling over a whole tensor; a constant becomes 0."""
+    """Scale a whole tensor by minimum and maximum; a constant becomes 0."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low + eps)
 
@@ -142,7 +142,7 @@ def mean_and_interval(values: Sequence[float],
                       num_replicates: int = 1000,
                       confidence: float = 0.95,
                       seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """Mean over episodes and its percentile bootstrap interval; NaN counts nowhere.
+    """Compute the mean over episodes and its percentile bootstrap interval; NaN is ignored.
 
     A replicate draws E episodes of the run with replacement and averages those of them that have a value. The draws
     depend on E and the seed alone, so all metrics and explainers of a run see the same replicates.

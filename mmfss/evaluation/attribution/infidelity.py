@@ -16,7 +16,7 @@ from .perturbed_episode import PerturbedEpisode
 
 @METRICS.register_module()
 class Infidelity(AttributionMetric):
-    """Does the attribution foretell how much the logits change when superpixels of the supports are blanked?
+    """Measure how well the attribution predicts the change of logits when support superpixels are blanked.
 
     A perturbation sets the colours of random superpixels of every support to 0; masks stay. With I = x - x' the change
     of the support images and phi the attribution, repeated over the three channels, each min-max scaled over all
@@ -34,7 +34,7 @@ class Infidelity(AttributionMetric):
 
     Args:
         num_perturbations (int): Defaults to 10 (the reference also uses 50).
-        num_segments (int): Superpixels asked of SLIC for each support. Defaults to 80 (the reference also uses 160).
+        num_segments (int): Number of SLIC superpixels of each support. Defaults to 80 (the reference also uses 160).
         share (float): Superpixels to blank, as a share of those drawn from, in (0, 1], at least one. Defaults to 0.1.
         compactness (float): Of SLIC. Defaults to 10.
         drawn_from (str): ``'existing'``: superpixels are drawn among those that SLIC found; ``'requested'``, like the
@@ -94,7 +94,7 @@ class Infidelity(AttributionMetric):
         return Measurement(sum(values) / len(values))
 
     def _blanked(self, subject: PerturbedEpisode) -> Tensor:
-        """Pixels that each of T perturbations sets to 0, boolean, (T, N, K, H, W); the same for all explainers."""
+        """Select the pixels that each of T perturbations sets to 0, (T, N, K, H, W), equal for all explainers."""
         key = ('blanked', self.num_perturbations, self.num_segments, self.share, self.compactness, self.drawn_from,
                self.seed)
         if key not in subject.memo:
@@ -102,7 +102,7 @@ class Infidelity(AttributionMetric):
         return subject.memo[key]
 
     def _changes(self, subject: PerturbedEpisode, blanked: Tensor, region: Tensor) -> list[list[float]]:
-        """b of each class and perturbation; predicted once per episode."""
+        """Compute b of each class and perturbation, once per episode."""
         key = ('changes', digest(blanked), digest(region))
         if key not in subject.memo:
             episode = subject.episode
@@ -125,7 +125,7 @@ class Infidelity(AttributionMetric):
 
 
 def superpixels(image: Tensor, num_segments: int, compactness: float) -> np.ndarray:
-    """SLIC superpixels of a normalised image (3, H, W): labels from 0, shape (H, W).
+    """Compute SLIC superpixels of a normalized image (3, H, W): labels from 0, shape (H, W).
 
     Raises:
         ImportError: If scikit-image is missing.
@@ -140,12 +140,12 @@ def superpixels(image: Tensor, num_segments: int, compactness: float) -> np.ndar
 
 
 def overlap(attribution: Tensor, change: Tensor) -> float:
-    """a: mean product of attribution (N, K, H, W) and image change (N, K, 3, H, W), both min-max scaled."""
+    """Compute a: mean product of attribution (N, K, H, W) and image change (N, K, 3, H, W), both min-max scaled."""
     return float((scale_to_unit(attribution)[:, :, None] * scale_to_unit(change)).mean())
 
 
 def region_change(logits: Tensor, original: Tensor, region: Tensor) -> Tensor:
-    """b: mean absolute difference of logits (C, h, w) over channels and the pixels of each region (R, h, w): (R,).
+    """Compute b: mean absolute difference of logits (C, h, w) over channels and each region (R, h, w): (R,).
 
     NaN for an empty region.
     """
@@ -154,7 +154,7 @@ def region_change(logits: Tensor, original: Tensor, region: Tensor) -> Tensor:
 
 
 def infidelity(overlaps: Sequence[float], changes: Sequence[float], normalize: bool = False) -> float:
-    """Mean of (a - b)^2, or with ``normalize`` of (beta a - b)^2 with the best beta, mean(a b) / mean(a^2)."""
+    """Average (a - b)^2, or with ``normalize`` (beta a - b)^2 with the best beta, mean(a b) / mean(a^2)."""
     a, b = np.asarray(overlaps), np.asarray(changes)
     if normalize:
         square = (a * a).mean()

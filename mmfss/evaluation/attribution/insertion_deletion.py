@@ -16,7 +16,7 @@ DEFAULT_STEPS = 75
 
 @METRICS.register_module()
 class InsertionDeletion(CausalMetric):
-    """IAUC, DAUC, mIoULoss@p and their kin: support pixels change in the order of the attribution.
+    """Compute IAUC, DAUC, mIoULoss@p and variants: support pixels change in the order of the attribution.
 
     ============================  ===========================================================================
     name in the AffEx paper       arguments
@@ -28,18 +28,17 @@ class InsertionDeletion(CausalMetric):
                                   pixels minus mIoU with the best 1 % of them; lower is better, may be negative
     ============================  ===========================================================================
 
-    Exactly one of ``num_steps``, ``step`` and ``threshold_step`` says when to look. See :class:`CausalMetric` for what
-    a state is and how it is scored. The scores of a state are kept with the episode, so a second metric of the same
-    states costs nothing.
+    Exactly one of ``num_steps``, ``step`` and ``threshold_step`` defines the states. See :class:`CausalMetric` for
+    their scores. The scores of a state are kept with the episode, so that a second metric of the same states is free.
 
     Args:
         mode, measure, loss, skip_empty, substrate, channel, supports: See :class:`CausalMetric`.
-        num_steps (int, optional): Number of equal steps. Defaults to 75 if no other stepping is asked for.
+        num_steps (int, optional): Number of equal steps. Defaults to 75 if no other stepping is given.
         percentage (float, optional): With ``num_steps``: stop at this share of the support pixels, in (0, 1]. The area
             is still that of a unit interval.
         step (int, optional): Pixels per step, up to all of them.
-        threshold_step (float, optional): In (0, 1): look each time a threshold on the attribution, which must lie
-            between 0 and 1, has been lowered by this.
+        threshold_step (float, optional): In (0, 1): score a state each time a threshold on the attribution, which
+            must lie between 0 and 1, is lowered by this.
         skip_top (bool): With ``threshold_step``: the reference's rule, by which the top pixels never change, see
             :func:`threshold_boundaries`. Defaults to False.
         name (str, optional): Defaults to one made of the arguments, e.g. ``'IAUC'``, ``'mIoULoss@1%'``.
@@ -91,7 +90,7 @@ class InsertionDeletion(CausalMetric):
 
 @METRICS.register_module()
 class InsertionDeletionGap(AttributionMetric):
-    """IAUC - DAUC, the paper's "Diff.": in [-1, 1], higher is better.
+    """Compute IAUC - DAUC, the paper's "Diff.": in [-1, 1], higher is better.
 
     Args:
         name (str): Defaults to ``'Diff'``.
@@ -116,7 +115,7 @@ class InsertionDeletionGap(AttributionMetric):
 
 
 def default_name(mode: str, measure: str, loss: bool, percentage: Optional[float]) -> str:
-    """Name of an insertion or deletion metric, e.g. ``'IAUC'``, ``'DAUC-confidence'``, ``'mIoULoss@1%'``."""
+    """Compose the name of a metric, e.g. ``'IAUC'``, ``'DAUC-confidence'``, ``'mIoULoss@1%'``."""
     if loss:
         base = ('mIoULoss' if measure == 'miou' else 'ConfidenceLoss') + ('-deletion' if mode == 'del' else '')
     else:

@@ -1,4 +1,4 @@
-"""Supports whose pixels are taken away or put back in the order of a ranking, and the scores of these states."""
+"""Supports whose pixels are removed or restored in the order of a ranking, and the scores of these states."""
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Hashable, Literal, Optional, Sequence
@@ -17,7 +17,7 @@ Span = tuple[int, int]
 
 
 class PerturbationPath:
-    """The states between a substrate and the original supports of an episode.
+    """Generate the states between a substrate and the original supports of an episode.
 
     A pixel of a support is replaced as a whole: three image channels and the mask. The query is not touched, and a
     support without any original pixel still counts as a shot, with an empty mask.
@@ -47,14 +47,14 @@ class PerturbationPath:
         self._images, self._masks = substrate(episode)
 
     def state(self, span: Span) -> Supports:
-        """Images (N, K, 3, H, W) and masks (N, K, H, W) with the pixels of a span of the ranking changed."""
+        """Return images (N, K, 3, H, W) and masks (N, K, H, W) with a span of the ranking changed."""
         changed = (self._ranks >= span[0]) & (self._ranks < span[1])
         original = changed | (self._ranks < 0) if self.mode == 'ins' else ~changed
         return (torch.where(original[:, :, None], self.episode.support, self._images),
                 torch.where(original, self.episode.masks, self._masks))
 
     def key(self, span: Span) -> Hashable:
-        """Equal for equal states of one episode: rankings do not matter where all or nothing is changed."""
+        """Return a key that is equal for equal states; if all or nothing is changed, it ignores the ranking."""
         start, stop = span
         changed = None if stop <= start else 'all' if (start <= 0 and stop >= self.num_pixels) else span
         if changed == (None if self.mode == 'del' else 'all'):
@@ -66,7 +66,7 @@ class PerturbationPath:
 
 @dataclass(frozen=True)
 class StateScores:
-    """What causal metrics read off one state.
+    """Hold the scores of one state for causal metrics.
 
     Attributes:
         confidence (list[list[float]]): Mean probability of the N+1 channels in the N regions.
@@ -77,7 +77,7 @@ class StateScores:
 
     @classmethod
     def of(cls, logits: Tensor, region: Tensor, episode: Episode) -> 'StateScores':
-        """Read logits (N+1, h, w); whatever is not finite makes all scores NaN."""
+        """Score logits (N+1, h, w); non-finite values make all scores NaN."""
         num_ways = episode.num_ways
         confidence = region_confidence(logits, region)
         if not logits.isfinite().all():
@@ -89,7 +89,7 @@ class StateScores:
 
 def score_states(subject: PerturbedEpisode, path: PerturbationPath, spans: Sequence[Span],
                  region: Tensor) -> list[StateScores]:
-    """Predict and score states of a path; a state that was scored before is looked up.
+    """Predict and score states of a path; scores of earlier states are reused.
 
     Insertion curves by mIoU and by confidence share all their states, a loss at p per cent shares one with a curve up
     to p per cent, and every explanation starts or ends with the same two.
@@ -112,6 +112,6 @@ def score_states(subject: PerturbedEpisode, path: PerturbationPath, spans: Seque
 
 
 def digest(tensor: Tensor) -> bytes:
-    """Short fingerprint of a tensor's shape and values."""
+    """Compute a short fingerprint of a tensor's shape and values."""
     array = tensor.detach().cpu().contiguous().numpy()
     return blake2b(array.tobytes() + repr((array.shape, array.dtype.str)).encode(), digest_size=16).digest()

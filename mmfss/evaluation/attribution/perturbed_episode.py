@@ -15,11 +15,11 @@ Supports = tuple[Tensor, Tensor]
 
 
 class PerturbedEpisode:
-    """An episode whose supports are changed again and again, while the query stays.
+    """Predict one query from many changed versions of its supports.
 
-    Features of the query are computed once, those of the unchanged supports once. Of a state, only images are encoded
-    that differ both from the original and from the state before; unchanged states cost nothing. States are predicted in
-    batches. Neither changes the results beyond rounding (about 1e-6 of the logits).
+    Features of the query and of the unchanged supports are computed once. In each state, only images that differ from
+    the original and from the previous state are encoded. Unchanged states cost nothing. States are predicted in
+    batches. None of this changes the results beyond rounding (about 1e-6 of the logits).
 
     Letters: N ways, K shots, T states, supports of (H, W), a query of (h, w) pixels.
 
@@ -30,7 +30,7 @@ class PerturbedEpisode:
             least N * K are. Defaults to 8.
 
     Attributes:
-        memo (dict): For callers that want to keep what they found out about this episode.
+        memo (dict): Cache of callers for results of this episode.
 
     Raises:
         ValueError: If the model is in training mode or the batch size is not positive.
@@ -49,7 +49,7 @@ class PerturbedEpisode:
 
     @property
     def states_per_batch(self) -> int:
-        """States that are predicted together."""
+        """Number of states that are predicted together."""
         return max(1, self.batch_size // self.episode.masks.shape[:2].numel())
 
     @cached_property
@@ -62,7 +62,7 @@ class PerturbedEpisode:
         """Predict the query from T states of the supports.
 
         Args:
-            support (Tensor): Normalised images, shape (T, N, K, 3, H, W).
+            support (Tensor): Normalized images, shape (T, N, K, 3, H, W).
             masks (Tensor): Support masks in [0, 1], shape (T, N, K, H, W).
 
         Returns:
@@ -79,7 +79,7 @@ class PerturbedEpisode:
         return torch.cat(parts) if parts else self.original_logits.new_empty((0, *self.original_logits.shape))
 
     def scan(self, states: Iterable[Supports]) -> Iterator[Tensor]:
-        """Predict states that are made when needed, a batch at a time.
+        """Predict states of an iterator, a batch at a time.
 
         Args:
             states (Iterable[tuple[Tensor, Tensor]]): Pairs of images (N, K, 3, H, W) and masks (N, K, H, W).
@@ -94,7 +94,7 @@ class PerturbedEpisode:
                 del batch
                 yield from self.logits(support, masks)
         finally:
-            # Features of the last state are large, and whatever comes next hardly begins with it.
+            # Features of the last state are large, and the next call rarely starts with it.
             self._last = None
 
     @torch.no_grad()
@@ -113,7 +113,7 @@ class PerturbedEpisode:
         return out
 
     def _predict(self, supports: FeaturePyramid, masks: Tensor) -> Tensor:
-        """From support features in the order of :meth:`BaseFewShotSegmentor.encode_features`."""
+        """Predict from support features in the order of :meth:`BaseFewShotSegmentor.encode_features`."""
         encoding = self.model.encode_features(supports, masks)
         query = self._query_features.expand(len(masks))
         return self.model.match(query, encoding, self.episode.query_size).float()
@@ -130,11 +130,12 @@ class PerturbedEpisode:
         return FeaturePyramid.cat([self.model.extract_feat(part) for part in images.split(self.batch_size)])
 
     def _features(self, support: Tensor) -> FeaturePyramid:
-        """Features of the supports (T, N, K, 3, H, W), way by way, in each state by state, shot by shot."""
+        """Compute features of supports (T, N, K, 3, H, W), ordered by way, then by state, then by shot."""
         num_states, num_ways, num_shots = support.shape[:3]
         images = support.flatten(1, 2)
         sources, fresh = self._sources(images)
         rows = sources.unflatten(1, (num_ways, num_shots)).transpose(0, 1)
+        # Gather known features, and encode the rest
         known = [self._original_features]
         if self._last is not None:
             known.append(self._last[1])
@@ -143,6 +144,7 @@ class PerturbedEpisode:
             state, slot = torch.tensor(fresh, device=images.device).unbind(1)
             known.append(self._encode(images[state, slot]))
         features = _gather(known, rows.flatten().to(images.device))
+        # Keep the features of the last state
         if num_states == 1:
             last = features
         else:
@@ -152,7 +154,7 @@ class PerturbedEpisode:
         return features
 
     def _sources(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Where the features of each image come from.
+        """Find the source of the features of each image.
 
         Args:
             images (Tensor): Shape (T, M, 3, H, W), M supports of a state.
@@ -170,6 +172,7 @@ class PerturbedEpisode:
         sources = torch.empty(num_states, num_slots, dtype=torch.long)
         fresh: list[tuple[int, int]] = []
         num_shots = self.episode.num_shots
+        # Sort by way, state and shot
         for way in range(self.episode.num_ways):
             for state in range(num_states):
                 for slot in range(way * num_shots, (way + 1) * num_shots):
@@ -184,7 +187,7 @@ class PerturbedEpisode:
 
 
 def _gather(known: list[FeaturePyramid], rows: Tensor) -> FeaturePyramid:
-    """Take images by number from several pyramids; no copy if they are all images of the last one."""
+    """Select images by number from several pyramids; no copy if they are all images of the last one."""
     first = sum(pyramid.batch_size for pyramid in known[:-1])
     whole = torch.arange(first, first + known[-1].batch_size, device=rows.device)
     if torch.equal(rows, whole):
@@ -194,7 +197,7 @@ def _gather(known: list[FeaturePyramid], rows: Tensor) -> FeaturePyramid:
 
 
 def _equal(a: Tensor, b: Tensor) -> Tensor:
-    """Which images (..., 3, H, W) are equal."""
+    """Compare images (..., 3, H, W) for equality."""
     return (a == b).flatten(-3).all(-1)
 
 

@@ -22,7 +22,7 @@ KNOWN_METRICS = (*sorted(_FIXED), *(f'{name}@P%' for name in (*_AREAS, *_LOSSES)
 
 
 def attribution_metric_config(name: str) -> dict[str, Any]:
-    """Config of an attribution metric of the AffEx paper.
+    """Return the config of an attribution metric of the AffEx paper.
 
     ==================================================  ==============================================================
     ``iauc``, ``dauc``, ``diff``                        insertion, deletion and their difference, by mIoU, 75 steps,
@@ -44,6 +44,11 @@ def attribution_metric_config(name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: If the name is unknown; the message lists the known ones.
+
+    Example:
+        >>> from mmfss.evaluation import attribution_metric_config
+        >>> attribution_metric_config('iauc')
+        {'type': 'InsertionDeletion', 'mode': 'ins', 'skip_empty': True}
     """
     if name in _FIXED:
         return dict(_FIXED[name])
@@ -70,10 +75,23 @@ def build_attribution_metric(name: str, **options: Any) -> AttributionMetric:
 
     Raises:
         ValueError: If the name is unknown or an option has a wrong value.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.evaluation import PerturbedEpisode, build_attribution_metric
+        >>> from mmfss.models import FewShotSegmentor
+        >>> from mmfss.structures import Episode
+        >>> model = FewShotSegmentor(dict(type='mmpretrain.ResNet', depth=18), head=dict(type='DCAMAHead')).eval()
+        >>> episode = Episode(torch.rand(3, 64, 64), torch.rand(1, 1, 3, 64, 64), torch.ones(1, 1, 64, 64))
+        >>> metric = build_attribution_metric('iauc_confidence', num_steps=3)
+        >>> attribution, region = torch.rand(1, 1, 64, 64), torch.ones(1, 64, 64).bool()
+        >>> measurement = metric.measure(PerturbedEpisode(model, episode), attribution, region)
+        >>> 0 <= measurement.value <= 1
+        True
     """
     return METRICS.build(dict(attribution_metric_config(name), **options))
 
 
 def metric_configs(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Configs of attribution metrics by their names, each once; an unknown name raises a ValueError with the known."""
+    """Return the configs of attribution metrics by name, each once; an unknown name raises a ValueError."""
     return [attribution_metric_config(name) for name in dict.fromkeys(names)]

@@ -1,4 +1,4 @@
-"""What takes the place of a support pixel that is taken away."""
+"""Substrates: replacements of removed support pixels."""
 from dataclasses import dataclass
 from typing import Any, Mapping, Union
 
@@ -13,10 +13,10 @@ KINDS = ('zero', 'random', 'blur', 'gaussian')
 
 @dataclass(frozen=True)
 class Substrate:
-    """Replacement of support images and masks.
+    """Replace support images and masks.
 
     Attributes:
-        kind (str): ``'zero'``: image 0, the mean colour of normalised images, and mask 0 (the paper's);
+        kind (str): ``'zero'``: image 0, the mean colour of normalized images, and mask 0 (the paper's);
             ``'random'``: uniform numbers in [0, 1) for both, drawn once per episode and seed;
             ``'blur'``, or ``'gaussian'`` by its other name: image and mask after a two-dimensional Gaussian blur.
         seed (int): Of ``'random'``. Defaults to 0.
@@ -41,13 +41,13 @@ class Substrate:
 
     @classmethod
     def of(cls, config: Union[str, Mapping[str, Any], 'Substrate']) -> 'Substrate':
-        """From its kind alone, or from a dict of attributes."""
+        """Create a substrate from its kind, or from a dict of attributes."""
         if isinstance(config, Substrate):
             return config
         return cls(config) if isinstance(config, str) else cls(**config)
 
     def __call__(self, episode: Episode) -> tuple[Tensor, Tensor]:
-        """Images (N, K, 3, H, W) and masks (N, K, H, W) for an episode."""
+        """Return the substrate's images (N, K, 3, H, W) and masks (N, K, H, W) for an episode."""
         images, masks = episode.support, episode.masks
         if self.kind == 'zero':
             return torch.zeros_like(images), torch.zeros_like(masks)

@@ -13,10 +13,10 @@ from .substrates import Substrate
 
 @METRICS.register_module()
 class SupportRanking(CausalMetric):
-    """Do the supports with the largest attribution carry the prediction? Whole supports change, best first.
+    """Measure whether the supports with the largest attribution carry the prediction: whole supports change.
 
     The score of a support is the mean of its map; equal ones change in the order of the shots. With M supports there
-    are M + 1 states. Ranking needs at least two supports to say anything.
+    are M + 1 states. Ranking needs at least two supports.
 
     Args:
         mode, measure, loss, skip_empty, substrate, channel, supports: See :class:`CausalMetric`.

@@ -1,4 +1,4 @@
-"""How sparse the groups of a model are, in numbers and with their definitions."""
+"""Report of the sparsity of a model's groups, with definitions."""
 from typing import Any, Optional, Sequence
 
 import torch
@@ -28,7 +28,7 @@ def group_report(head: ScaleProtoGroupHead, threshold: Optional[float] = None,
         head (ScaleProtoGroupHead): The head.
         threshold (float, optional): Weights below were set to 0; for the record.
         classes (Sequence[str], optional): Names of the C classes.
-        entropy_before (Tensor, optional): Normalised entropies before thresholding, shape (C, K).
+        entropy_before (Tensor, optional): Normalized entropies before thresholding, shape (C, K).
 
     Returns:
         dict: ``definitions`` of the figures; the figures; ``used_per_class`` and ``used_per_scale``; ``groups``, the
@@ -38,6 +38,7 @@ def group_report(head: ScaleProtoGroupHead, threshold: Optional[float] = None,
     weights, members, populated = head.group_weights, head.group_members, head.populated
     active = weights > 0
     used = head.used_prototypes
+    # Prototypes and scales of each group
     counts = active.sum(2)[populated].float()
     scales = torch.stack([(active & (head.proto_scale[members.clamp(min=0)] == s)[:, None]).any(2)
                           for s in range(head.num_scales)]).sum(0)[populated].float()

@@ -1,4 +1,4 @@
-"""Interpretability of prototypes as evaluators, to be run by :class:`mmfss.prototypes.PrototypeTestLoop`.
+"""Interpretability metrics of prototypes, for :class:`mmfss.prototypes.PrototypeTestLoop`.
 
 Every score is printed with its definition, since published implementations differ in details that move it.
 """
@@ -19,7 +19,7 @@ from .sample import PrototypeSample
 
 
 class PrototypeMetric(BaseMetric):
-    """A metric that keeps a small record of every image, and says what it measures.
+    """Base class of metrics that keep a small record of every image, and define what they measure.
 
     Args:
         **kwargs: See MMEngine's ``BaseMetric``.
@@ -38,7 +38,7 @@ class PrototypeMetric(BaseMetric):
         self.results += [dict(index=sample.index, **self.measure(sample)) for sample in data_samples]
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Combine the records of all processes; an image that was dealt to several counts once."""
+        """Combine the records of all processes; an image in several of them counts once."""
         unique = {record['index']: record for record in results}
         scores = self.combine([unique[index] for index in sorted(unique)])
         print_log(f'{type(self).__name__}: {self.definition}', 'current')
@@ -46,20 +46,20 @@ class PrototypeMetric(BaseMetric):
 
     @property
     def definition(self) -> str:
-        """What the score means, with all settings."""
+        """Describe what the score means, with all settings."""
         raise NotImplementedError
 
     def measure(self, sample: PrototypeSample) -> dict[str, Any]:
-        """The record of an image: numbers and small arrays."""
+        """Return the record of an image: numbers and small arrays."""
         raise NotImplementedError
 
     def combine(self, records: list[dict]) -> dict[str, float]:
-        """Scores of all images."""
+        """Compute the scores of all images."""
         raise NotImplementedError
 
 
 class PartMetric(PrototypeMetric):
-    """A metric of the parts that prototypes are found on.
+    """Base class of metrics of the object parts that activate prototypes.
 
     Args:
         max_parts (int): Largest part id: 5 for Cityscapes-Panoptic-Parts, 24 for Pascal-Part.
@@ -93,13 +93,13 @@ class PartMetric(PrototypeMetric):
 
     @property
     def settings(self) -> str:
-        """The settings that move the score."""
+        """Return the settings that affect the score."""
         return (f'activated above the {self.quantile:g}-quantile of the {self.quantile_scope}; '
                 f'{"with" if self.background_centroid else "without"} the centre of what is outside a part; classes '
                 f'left out: {sorted(self.skip_classes) or "none"}')
 
     def presence(self, sample: PrototypeSample, maps: ndarray) -> dict[int, tuple[ndarray, ndarray]]:
-        """Of each class of an image with parts, its prototypes and their presence (P_c, max_parts + 1)."""
+        """Map each class of an image with parts to its prototypes and their presence (P_c, max_parts + 1)."""
         found = {}
         for class_id in sample.classes() if sample.parts is not None else []:
             own = np.flatnonzero((sample.proto_class == class_id) & (sample.used | (not self.only_used)))
@@ -114,7 +114,7 @@ class PartMetric(PrototypeMetric):
 
 @METRICS.register_module()
 class PrototypeConsistency(PartMetric):
-    """Share of prototypes that are found on one and the same part in nearly all images; in [0, 1], higher is better.
+    """Compute the share of prototypes on the same part in nearly all images; in [0, 1], higher is better.
 
     Args:
         threshold (float): A prototype is consistent if its mean presence on some part exceeds this.
@@ -152,7 +152,7 @@ class PrototypeConsistency(PartMetric):
 
 @METRICS.register_module()
 class PrototypeStability(PartMetric):
-    """Share of (prototype, image) that are found on the same parts with noise in the image; [0, 1], higher is better.
+    """Compute the share of (prototype, image) with the same parts under image noise; [0, 1], higher is better.
 
     Args:
         **kwargs: See :class:`PartMetric`.
@@ -178,13 +178,13 @@ class PrototypeStability(PartMetric):
 
 
 class OverlapMetric(PrototypeMetric):
-    """Overlap of the activations of maps of a class: intersection over union of all pairs, summed; lower is better.
+    """Compute the overlap of activations in a class: intersection over union of all pairs; lower is better.
 
     Args:
         quantile (float): A map is activated above this quantile of its values over the image.
         num_images (int, optional): Random images to look at; all by default.
         seed (int): Of their choice, from ``num_total`` images.
-        num_total (int, optional): Number of images of the data set; needed with ``num_images``.
+        num_total (int, optional): Number of images of the dataset; needed with ``num_images``.
         **kwargs: See MMEngine's ``BaseMetric``.
     """
 
@@ -211,7 +211,7 @@ class OverlapMetric(PrototypeMetric):
                 f'that show it, activated above the {self.quantile:g}-quantile of the image.')
 
     def maps(self, sample: PrototypeSample) -> tuple[Optional[ndarray], Optional[ndarray]]:
-        """Maps and the class of each."""
+        """Return the maps and the class of each."""
         raise NotImplementedError
 
     def measure(self, sample: PrototypeSample) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class OverlapMetric(PrototypeMetric):
 
 @METRICS.register_module()
 class GroupOverlap(OverlapMetric):
-    """Overlap of the groups of a class; see :class:`OverlapMetric`."""
+    """Compute the overlap of the groups of a class; see :class:`OverlapMetric`."""
 
     name = 'group'
 
@@ -248,7 +248,7 @@ class GroupOverlap(OverlapMetric):
 
 @METRICS.register_module()
 class PrototypeOverlap(OverlapMetric):
-    """Overlap of the prototypes of a class; see :class:`OverlapMetric`. Published: 500 random images."""
+    """Compute the overlap of the prototypes of a class; see :class:`OverlapMetric`. Published: 500 random images."""
 
     name = 'prototype'
 
@@ -258,7 +258,7 @@ class PrototypeOverlap(OverlapMetric):
 
 @METRICS.register_module()
 class GroupSparsity(BaseMetric):
-    """How few prototypes the groups of the model use, and which; see :func:`group_report` for the figures.
+    """Report how few prototypes the groups of the model use, and which; see :func:`group_report`.
 
     Args:
         out_file (str, optional): JSON file for the whole report, with the composition of every group.
@@ -273,7 +273,7 @@ class GroupSparsity(BaseMetric):
         self._report: dict[str, Any] = {}
 
     def observe(self, head: PrototypeHead) -> None:
-        """Look at the model.
+        """Compute the report of the model.
 
         Args:
             head (PrototypeHead): Its head.
@@ -286,11 +286,11 @@ class GroupSparsity(BaseMetric):
         self._report = group_report(head, classes=(self.dataset_meta or {}).get('classes'))
 
     def process(self, data_batch: Any, data_samples: Sequence[PrototypeSample]) -> None:
-        """Nothing to see in an image."""
+        """Count the images only: the report depends on the model alone."""
         self.results += [None] * len(data_samples)
 
     def compute_metrics(self, results: list[None]) -> dict[str, float]:
-        """The figures of the report."""
+        """Return the figures of the report."""
         if self.out_file is not None:
             dump_json(self._report, self.out_file)
         names = ('prototypes', 'used_prototypes', 'prototypes_per_group', 'scales_per_group', 'single_groups')

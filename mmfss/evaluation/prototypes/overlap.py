@@ -1,4 +1,4 @@
-"""How much the activations of a class's groups or prototypes overlap."""
+"""Overlap of the activations of a class's groups or prototypes."""
 from itertools import combinations
 from typing import Sequence
 
@@ -8,7 +8,7 @@ from numpy import ndarray
 
 
 def activated(maps: ndarray, size: Sequence[int], quantile: float) -> ndarray:
-    """Pixels where a map, enlarged bicubically, exceeds its own quantile over the image.
+    """Select the pixels where a map, enlarged bicubically, exceeds its own quantile over the image.
 
     Args:
         maps (ndarray): Shape (K, h, w).
@@ -24,7 +24,7 @@ def activated(maps: ndarray, size: Sequence[int], quantile: float) -> ndarray:
 
 
 def pairwise_overlap(masks: ndarray) -> tuple[int, int]:
-    """Pixels in the intersection and in the union, summed over all pairs of masks.
+    """Count the pixels of intersection and union, summed over all pairs of masks.
 
     Args:
         masks (ndarray): Shape (K, H, W), bool.

@@ -1,4 +1,4 @@
-"""Which parts of an object a prototype is found on (the interpretability metrics of ScaleProtoSeg, section 9)."""
+"""Presence of prototypes on object parts (interpretability metrics of ScaleProtoSeg, section 9)."""
 from typing import Optional
 
 import cv2
@@ -9,7 +9,7 @@ QUANTILE_SCOPES = ('class', 'image')
 
 
 def part_centres(parts: ndarray, background: bool = False) -> dict[int, ndarray]:
-    """Centres of the connected pieces of every part.
+    """Find the centres of the connected pieces of every part.
 
     Args:
         parts (ndarray): Part ids, 0 or less for none, shape (H, W).
@@ -30,7 +30,7 @@ def part_centres(parts: ndarray, background: bool = False) -> dict[int, ndarray]
 
 
 def nearest_cells(size: tuple[int, int], grid: tuple[int, int]) -> tuple[ndarray, ndarray]:
-    """Rows and columns of the grid whose value a pixel has after enlargement by nearest neighbours (OpenCV's rule).
+    """Map pixels to rows and columns of the grid, as nearest-neighbour enlargement does (OpenCV's rule).
 
     Args:
         size (tuple[int, int]): (H, W).
@@ -45,7 +45,7 @@ def nearest_cells(size: tuple[int, int], grid: tuple[int, int]) -> tuple[ndarray
 
 
 def masked_quantile(values: ndarray, counts: ndarray, quantile: float, num_zeros: int = 0) -> ndarray:
-    """Quantiles of maps in which the i-th value stands counts[i] times, with linear interpolation.
+    """Compute quantiles of maps in which the i-th value occurs counts[i] times, with linear interpolation.
 
     The enlarged map is never made: it holds only the values of the grid.
 
@@ -83,7 +83,7 @@ def part_presence(similarities: ndarray,
                   quantile: float = 0.8,
                   scope: str = 'class',
                   background: bool = False) -> Optional[ndarray]:
-    """Find out on which parts of its class each prototype is activated.
+    """Determine on which parts of its class each prototype is activated.
 
     A prototype is activated at the pixels of its class whose value exceeds the quantile of its map, enlarged by nearest
     neighbours and zero outside the class. It is on a part if it is activated at the centre of one of its pieces.
@@ -114,11 +114,13 @@ def part_presence(similarities: ndarray,
         raise ValueError(f'A part has the id {max(centres)}, but max_parts is {max_parts}.')
     rows, cols = nearest_cells(labels.shape, similarities.shape[1:])
     width = similarities.shape[2]
+    # Thresholds from the quantile over the pixels of the scope
     counts = np.bincount((rows[:, None] * width + cols)[mask], minlength=similarities[0].size)
     shown = counts.nonzero()[0]
     num_zeros = int(mask.size - mask.sum()) if scope == 'image' else 0
     flat = similarities.reshape(len(similarities), -1)
     thresholds = masked_quantile(flat[:, shown], counts[shown], quantile, num_zeros)
+    # Compare at the centres of each part
     presence = np.full((len(similarities), max_parts + 1), np.nan, np.float32)
     for part, points in centres.items():
         values = flat[:, rows[points[:, 0]] * width + cols[points[:, 1]]] * mask[points[:, 0], points[:, 1]]

@@ -1,4 +1,4 @@
-"""What metrics of prototypes look at."""
+"""Input of prototype metrics."""
 from dataclasses import dataclass
 from typing import Optional
 
@@ -8,12 +8,12 @@ from numpy import ndarray
 
 @dataclass
 class PrototypeSample:
-    """One image as prototypes see it.
+    """Hold the labels and parts of one image, and its similarities to prototypes and groups.
 
     Letters: P prototypes, G groups, image (H, W), feature grid (h, w).
 
     Attributes:
-        index (int): Place in the data set.
+        index (int): Place in the dataset.
         labels (ndarray): Class of each pixel, -1 for void, shape (H, W).
         parts (ndarray, optional): Part of each pixel, 0 or less for none, shape (H, W); None where there is no
             annotation of parts.

@@ -1,4 +1,4 @@
-"""The loop that explains episodes and compares the explanations."""
+"""Test loop that explains episodes and compares the explanations."""
 import argparse
 import inspect
 from pathlib import Path
@@ -41,12 +41,12 @@ from .study import EpisodeStudy
 
 @LOOPS.register_module()
 class ExplanationLoop(RecordingLoop):
-    """Explain every episode of the test data with every explainer, measure, draw, and compare.
+    """Explain every episode of the test data with every explainer; measure, draw and compare the maps.
 
     A runner's test loop: ``test_cfg=dict(type='ExplanationLoop', explainers=['signed_affex', 'random'])`` with
     attribution metrics as ``test_evaluator``; ``runner.test()`` runs it.
 
-    Everything is kept in ``out_dir``, from where an interrupted run goes on, see :class:`RecordingLoop`.
+    Everything is kept in ``out_dir``, from which an interrupted run resumes, see :class:`RecordingLoop`.
 
     ``attributions.npz`` holds, with N ways, K shots, supports of (H, W) and a query of (h, w) pixels, one array
     (N, K, H, W) per explainer, under its name; ``region`` (N, h, w), what was explained of each class; ``prediction``
@@ -86,7 +86,7 @@ class ExplanationLoop(RecordingLoop):
     @classmethod
     def explains(cls, cfg: Config) -> bool:
         kind = find_class((cfg.get('model') or {}).get('type'))
-        # A model class of the user's own is taken for a few-shot one: building it says more than we can.
+        # Assume that an unknown model class is a few-shot one: building it gives the better error.
         return not (inspect.isclass(kind) and issubclass(kind, BaseSegmentor)) or issubclass(kind, BaseFewShotSegmentor)
 
     @classmethod
@@ -96,7 +96,7 @@ class ExplanationLoop(RecordingLoop):
                 raise ConfigError(f'--{name} is for models with learned prototypes; "{options.config}" is a few-shot '
                                   'model.')
         explains = cls.is_configured(cfg)
-        # An explainer of the config that is asked for by name keeps its options.
+        # An explainer that is selected by name keeps its options of the config.
         configured = explainer_configs(cfg.test_cfg.explainers if explains else EXPLAINERS)
         explainers = explainer_configs({name: configured.get(name) for name in options.explainer or configured})
         set_explainer_options(explainers, options.explainer_options)
@@ -153,7 +153,7 @@ class ExplanationLoop(RecordingLoop):
         return [sample]
 
     def evaluate(self, items: Sequence[int]) -> dict[str, Any]:
-        """Results of the metrics, from the records of this and of interrupted runs."""
+        """Compute the results of the metrics from the records of this and of interrupted runs."""
         rank, world_size = get_dist_info()
         records = (self.folder.read(index) for index in items[rank::world_size])
         explained = [record for record in records if not record['empty']]
@@ -178,7 +178,7 @@ class ExplanationLoop(RecordingLoop):
 
     def _draw_all(self, inputs: dict[str, Any], episode: Episode, record: Record,
                   arrays: Arrays) -> dict[str, np.ndarray]:
-        """Panels by file name; what prototypes said is added to record and arrays."""
+        """Draw the panels by file name; add the prototype decomposition to record and arrays."""
         panels = {'panel.png': self._draw(inputs, record, arrays)}
         explainer = reading_explainer(self.study.explainers.values())
         if explainer is not None:
@@ -206,7 +206,7 @@ class ExplanationLoop(RecordingLoop):
 
 
 def check_metrics(metrics: Sequence[BaseMetric]) -> None:
-    """Make sure that metrics measure attributions, each under a name of its own.
+    """Check that metrics measure attributions, each under its own name.
 
     Args:
         metrics (Sequence[BaseMetric]): The metrics of an evaluator.

@@ -1,4 +1,4 @@
-"""Draw the panels of an explained episode."""
+"""Drawing of the panels of an explained episode."""
 from typing import Any, Sequence
 
 import cv2
@@ -17,7 +17,7 @@ _BACKGROUND_ROWS = 2
 
 def draw_episode_prototypes(query: np.ndarray, supports: Sequence[Sequence[np.ndarray]], record: Record,
                             arrays: Arrays) -> dict[str, np.ndarray]:
-    """Draw what the prototypes said of an episode.
+    """Draw the prototype decomposition of an episode.
 
     Args:
         query (np.ndarray): (h, w, 3), uint8 RGB.
@@ -52,13 +52,13 @@ def draw_episode_prototypes(query: np.ndarray, supports: Sequence[Sequence[np.nd
 
 
 def _shown(groups: Sequence[Record]) -> list[Record]:
-    """All groups of the object, and the largest ones of the background."""
+    """Select all groups of the object, and the largest ones of the background."""
     background = [group for group in groups if group['side'] == SIDE_NAMES[1]]
     return [group for group in groups if group['side'] == SIDE_NAMES[0]] + background[:_BACKGROUND_ROWS]
 
 
 def source_picture(image: np.ndarray, assignment: np.ndarray, source: dict[str, Any]) -> np.ndarray:
-    """A support with the cells that a prototype was made of, and a frame around the one that stands for it.
+    """Draw a support with the cells of a prototype, and a frame around the cell that represents it.
 
     Args:
         image (np.ndarray): (H, W, 3), uint8 RGB.

@@ -1,4 +1,4 @@
-"""Decompose the prediction of a few-shot model with prototypes: a record of each class, and its maps."""
+"""Decomposition of few-shot predictions into prototypes: a record of each class, and its maps."""
 from typing import Iterable, Sequence
 
 import torch
@@ -55,16 +55,17 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
         weights (Tensor): How much each query cell counts, sum 1, (1, h, w).
         way (int): The class.
         maps (MapStore): For similarities, and for activations of groups.
-        assignments (MapStore): For the cells that prototypes were made of, as parts of the largest.
-        choices (MapStore): For the object's group that says most in each cell.
+        assignments (MapStore): For the weights of a prototype's cells, relative to the largest.
+        choices (MapStore): For the object's strongest group in each cell.
 
     Returns:
         dict: A record, see :mod:`mmfss.visualization.decomposition`. Groups have a ``side``, 'object' or 'background'
         (with negative contributions), and a number ``group`` within it; the object's groups come first. The ``source``
         of a prototype has ``shot``, ``row``, ``column`` and ``grid`` and, where it is shown, the number of its
-        ``assignment``. Terms are the ``bias`` and what the ``decoder`` adds.
+        ``assignment``. Terms are the ``bias`` and the correction by the ``decoder``.
     """
     prototypes, parts = reading.prototypes, reading.group_parts(weights)[0].cpu()
+    # Total log odds, and what bias and decoder add
     odds = _mean(reading.odds[0], weights)
     total = _mean(reading.logits[0, 1] - reading.logits[0, 0], weights)
     record: Record = dict(
@@ -73,7 +74,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
     places, shares = reading.source_places()[0].tolist(), reading.assignment_maps()[0]
 
     def describe(number: int, scale: int, slot: int, sign: int, shown: bool) -> Record:
-        """The record of a prototype in a group."""
+        """Describe a prototype in a group."""
         similarity = reading.similarities[0, scale, slot]
         shot, row, column = places[scale][slot]
         entry = dict(
@@ -88,6 +89,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
                 (way, scale, slot), made_of / made_of.max().clamp(min=torch.finfo(made_of.dtype).tiny))
         return entry
 
+    # Groups of each side, by falling contribution
     for index, side in enumerate(SIDES):
         numbers = (prototypes.group_side == side).nonzero().flatten().tolist()
         sign = 1 if side == SIDES[0] else -1
@@ -105,6 +107,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
                 map=maps.add((way, 'group', number), reading.activations[0, number]),
                 prototypes=[describe(number, *pair, sign, rank < _TOP) for rank, pair in enumerate(members)]))
         record['groups'] += sorted(found, key=lambda group: -abs(group['contribution']))
+        # Strongest group of the object at each position
         if side == SIDES[0] and found:
             said = reading.activations[0, numbers].masked_fill(
                 ~prototypes.group_exists[0, numbers][:, None, None], -torch.inf)

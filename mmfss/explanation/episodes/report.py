@@ -1,4 +1,4 @@
-"""The report of an explanation run: JSON, CSV, a table, a page."""
+"""Report of an explanation run: JSON, CSV, a table, a page."""
 import csv
 from math import nan
 from pathlib import Path
@@ -26,10 +26,10 @@ def write_report(folder: ExplanationFolder, description: Mapping[str, Any], metr
         figures (Mapping): What they returned.
 
     Returns:
-        dict: What is in ``results.json``: the description, and the results of :func:`summarise`.
+        dict: What is in ``results.json``: the description, and the results of :func:`summarize`.
     """
     records = [folder.read(index) for index in range(description['num_episodes'])]
-    results = dict(description, **summarise(records, list(description['explainers']), metrics, figures))
+    results = dict(description, **summarize(records, list(description['explainers']), metrics, figures))
     results['markdown'] = to_markdown(results)
     dump_json(results, folder.root / 'results.json')
     _write_csv(folder.root / 'results.csv', records, results)
@@ -38,9 +38,9 @@ def write_report(folder: ExplanationFolder, description: Mapping[str, Any], metr
     return results
 
 
-def summarise(records: Sequence[Record], explainers: Sequence[str], metrics: Sequence[AttributionMetric],
+def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Sequence[AttributionMetric],
               figures: Mapping[str, Any]) -> Results:
-    """Gather what the episodes say.
+    """Summarize the records of the episodes.
 
     Args:
         records (Sequence[dict]): Records of all episodes.
@@ -92,7 +92,7 @@ def _mean_contributions(records: Sequence[Record], name: str) -> dict[str, list]
 
 
 def to_markdown(results: Results) -> str:
-    """The table that compares the explainers, and what must be known to read it.
+    """Format the table that compares the explainers, with notes on how to read it.
 
     Args:
         results (dict): As in ``results.json``.
@@ -137,7 +137,7 @@ def _number(value: Optional[float]) -> str:
 
 
 def _remarks(results: Results) -> str:
-    """Sentences below the table."""
+    """Write the notes below the table."""
     episodes = results['episodes']
     what = '{num_ways}-way {num_shots}-shot, {dataset_name} fold {fold}: '.format(**episodes) if episodes else ''
     iou = '' if results['mean_iou'] is None else f', mean IoU of an episode {100 * results["mean_iou"]:.1f} %'
@@ -164,7 +164,7 @@ def _units(metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _write_csv(path: Path, records: Sequence[Record], results: Results) -> None:
-    """One row per episode and explainer."""
+    """Write one row per episode and explainer."""
     metrics = list(results['metrics'])
     with atomic_path(path) as temporary, open(
             temporary, 'w', newline='', encoding='utf-8', errors='backslashreplace') as file:

@@ -1,4 +1,4 @@
-"""Explaining one episode with several explainers, and measuring each."""
+"""Explanation of one episode with several explainers, and measurement of each map."""
 from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
@@ -21,7 +21,7 @@ _INFO = ('class_ids', 'class_names', 'query_name', 'support_names', 'img_path', 
 
 
 class EpisodeStudy:
-    """Explains an episode with every explainer, about the same region, and measures the maps by every metric.
+    """Explain an episode with every explainer and the same region, and measure the maps with every metric.
 
     What is drawn at random depends on the seed and the episode's index alone, and is the same for every explainer.
 
@@ -84,7 +84,7 @@ class EpisodeStudy:
 
     def _region(self, model: BaseFewShotSegmentor, episode: Episode,
                 logits: Tensor) -> tuple[Optional[Tensor], Optional[str]]:
-        """The region (N, h, w), or None and why this episode cannot be explained."""
+        """Select the region (N, h, w), or return None and why this episode cannot be explained."""
         try:
             check_masks(episode)
         except ValueError as error:
@@ -96,7 +96,7 @@ class EpisodeStudy:
 
     def _explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor,
                  record: Record) -> dict[str, Tensor]:
-        """Maps of all explainers; their seconds and contributions go into the record."""
+        """Compute the maps of all explainers; add seconds and contributions to the record."""
         maps = {}
         for name, explainer in self.explainers.items():
             with self._named(f'The explainer "{name}"', record):
@@ -123,7 +123,7 @@ class EpisodeStudy:
 
     @contextmanager
     def _named(self, what: str, record: Record) -> Iterator[None]:
-        """Seed the random numbers, and let errors say what failed on which episode."""
+        """Seed the random numbers, and add method and episode to error messages."""
         seed_all(self.seed, record['index'])
         try:
             yield

@@ -1,4 +1,4 @@
-"""The loop that takes the predictions of a prototype model apart."""
+"""Test loop that decomposes the predictions of a prototype model."""
 import argparse
 import inspect
 from pathlib import Path
@@ -30,10 +30,10 @@ from .study import ImageStudy
 
 @LOOPS.register_module()
 class PrototypeExplanationLoop(RecordingLoop):
-    """Take the mean logit of every class in an image apart into groups, prototypes and the patches they came from.
+    """Decompose the mean logit of every class in an image into groups, prototypes and their source patches.
 
     For models whose ``decode_head`` is a :class:`PrototypeHead`: of stage 2, or of stage 1, which has prototypes and no
-    groups. Everything is kept in ``out_dir``, from where an interrupted run goes on, see :class:`RecordingLoop`.
+    groups. Everything is kept in ``out_dir``, from which an interrupted run resumes, see :class:`RecordingLoop`.
 
     ``maps.npz`` holds, with an image of (H, W) pixels and a feature grid (h, w), ``prediction`` and ``target`` (H, W),
     int16, -1 for void; ``maps`` (n, h, w), float16, similarities a of prototypes and log g of groups; ``choices``

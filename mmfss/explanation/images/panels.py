@@ -1,4 +1,4 @@
-"""Panels of explained images, from their records."""
+"""Drawing of the panels of explained images from their records."""
 import re
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
@@ -15,7 +15,7 @@ from ..run_folder import Arrays, Record
 
 def draw_image(image: np.ndarray, record: Record, arrays: Arrays, region: str, classes: Sequence[str],
                sources: Optional[PrototypeSources] = None) -> dict[str, np.ndarray]:
-    """Draw what was explained of an image.
+    """Draw the panels of an explained image.
 
     Args:
         image (np.ndarray): (H, W, 3), uint8 RGB.
@@ -46,31 +46,31 @@ def draw_image(image: np.ndarray, record: Record, arrays: Arrays, region: str, c
 
 
 def panel_name(tree: Record, prefix: str = 'panel') -> str:
-    """File name of the panel of a class, e.g. ``panel_03_wooden-wavy.png``."""
+    """Return the file name of the panel of a class, e.g. ``panel_03_wooden-wavy.png``."""
     return f'{prefix}_{tree["class_id"]:02d}_{re.sub(r"[^0-9A-Za-z.-]+", "-", tree["class_name"])}.png'
 
 
 def region_pixels(region: str, class_id: int, arrays: Arrays) -> np.ndarray:
-    """The explained pixels of a class, bool, (H, W)."""
+    """Select the explained pixels of a class, bool, (H, W)."""
     if region == 'all':
         return np.ones(arrays['prediction'].shape, bool)
     return arrays['prediction' if region == 'prediction' else 'target'] == class_id
 
 
 def shown_labels(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Labels for :func:`overlay_mask`: a first class that is called background stays untinted, void is 255."""
+    """Convert labels for :func:`overlay_mask`: a first class called background stays untinted, void is 255."""
     shown = labels.astype(int) + first_colour(classes)
     return np.where(labels < 0, 255, np.where(shown > 254, shown % 254 + 1, shown)).astype(np.uint8)
 
 
 def first_colour(classes: Sequence[str]) -> int:
-    """Colour number of class 0: 0, none, if it is the background."""
+    """Return the colour number of class 0: 0 (none) if it is the background."""
     return int(classes[0].lower() != 'background')
 
 
 def _panel(pictures: Mapping[str, np.ndarray], tree: Record, together: Sequence[Record], pixels: np.ndarray,
            arrays: Arrays, sources: Optional[PrototypeSources]) -> np.ndarray:
-    """The panel of one class, whose maps have one scale with those of the classes ``together``."""
+    """Draw the panel of one class; its maps share one scale with those of the classes ``together``."""
     outlined = draw_outline(pictures['prediction'], pixels)
     overview = [(name, outlined if name == 'prediction' else picture) for name, picture in pictures.items()]
     against = sum(term['contribution'] for term in tree['terms'])
@@ -79,14 +79,14 @@ def _panel(pictures: Mapping[str, np.ndarray], tree: Record, together: Sequence[
 
 
 def _source(entry: Record, sources: Optional[PrototypeSources]) -> tuple[Optional[np.ndarray], str]:
-    """Picture and caption of a prototype's source."""
+    """Return picture and caption of a prototype's source."""
     if sources is None:
         return None, ''
     return patch_of(sources, entry['index']), f'from {Path(entry["source"]["image"] or "an unknown image").name}'
 
 
 def patch_of(sources: PrototypeSources, prototype: int) -> Optional[np.ndarray]:
-    """The patch of a prototype, or None if picture and image are not there any more."""
+    """Return the patch of a prototype, or None if picture and image are missing."""
     try:
         return sources.patch(prototype)
     except FileNotFoundError:

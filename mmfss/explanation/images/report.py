@@ -1,4 +1,4 @@
-"""The report of a run that took the predictions of a prototype model apart: JSON, a table, a page."""
+"""Report of a run that decomposed the predictions of a prototype model: JSON, a table, a page."""
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Mapping, Optional, Sequence
@@ -38,10 +38,10 @@ def write_prototype_report(folder: ExplanationFolder, description: Mapping[str, 
         sources (PrototypeSources, optional): Where the prototypes come from.
 
     Returns:
-        dict: What is in ``results.json``: the description, and the results of :func:`summarise_classes`.
+        dict: What is in ``results.json``: the description, and the results of :func:`summarize_classes`.
     """
     records = [folder.read(index) for index in sorted(items)]
-    results = dict(description, **summarise_classes(records, head, classes))
+    results = dict(description, **summarize_classes(records, head, classes))
     results['markdown'] = to_markdown(results)
     dump_json(results, folder.root / 'results.json')
     write_text(results['markdown'], folder.root / 'table.md')
@@ -52,7 +52,7 @@ def write_prototype_report(folder: ExplanationFolder, description: Mapping[str, 
 
 
 class _PagePictures:
-    """Pictures of prototypes, None where a file is not there any more."""
+    """Load pictures of prototypes, None if a file is missing."""
 
     def __init__(self, sources: PrototypeSources) -> None:
         self.sources = sources
@@ -70,8 +70,8 @@ class _PagePictures:
             return None
 
 
-def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: Sequence[str]) -> Results:
-    """Gather what the images say.
+def summarize_classes(records: Sequence[Record], head: PrototypeHead, classes: Sequence[str]) -> Results:
+    """Summarize the records of the images.
 
     Args:
         records (Sequence[dict]): Records of all images.
@@ -83,7 +83,7 @@ def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: S
         the definitions), ``mean_iou`` (over the classes in the images), ``seconds`` (median of an image), ``empty`` and
         ``failures``, worst first.
     """
-    summaries = (_summarise_class(records, head, class_id, name) for class_id, name in enumerate(classes))
+    summaries = (_summarize_class(records, head, class_id, name) for class_id, name in enumerate(classes))
     per_class = [entry for entry in summaries if entry is not None]
     failures = [
         dict({key: failure[key] for key in ('class_name', 'iou', 'pixels')}, index=record['index'], number=number,
@@ -100,7 +100,7 @@ def summarise_classes(records: Sequence[Record], head: PrototypeHead, classes: S
         failures=sorted(failures, key=lambda failure: (failure['iou'], -failure['pixels'])))
 
 
-def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: int,
+def _summarize_class(records: Sequence[Record], head: PrototypeHead, class_id: int,
                      name: str) -> Optional[dict[str, Any]]:
     trees = [tree for record in records for tree in record['classes'] if tree['class_id'] == class_id]
     counts = [record['counts'][name] for record in records if name in record['counts']]
@@ -123,7 +123,7 @@ def _summarise_class(records: Sequence[Record], head: PrototypeHead, class_id: i
 
 
 def _top(tree: Mapping[str, Any]) -> float:
-    """The largest contribution of a prototype, in all its groups."""
+    """Return the largest contribution of a prototype, over all its groups."""
     sums: dict[int, float] = {}
     for group in tree['groups']:
         for prototype in group['prototypes']:
@@ -137,7 +137,7 @@ def _mean(values: Any) -> Optional[float]:
 
 
 def to_markdown(results: Results) -> str:
-    """The table of the classes, and what must be known to read it.
+    """Format the table of the classes, with notes on how to read it.
 
     Args:
         results (dict): As in ``results.json``.

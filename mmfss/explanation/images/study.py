@@ -1,4 +1,4 @@
-"""Explaining what a prototype model made of one image."""
+"""Decomposition of a prototype model's prediction for one image."""
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
@@ -17,7 +17,7 @@ from ..run_folder import Arrays, Record
 
 
 class ImageStudy:
-    """Decompose the mean logits of the classes in an image, and those of the classes it confuses.
+    """Decompose the mean logits of the classes in an image, and of the classes they are confused with.
 
     Args:
         classes (Sequence[str]): Names of the C classes.
@@ -39,7 +39,7 @@ class ImageStudy:
         Args:
             model (nn.Module): A segmentor with a prototype head, in eval mode.
             index (int): Index of the image.
-            image (Tensor): Normalised, shape (1, 3, H, W).
+            image (Tensor): Normalized, shape (1, 3, H, W).
             sample (SegDataSample): Its annotation and metainfo.
 
         Returns:
@@ -48,6 +48,7 @@ class ImageStudy:
         Raises:
             ConfigError: If the image is padded, or the region is the ground truth and there is none.
         """
+        # Predict and count
         sizes = logit_sizes(model, image, sample)
         reading, seconds = timed(lambda: self._read(model, image), image.device)
         prediction = resized(reading.logits.float(), sizes, model.align_corners).argmax(0)
@@ -63,6 +64,7 @@ class ImageStudy:
             weights = region_weights(pixels, reading.logits.shape[1:], sizes, model.align_corners)
             return self._tree(reading, class_id, weights, int(pixels.sum()), maps, choices)
 
+        # Decompose the classes in their regions, then the confusions of the worst
         for class_id, pixels in self._regions(prediction, target):
             record['classes'].append(dict(tree(class_id, pixels), iou=_iou(counts.get(class_id))))
         for class_id, iou in self._failed(counts):
@@ -72,6 +74,7 @@ class ImageStudy:
                 pixels=int(pixels.sum()), explained=[tree(truth, pixels), tree(predicted, pixels)]))
         if not record['classes']:
             record.update(empty=True, reason=f'The region "{self.region}" has no pixel of any class.')
+        # Maps as arrays
         arrays = dict(maps=maps.array('float16'), choices=choices.array('uint16'), prediction=_labels(prediction))
         if target is not None:
             arrays['target'] = _labels(target)
@@ -83,16 +86,16 @@ class ImageStudy:
         return head.read(head.features(model.extract_feat(image)))
 
     def _target(self, sample: Any, prediction: Tensor) -> Optional[Tensor]:
-        """Labels, -1 for void, of the size of the prediction."""
+        """Return the labels, -1 for void, at the size of the prediction."""
         if 'gt_sem_seg' not in sample:
             if self.region == 'ground_truth':
-                raise ConfigError('The region "ground_truth" needs a data set with labels; test_dataloader has none.')
+                raise ConfigError('The region "ground_truth" needs a dataset with labels; test_dataloader has none.')
             return None
         labels = sample.gt_sem_seg.data[0].long().to(prediction.device)
         return labels.masked_fill((labels < 0) | (labels >= len(self.classes)), -1)
 
     def _regions(self, prediction: Tensor, target: Optional[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        """Explained classes, ascending, each with its pixels (H, W)."""
+        """Select the explained classes, ascending, each with its pixels (H, W)."""
         labels = dict(prediction=[prediction], ground_truth=[target],
                       all=[prediction] + ([] if target is None else [target]))[self.region]
         for class_id in sorted({c for part in labels for c in part.unique().tolist() if c >= 0}):
@@ -104,12 +107,12 @@ class ImageStudy:
 
     def _tree(self, reading: LogitReading, class_id: int, weights: Tensor, pixels: int, maps: MapStore,
               choices: MapStore) -> Record:
-        """The record of a class's mean logit, see :mod:`mmfss.visualization.decomposition`."""
+        """Describe a class's mean logit, see :mod:`mmfss.visualization.decomposition`."""
         parts, head = reading.explain(class_id, weights), reading.head
         members = head.class_prototypes(class_id).tolist()
 
         def describe(entries: Sequence[Record], shown: int) -> list[Record]:
-            """The records of prototypes, the first of them with their maps."""
+            """Describe prototypes, the first of them with their maps."""
             return [dict(
                 index=entry['index'], scale=entry['scale'], colour=members.index(entry['index']),
                 weight=entry['weight'], activation=entry['similarity'], contribution=entry['contribution'],
@@ -117,6 +120,7 @@ class ImageStudy:
                     ('prototype', entry['index']), reading.similarities[entry['index']])) if place < shown else {}))
                 for place, entry in enumerate(entries)]
 
+        # Groups, or in stage 1 a single one of all prototypes
         if head.num_groups:
             numbers = reading.group_numbers(class_id).tolist()
             groups = [dict(
@@ -129,6 +133,7 @@ class ImageStudy:
                 title='', colour=None, weight=None, activation=None, map=None,
                 contribution=sum(entry['contribution'] for entry in parts['prototypes']),
                 prototypes=describe(parts['prototypes'], 3 * self.top))]
+        # Strongest group and prototype at each position
         chosen = []
         if head.num_groups and groups:
             chosen.append(dict(caption='strongest group',
@@ -149,23 +154,23 @@ class ImageStudy:
 
 
 def logit_sizes(model: nn.Module, image: Tensor, sample: Any) -> list[tuple[int, int]]:
-    """The sizes to which logits are enlarged, one after the other, as the model does it in testing.
+    """List the sizes to which the model enlarges logits in testing, in order.
 
     Args:
         model (nn.Module): A segmentor.
         image (Tensor): Shape (1, 3, H, W).
-        sample (SegDataSample): Its metainfo says the size of the annotation, and whether the image was padded.
+        sample (SegDataSample): Its metainfo holds the size of the annotation and the padding of the image.
 
     Raises:
         ConfigError: If the image was padded, or is tested window by window.
     """
     if model.test_cfg.get('mode', 'whole') != 'whole':
         raise ConfigError(f'model.test_cfg.mode is {model.test_cfg.mode!r}: only images that are tested as a whole '
-                          "can be taken apart. Set it to 'whole'.")
+                          "can be decomposed. Set it to 'whole'.")
     meta = sample.metainfo
     if any(any(meta.get(key, ())) for key in ('padding_size', 'img_padding_size')):
         raise ConfigError(f'The image "{meta.get("img_path")}" was padded for testing; set '
-                          'model.data_preprocessor.test_cfg to None to take images apart.')
+                          'model.data_preprocessor.test_cfg to None to decompose images.')
     labelled = 'gt_sem_seg' in sample
     final = tuple(sample.gt_sem_seg.shape[-2:] if labelled else meta.get('ori_shape', image.shape[2:])[:2])
     return [final] if getattr(model, 'one_step_resize', False) else [tuple(image.shape[2:]), final]
@@ -180,7 +185,7 @@ def resized(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners: bool)
 
 def region_weights(region: Tensor, grid: Sequence[int], sizes: Sequence[tuple[int, int]],
                    align_corners: bool) -> Tensor:
-    """How much each cell of the grid counts in the mean of an enlarged map over a region.
+    """Compute the weight of each grid cell in the mean of an enlarged map over a region.
 
     Args:
         region (Tensor): Pixels, bool, shape (H, W), at least one.
@@ -198,7 +203,7 @@ def region_weights(region: Tensor, grid: Sequence[int], sizes: Sequence[tuple[in
 
 
 def class_counts(prediction: Tensor, target: Optional[Tensor], num_classes: int) -> dict[int, list[int]]:
-    """Intersection and union of every class that is predicted or there, in pixels that are not void."""
+    """Count intersection and union of every predicted or annotated class, without void pixels."""
     if target is None:
         return {}
     known = target >= 0
@@ -209,7 +214,7 @@ def class_counts(prediction: Tensor, target: Optional[Tensor], num_classes: int)
 
 
 def confusion(prediction: Tensor, target: Tensor, class_id: int) -> tuple[int, int, Tensor]:
-    """What a class is mostly confused with.
+    """Find the class that a class is mostly confused with.
 
     Args:
         prediction (Tensor): Labels, shape (H, W).
@@ -235,7 +240,7 @@ def _mean_iou(counts: dict[int, list[int]]) -> Optional[float]:
 
 
 def _labels(labels: Tensor) -> np.ndarray:
-    """Labels as int16, void -1."""
+    """Convert labels to int16, void -1."""
     return labels.cpu().numpy().astype(np.int16)
 
 

@@ -1,6 +1,6 @@
-"""How every support position votes for every query position.
+"""Affinities: how every support position votes for every query position.
 
-An affinity stands for the score matrix S (query positions x support positions) of one compared layer *without holding
+An affinity represents the score matrix S (query positions x support positions) of one compared layer *without holding
 it*. A prediction reads it forwards, softmax(S) V; an explanation reads it backwards, softmax(S)^T W. Both are streamed:
 memory is linear in the number of positions.
 """
@@ -50,10 +50,10 @@ class Affinity(metaclass=ABCMeta):
 
     @abstractmethod
     def scores(self, start: int, stop: int) -> Tensor:
-        """Raw scores of the query positions ``start`` to ``stop``, shape (B, stop - start, S)."""
+        """Compute raw scores of the query positions ``start`` to ``stop``, shape (B, stop - start, S)."""
 
     def attend(self, values: Tensor) -> Tensor:
-        """Collect what the supports say about each query position, softmax(S) V.
+        """Average the support values for each query position, softmax(S) V.
 
         Args:
             values (Tensor): Shape (B, S, V).
@@ -65,17 +65,17 @@ class Affinity(metaclass=ABCMeta):
         return torch.cat(rows, dim=1)
 
     def dense(self) -> Tensor:
-        """The whole matrix of raw scores, (B, Q, S): quadratic memory, for small cases and tests."""
+        """Compute the whole matrix of raw scores, (B, Q, S), for small cases and tests: its memory is quadratic."""
         return self.scores(0, self.num_query)
 
     def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = CHUNK_SIZE) -> Tensor:
-        """Return to each support position what the query positions owe it, softmax(S)^T W.
+        """Sum the query weights that each support position receives, softmax(S)^T W.
 
         Time O(Q S (d + W)) for scores of d channels, memory O(chunk_size S + (Q + S) d).
 
         Args:
             weights (Tensor): Weights of the query positions, shape (B, Q, W); the result has their precision.
-            softmax (bool): Normalise the scores of a query position over all support positions; otherwise S^T W.
+            softmax (bool): Normalize the scores of a query position over all support positions; otherwise S^T W.
             chunk_size (int): Query positions handled at a time.
 
         Returns:
@@ -86,14 +86,14 @@ class Affinity(metaclass=ABCMeta):
             scores = self.scores(start, stop).to(weights.dtype)
             if softmax:
                 scores = scores.softmax(-1)
-            # Sums over thousands of positions deserve the precision of the weights, under autocast too.
+            # Keep the precision of the weights under autocast: these are sums over thousands of positions.
             with torch.autocast(weights.device.type, enabled=False):
                 votes = votes + rows[..., start:stop] @ scores
         return votes.transpose(1, 2)
 
 
 class DotProductAffinity(Affinity):
-    """Scaled dot products of several heads, as in attention.
+    """Score positions by scaled dot products of several heads, as attention does.
 
     Heads are contiguous groups of d = C / num_heads channels, a head's score is q k / sqrt(d).
 
@@ -109,6 +109,16 @@ class DotProductAffinity(Affinity):
         query_size (tuple[int, int]): (h, w).
         support_size (tuple[int, int, int]): (K, h', w').
         dropout (float): Probability to drop an attention weight. Defaults to 0.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models.affinities import DotProductAffinity
+        >>> query, key = torch.rand(1, 24, 32), torch.rand(1, 50, 32)  # 4 x 6 positions, and 5 x 5 of two supports
+        >>> affinity = DotProductAffinity(query, key, num_heads=8, query_size=(4, 6), support_size=(2, 5, 5))
+        >>> affinity.attend(torch.rand(1, 50, 1)).shape
+        torch.Size([1, 24, 1])
+        >>> affinity.dense().shape
+        torch.Size([1, 24, 50])
     """
 
     def __init__(self,
@@ -146,15 +156,15 @@ class DotProductAffinity(Affinity):
 
 
 def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
-    """Consecutive (start, stop) pairs that cover ``range(total)``."""
+    """Split ``range(total)`` into consecutive (start, stop) pairs."""
     return ((start, min(start + size, total)) for start in range(0, total, size))
 
 
 def padded_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float = 0.) -> Tensor:
-    """Attention by torch's fused kernels, mean over heads, with values shared by the heads.
+    """Compute attention with torch's fused kernels: mean over heads, values shared by the heads.
 
-    The fused kernels demand values as wide as the keys and fall back to the quadratic product otherwise: narrow values
-    are padded with zeros, wide ones are cut.
+    The fused kernels need values as wide as the keys, else they fall back to the quadratic product. Therefore narrow
+    values are padded with zeros, and wide ones are split.
 
     Args:
         query (Tensor): Shape (B, heads, Q, d).
@@ -175,17 +185,17 @@ def padded_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float 
 
 
 def can_stream(*tensors: Tensor) -> bool:
-    """Whether :func:`streamed_attention` may be used: full precision, no gradient asked for, not being compiled."""
+    """Check whether :func:`streamed_attention` may be used: full precision, no gradient, not being compiled."""
     differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     precise = all(x.dtype in (torch.float32, torch.float64) for x in tensors)
     return precise and not differentiable and not torch.compiler.is_compiling()
 
 
 def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_elements: int = 2**20) -> Tensor:
-    """As :func:`padded_attention`, without padding and without gradient: the fastest way on a CPU.
+    """Compute attention (mean over heads) in cache-sized blocks, without gradient: the fastest way on a CPU.
 
-    Scores of one head and some query positions at a time are computed, normalised and used in one buffer of the size of
-    a cache. The fused kernel would multiply the attention weights with d columns of which V are wanted.
+    One buffer holds the scores of one head and some query positions at a time. The fused kernel would multiply the
+    attention weights with d columns, of which only V are needed.
 
     Args:
         query (Tensor): Shape (B, heads, Q, d).
@@ -211,10 +221,10 @@ def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_element
 
 
 def recomputed_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float, chunk_size: int = 256) -> Tensor:
-    """As :func:`padded_attention`, explicitly, a chunk of query positions at a time.
+    """Compute attention (mean over heads) with dropout, a chunk of query positions at a time.
 
-    The weights of a chunk are dropped after use and computed again, with the same random numbers, in the backward pass:
-    memory stays O(heads * chunk_size * S).
+    The backward pass computes the weights of a chunk again, with the same random numbers, so that memory stays
+    O(heads * chunk_size * S). The shapes are those of :func:`padded_attention`.
     """
 
     def attend(rows: Tensor, key: Tensor, values: Tensor) -> Tensor:

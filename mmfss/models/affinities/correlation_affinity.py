@@ -8,16 +8,16 @@ from .affinity import Affinity
 
 
 def unit(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Vectors along the last axis divided by their norm plus ``eps``: zero stays zero."""
+    """Divide vectors along the last axis by their norm plus ``eps``; zero stays zero."""
     return x / (x.norm(dim=-1, keepdim=True) + eps)
 
 
 class CorrelationAffinity(Affinity):
-    """Cosine similarities of embedded positions, negative ones set to zero.
+    """Score positions by cosine similarities, with negative values set to zero.
 
     Letters: B episodes, K shots, Q = h * w query positions, S = h' * w' positions of one support, C channels of an
-    embedding. There may be several *sides* of a support, such as foreground and background: the correlation is a
-    tensor of each, and the score that explains a match is their sum.
+    embedding. A support may have several *sides*, such as foreground and background. Each side has a correlation
+    tensor, and the score that explains a match is their sum.
 
     Embeddings have length 1, or 0 where there is nothing to match. The correlation is computed from them on demand, for
     some query positions (:meth:`scores`) or for one shot (:meth:`correlation`).
@@ -29,7 +29,7 @@ class CorrelationAffinity(Affinity):
         query_size (tuple[int, int]): (h, w).
         support_size (tuple[int, int, int]): (K, h', w').
         occupied (Tensor, optional): Boolean, (B, K, S) or (1, K, S): false where the embeddings of all sides are known
-            to be zero, so that nothing need be computed there.
+            to be zero, so that the computation skips them.
     """
 
     def __init__(self,
@@ -54,7 +54,7 @@ class CorrelationAffinity(Affinity):
         return total.transpose(1, 2).flatten(2)
 
     def correlation(self, shot: int, side: int = 0, out: Optional[Tensor] = None) -> Tensor:
-        """The correlation with one support.
+        """Compute the correlation with one support.
 
         Args:
             shot (int): The support, 0..K-1.
@@ -76,7 +76,7 @@ class CorrelationAffinity(Affinity):
         return out
 
     def correlations(self) -> Tensor:
-        """All of them, shape (B, K, sides, h, w, h', w')."""
+        """Compute all correlations, shape (B, K, sides, h, w, h', w')."""
         return torch.stack([
             torch.stack([self.correlation(shot, side) for side in range(len(self.sides))], dim=1)
             for shot in range(self.num_shots)

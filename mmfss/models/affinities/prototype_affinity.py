@@ -7,7 +7,7 @@ from .affinity import CHUNK_SIZE, Affinity
 
 
 class PrototypeAffinity(Affinity):
-    r"""A query position asks prototypes, and a prototype is made of support positions.
+    r"""Score support positions through prototypes, which are means of support positions.
 
     Letters: B episodes, P prototypes, Q query and S support positions. With :math:`\pi_{qp}` the probability that query
     position q belongs to prototype p (softmax of its similarities times a sharpness) and :math:`R_{ps}` the weight of
@@ -36,11 +36,11 @@ class PrototypeAffinity(Affinity):
         self.sharpness = sharpness
 
     def memberships(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """The probabilities pi of query positions ``start`` to ``stop``, shape (B, P, stop - start)."""
+        """Return the probabilities pi of query positions ``start`` to ``stop``, shape (B, P, stop - start)."""
         return memberships(self.similarities[..., start:stop], self.exists, self.sharpness)
 
     def scores(self, start: int, stop: int) -> Tensor:
-        """log A, at least the logarithm of the smallest number."""
+        """Compute log A, at least the logarithm of the smallest number."""
         with full_precision(self.similarities.device):
             product = self.memberships(start, stop).transpose(1, 2) @ self.assignments
             return product.clamp(min=torch.finfo(product.dtype).tiny).log()
@@ -59,7 +59,7 @@ class PrototypeAffinity(Affinity):
 
 
 def memberships(similarities: Tensor, exists: Tensor, sharpness: Tensor) -> Tensor:
-    """Probabilities that cells belong to prototypes, softmax over the prototypes that exist.
+    """Compute the probabilities that cells belong to prototypes, softmax over existing prototypes.
 
     Args:
         similarities (Tensor): Shape (..., P, N).

@@ -11,7 +11,7 @@ from mmfss.registry import MODELS
 class DeconvUNet(UNet):
     """MMSegmentation's U-Net of five stages, enlarging by bare transposed convolutions and ending in a 1x1 convolution.
 
-    ``UNet`` follows a transposed convolution by normalisation and ReLU, and has no last convolution. Here a transposed
+    ``UNet`` follows a transposed convolution by normalization and ReLU, and has no last convolution. Here a transposed
     convolution, kernel and stride 2 with bias, halves the channels and nothing follows it; a 1x1 convolution with bias
     maps the output of full resolution to as many channels.
 
@@ -29,7 +29,7 @@ class DeconvUNet(UNet):
         self.project = nn.Conv2d(base_channels, base_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps of the decoder.
+        """Compute the maps of the decoder.
 
         Args:
             x (Tensor): Images, shape (B, 3, H, W); H and W are multiples of 16.

@@ -1,4 +1,4 @@
-"""Decompose a logit of a prototype model: groups, prototypes, and what other classes take away (section 10)."""
+"""Decompose the logits of a prototype model into groups, prototypes and the share of other classes."""
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -10,7 +10,7 @@ Parts = dict[str, Any]
 
 @dataclass
 class LogitReading:
-    r"""What the prototypes of a stage-1 model say of one image; see :class:`GroupReading` for stage 2.
+    r"""Decompose the prediction of a stage-1 model for one image; see :class:`GroupReading` for stage 2.
 
     Letters: C classes, P prototypes, feature grid h x w. All in float64.
 
@@ -50,11 +50,11 @@ class LogitReading:
                     others=self._others(class_id, weights))
 
     def strongest_prototype(self, class_id: int) -> Tensor:
-        """The most similar prototype in each cell, as its place in ``head.class_prototypes``, shape (h, w)."""
+        """Return the most similar prototype in each cell, as its place in ``head.class_prototypes``, shape (h, w)."""
         return self.similarities[self.head.class_prototypes(class_id)].argmax(0)
 
     def _own(self, class_id: int, weights: Tensor) -> Parts:
-        """The parts that belong to the class itself."""
+        """Compute the parts that belong to the class itself."""
         found = []
         for index in self.head.class_prototypes(class_id).tolist():
             weight, similarity = float(self.head.classifier.weight[class_id, index]), self.similarities[index]
@@ -75,13 +75,13 @@ class LogitReading:
         return sorted(others, key=lambda entry: -abs(entry['contribution']))
 
     def _terms(self, class_id: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The terms of a logit: the class that owns each, its weight, its map (h, w)."""
+        """List the terms of a logit: the class that owns each, its weight, its map (h, w)."""
         return self.head.proto_class, self.head.classifier.weight[class_id], self.similarities
 
 
 @dataclass
 class GroupReading(LogitReading):
-    """What the prototypes and groups of a stage-2 model say of one image.
+    """Decompose the prediction of a stage-2 model for one image into groups and prototypes.
 
     Attributes:
         log_groups (Tensor): Weighted similarities, log g, shape (G, h, w).
@@ -89,12 +89,12 @@ class GroupReading(LogitReading):
     log_groups: Tensor
 
     def group_numbers(self, class_id: int) -> Tensor:
-        """Places of a class's groups among all groups, int64."""
+        """Return the places of a class's groups among all groups, int64."""
         return (self.head.group_class == class_id).nonzero().flatten()
 
     @torch.no_grad()
     def strongest_group(self, class_id: int) -> Tensor:
-        """Which group of a class, which must have some, says most for it in each cell, 0 to K - 1, shape (h, w)."""
+        """Return the group that contributes most to a class in each cell, 0 to K - 1, shape (h, w)."""
         numbers = self.group_numbers(class_id)
         weights = self.head.class_weights[class_id, numbers].double()
         return (weights[:, None, None] * self.log_groups[numbers].exp()).argmax(0)
@@ -111,7 +111,7 @@ class GroupReading(LogitReading):
         return dict(groups=_sorted(groups))
 
     def _in_group(self, class_id: int, place: int, weight: float, factor: Tensor, weights: Tensor) -> list[Parts]:
-        """Prototypes of a group, with factor (h, w) = g / log g."""
+        """Decompose a group into its prototypes, with factor (h, w) = g / log g."""
         rows, members = self.head.group_weights[class_id, place], self.head.group_members[class_id]
         found = []
         for slot in (rows > 0).nonzero().flatten().tolist():

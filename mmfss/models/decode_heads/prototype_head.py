@@ -1,4 +1,4 @@
-"""Segmentation by prototypes at several scales: what both stages of ScaleProtoSeg share."""
+"""Base class of both stages of ScaleProtoSeg: segmentation with prototypes at several scales."""
 from abc import abstractmethod
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
@@ -29,14 +29,14 @@ SCALE_MIXINGS = (None, 'sum', 'mult', 'concat')
 
 
 class PrototypeHead(BaseDecodeHead):
-    """Distances of a backbone's cells to learned prototypes, at S scales.
+    """Compare a backbone's cells with learned prototypes at S scales.
 
     Letters: B images, S scales of D channels, C classes, P prototypes, feature grid h x w.
 
     Each scale is a dilated convolution of the backbone's map, squashed into the unit cube: z = sigmoid(ASPP(x)), shape
     (B, S * D, h, w), channels s D to (s + 1) D - 1 of scale s. A prototype belongs to one class and one scale; it is
     compared with the channels of its scale only, by squared distance d and similarity a = log((d + 1) / (d + epsilon)).
-    Subclasses say how similarities become logits. Prototypes are ordered scale by scale, within a scale class by class.
+    Subclasses define how similarities become logits. Prototypes are ordered by scale, and within a scale by class.
 
     Distances, similarities and logits are computed in float32, under autocast too. The number of prototypes follows the
     checkpoint that is loaded: push and pruning change it.
@@ -121,14 +121,14 @@ class PrototypeHead(BaseDecodeHead):
     # ------------------------------------------------------------------------------------------------ computation
 
     def embeddings(self, inputs: Union[Features, Sequence[Features]]) -> list[Tensor]:
-        """ASPP maps before the sigmoid.
+        """Compute the ASPP maps before the sigmoid.
 
         Args:
             inputs (Sequence): Maps of the backbone, or a list of such, one for each input resolution.
 
         Returns:
-            list[Tensor]: Shape (B, S * D, h, w) each: one of a single resolution; of several, that of each at its own
-            grid and last their maximum at the grid of the first. The last one is for prediction.
+            list[Tensor]: Maps of shape (B, S * D, h, w). A single resolution gives one map. Several give one map each,
+            at its own grid, and last their maximum at the grid of the first. The last map is used for prediction.
         """
         if isinstance(inputs[0], Tensor):
             return [self.scale_convs(self._transform_inputs(inputs))]
@@ -142,11 +142,11 @@ class PrototypeHead(BaseDecodeHead):
         return [*maps, combined]
 
     def features(self, inputs: Union[Features, Sequence[Features]]) -> Tensor:
-        """What is compared with the prototypes in prediction, z in (0, 1), shape (B, S * D, h, w), float32."""
+        """Compute the features z in (0, 1) that are compared with the prototypes, (B, S * D, h, w), float32."""
         return self.embeddings(inputs)[-1].float().sigmoid()
 
     def scale_distances(self, features: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Compare with the prototypes of one scale after the other, from the largest dilation down.
+        """Compare features with the prototypes scale by scale, from the largest dilation down.
 
         Args:
             features (Tensor): z, shape (B, S * D, h, w).
@@ -174,11 +174,11 @@ class PrototypeHead(BaseDecodeHead):
         return self.scale_mixer(torch.cat((own, found), dim=1).movedim(1, -1)).sigmoid().movedim(-1, 1)
 
     def distances(self, features: Tensor) -> list[Tensor]:
-        """Squared distances of all scales, a list of S tensors (B, P_s, h, w), scale 0 first."""
+        """Compute the squared distances of all scales, a list of S tensors (B, P_s, h, w), scale 0 first."""
         return [distances for _, _, distances in sorted(self.scale_distances(features), key=lambda entry: entry[0])]
 
     def scale_features(self, features: Tensor) -> Tensor:
-        """What is compared with the prototypes of each scale.
+        """Return the features that are compared with the prototypes of each scale.
 
         Args:
             features (Tensor): z, shape (B, S * D, h, w).
@@ -192,33 +192,33 @@ class PrototypeHead(BaseDecodeHead):
         return torch.stack([by_scale[scale] for scale in range(self.num_scales)], dim=1)
 
     def forward(self, inputs: Union[Features, Sequence[Features]]) -> Tensor:
-        """Logits at the feature grid, (B, C, h, w)."""
+        """Compute logits at the feature grid, (B, C, h, w)."""
         return self.classify(self.features(inputs))
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
-        """Logits of features z, (B, S * D, h, w) to (B, C, h, w), holding no more than needed."""
+        """Compute logits (B, C, h, w) of features z (B, S * D, h, w), with as little memory as possible."""
 
     @abstractmethod
     def explain_logits(self, distances: list[Tensor], regions: ClassRegions) -> tuple[Tensor, PrototypeEvidence]:
-        """Logits (B, C, h, w), and all that the losses look at."""
+        """Compute logits (B, C, h, w), and the evidence that the losses read."""
 
     @abstractmethod
     def read(self, features: Tensor) -> LogitReading:
-        """Read what the prototypes and groups say of one image.
+        """Read the similarities and logits of one image, to be decomposed.
 
         Args:
             features (Tensor): z, see :meth:`features`, shape (1, S * D, h, w).
 
         Returns:
-            LogitReading: Similarities and logits in float64, to be decomposed.
+            LogitReading: Similarities and logits in float64.
         """
 
     # ------------------------------------------------------------------------------------------------ training
 
     def loss(self, inputs: Union[Features, Sequence[Features]], batch_data_samples: SampleList,
              train_cfg: Any = None) -> dict[str, Tensor]:
-        """Losses, averaged over the input resolutions and their maximum.
+        """Compute the losses, averaged over the input resolutions and their maximum.
 
         Args:
             inputs (Sequence): See :meth:`embeddings`.
@@ -234,7 +234,7 @@ class PrototypeHead(BaseDecodeHead):
         return {name: sum(entry[name] for entry in losses) / len(losses) for name in losses[0]}
 
     def losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses on one resolution.
+        """Compute the losses at one resolution.
 
         Args:
             features (Tensor): z, shape (B, S * D, h, w).
@@ -249,6 +249,7 @@ class PrototypeHead(BaseDecodeHead):
         if not self.label_downsample:
             target = labels
             logits = F.interpolate(logits, labels.shape[-2:], mode='bilinear', align_corners=self.align_corners)
+        # Loss terms of the logits, then of the prototypes
         losses: dict[str, Tensor] = {}
         for term in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
             value = term(logits, target, ignore_index=self.ignore_index)
@@ -292,15 +293,15 @@ class PrototypeHead(BaseDecodeHead):
         return torch.ones_like(self.proto_class, dtype=torch.bool)
 
     def class_prototypes(self, class_id: int) -> Tensor:
-        """Indices of the prototypes that speak for a class, ascending, int64."""
+        """Return the indices of a class's prototypes, ascending, int64."""
         return (self.proto_class == class_id).nonzero().flatten()
 
     def filled_groups(self, class_id: int) -> int:
-        """Number of groups of a class that have a prototype left."""
+        """Count the groups of a class that have a prototype left."""
         return 0
 
     def set_layout(self, proto_class: Tensor, proto_scale: Tensor) -> None:
-        """Begin anew with other prototypes: random vectors in the unit cube, initial weights.
+        """Start over with other prototypes: random vectors in the unit cube, initial weights.
 
         Parameters stay the same objects, so that an optimizer that was built before keeps them.
 
@@ -320,7 +321,7 @@ class PrototypeHead(BaseDecodeHead):
         self._reset_classifier()
 
     def keep_prototypes(self, index: Tensor) -> None:
-        """Remove all prototypes but those named; what remains keeps its values.
+        """Remove all prototypes except the given ones, which keep their values.
 
         Args:
             index (Tensor): Prototypes to keep, ascending, shape (P',), int64.
@@ -333,7 +334,7 @@ class PrototypeHead(BaseDecodeHead):
         self._refresh()
 
     def follow_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str = '') -> None:
-        """Take over the number, classes and scales of the prototypes of a state dict, if it has any.
+        """Adopt the number, classes and scales of the prototypes in a state dict, if it has any.
 
         Args:
             state_dict (Mapping): Names to tensors.
@@ -356,7 +357,7 @@ class PrototypeHead(BaseDecodeHead):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _refresh(self) -> None:
-        """Work out again which prototypes belong to which class and scale."""
+        """Recompute which prototypes belong to which class and scale."""
         device = self.prototypes.device
         proto_class, proto_scale = self.proto_class.cpu(), self.proto_scale.cpu()
         self._table = prototype_table(proto_class, proto_scale, self.num_classes, self.num_scales).to(device)
@@ -379,7 +380,7 @@ class PrototypeHead(BaseDecodeHead):
 
     @abstractmethod
     def _build_classifier(self) -> None:
-        """Make the parameters that turn similarities into logits, of any size."""
+        """Create the parameters that turn similarities into logits, of any size."""
 
     @abstractmethod
     def _reset_classifier(self) -> None:
@@ -387,8 +388,8 @@ class PrototypeHead(BaseDecodeHead):
 
     @abstractmethod
     def _keep_in_classifier(self, index: Tensor) -> None:
-        """Remove what belongs to prototypes that go."""
+        """Remove the weights of removed prototypes."""
 
     def initial_weights(self, own: Tensor) -> Tensor:
-        """Weights of a last layer: 1 where it connects a class with its own, else ``off_class_weight``."""
+        """Return initial weights of a last layer: 1 between a class and its own, else ``off_class_weight``."""
         return torch.where(own, 1., self.off_class_weight)

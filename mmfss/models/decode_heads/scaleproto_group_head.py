@@ -15,7 +15,7 @@ from .prototype_head import PrototypeHead
 
 @MODELS.register_module()
 class ScaleProtoGroupHead(PrototypeHead):
-    """Logits are a linear combination of groups, each a weighted geometric mean of a class's similarities.
+    """Combine groups linearly into logits; a group is a weighted geometric mean of a class's similarities.
 
     Letters: K groups per class, n_c prototypes of class c and n the most of any, C' classes that have prototypes.
 
@@ -75,7 +75,7 @@ class ScaleProtoGroupHead(PrototypeHead):
         return matmul_maps(evidence.weight, activations), evidence
 
     def group_activations(self, distances: list[Tensor]) -> Tensor:
-        """Activations g of all groups.
+        """Compute the activations g of all groups.
 
         Args:
             distances (list[Tensor]): Squared distances of each scale, (B, P_s, h, w).
@@ -117,7 +117,7 @@ class ScaleProtoGroupHead(PrototypeHead):
 
     @property
     def group_weights(self) -> Tensor:
-        """Tensor: G, shape (C, K, n); no gradient reaches what is no prototype."""
+        """Tensor: G, shape (C, K, n); entries without a prototype get no gradient."""
         return self.groups.masked_fill((self._members < 0)[:, None], 0)
 
     @property
@@ -133,7 +133,7 @@ class ScaleProtoGroupHead(PrototypeHead):
 
     @torch.no_grad()
     def threshold_groups(self, threshold: float = 0.05) -> None:
-        """Set weights of G below a threshold to 0. Rows are not normalised again, as published.
+        """Set weights of G below a threshold to 0. Rows are not normalized again, as published.
 
         Args:
             threshold (float): In [0, 1].
@@ -144,7 +144,7 @@ class ScaleProtoGroupHead(PrototypeHead):
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Normalised entropy of every group, shape (C, K); 0 for classes with less than two prototypes."""
+        """Normalized entropy of every group, shape (C, K); 0 for classes with less than two prototypes."""
         return group_entropy(self.group_weights, self._members >= 0)
 
     def _group_table(self) -> Tensor:

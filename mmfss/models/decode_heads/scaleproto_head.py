@@ -11,19 +11,31 @@ from .prototype_head import PrototypeHead
 
 @MODELS.register_module()
 class ScaleProtoHead(PrototypeHead):
-    """Logits are a linear combination of the similarities to all prototypes, l = W a.
+    """Combine the similarities to all prototypes linearly into logits, l = W a.
 
     W, shape (C, P), starts with 1 between a class and its own prototypes and ``off_class_weight`` elsewhere; it is only
     trained after the push. The published settings: ``regularizers=[dict(type='JeffreysDiversityLoss',
     loss_weight=0.25), dict(type='OffClassL1Loss', loss_weight=1e-4)]``.
 
     Args: See :class:`PrototypeHead`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import ScaleProtoHead
+        >>> head = ScaleProtoHead(
+        ...     in_channels=8, num_classes=3, scale_channels=4, dilations=(1, 2), prototypes_per_scale=5,
+        ...     regularizers=[dict(type='JeffreysDiversityLoss')]).eval()
+        >>> inputs = [torch.rand(1, 8, 16, 16)]  # of a backbone
+        >>> head(inputs).shape
+        torch.Size([1, 3, 16, 16])
+        >>> head.read(head.features(inputs)).similarities.shape  # 3 classes x 2 scales x 5 prototypes
+        torch.Size([30, 16, 16])
     """
 
     def classify(self, features: Tensor) -> Tensor:
         logits = None
         for scale, _, distances in self.scale_distances(features):
-            # One scale at a time: the similarities of all prototypes are never there together.
+            # Add one scale at a time: the similarities of all prototypes are never held together.
             part = self._logits(scale, log_similarity(distances, self.epsilon))
             logits = part if logits is None else logits.add_(part) if not part.requires_grad else logits + part
         return logits

@@ -10,14 +10,14 @@ from mmfss.registry import MODELS
 
 @MODELS.register_module()
 class StridedFCNHead(FCNHead):
-    """MMSegmentation's FCN head, trained on every s-th row and column of the labels.
+    """Train MMSegmentation's FCN head on every s-th row and column of the labels.
 
-    With many classes the full-size logits and their softmax cost more than a small backbone; to train a backbone,
-    labels about as dense as its features are enough.
+    With many classes, full-size logits and their softmax cost more than a small backbone. To train a backbone, labels
+    about as dense as its features are enough.
 
     Args:
         label_stride (int): s. Defaults to 4.
-        **kwargs: As for FCNHead.
+        **kwargs: Arguments of FCNHead.
     """
 
     def __init__(self, label_stride: int = 4, **kwargs: Any) -> None:
@@ -25,6 +25,6 @@ class StridedFCNHead(FCNHead):
         self.label_stride = label_stride
 
     def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:
-        """Labels (B, 1, H / s, W / s)."""
+        """Return labels (B, 1, H / s, W / s)."""
         start = self.label_stride // 2
         return super()._stack_batch_gt(batch_data_samples)[..., start::self.label_stride, start::self.label_stride]

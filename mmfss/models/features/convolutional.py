@@ -9,7 +9,7 @@ from .reader import FeatureReader
 
 @MODELS.register_module()
 class ResNetFeatures(FeatureReader):
-    """Every residual block's sum *before its last ReLU*, one level per stage.
+    """Read every residual block's sum *before its last ReLU*, one level per stage.
 
     The tap of HSNet and DCAMA. A block calls its one ReLU module two or three times; the last input counts. The ReLU
     works in place by default, which would overwrite what was read, so it is switched to out of place: the function of
@@ -38,7 +38,7 @@ class ResNetFeatures(FeatureReader):
 
 @MODELS.register_module()
 class ConvNeXtFeatures(FeatureReader):
-    """Every ConvNeXt block's output, one level per stage (no stage norm)."""
+    """Read every ConvNeXt block's output, one level per stage (no stage norm)."""
 
     families = ('ConvNeXt', )
 
@@ -51,7 +51,7 @@ class ConvNeXtFeatures(FeatureReader):
 
 @MODELS.register_module()
 class InvertedResidualFeatures(FeatureReader):
-    """Every inverted residual's linear output, one level per reduction (MobileNetV2, MobileNetV3).
+    """Read every inverted residual's linear output, one level per reduction (MobileNetV2, MobileNetV3).
 
     A reduction that MMSegmentation replaced by dilation begins a level too. Layers of one level may differ in width:
     these networks widen between two reductions.
@@ -77,7 +77,7 @@ class InvertedResidualFeatures(FeatureReader):
 
 @MODELS.register_module()
 class VGGFeatures(FeatureReader):
-    """Every convolution's output *before its ReLU*, one level per stage, and the last pooling's output as a level.
+    """Read every convolution's output *before its ReLU*, one level per stage, and the last pooling's as a level.
 
     With three levels of VGG-16 these are the taps of HSNet: conv4_1 to conv4_3, conv5_1 to conv5_3, pool5. With batch
     norm it is the norm's output. The ReLU is switched to out of place, see :class:`ResNetFeatures`.

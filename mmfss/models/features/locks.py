@@ -1,4 +1,4 @@
-"""Locks of backbones on which hooks are set for a while."""
+"""Locks of backbones that have temporary hooks."""
 import threading
 from weakref import WeakKeyDictionary
 
@@ -10,7 +10,7 @@ _TABLE = threading.Lock()
 
 
 def lock_of(backbone: nn.Module) -> threading.RLock:
-    """The lock that a thread holds while its hooks are set on a backbone, or while it needs one without hooks.
+    """Return the lock that a thread holds while its hooks are set on a backbone, or while it needs one without hooks.
 
     Args:
         backbone (nn.Module): The backbone, compiled or not.

@@ -10,7 +10,7 @@ from .reader import FeatureReader
 
 @MODELS.register_module()
 class ModuleFeatures(FeatureReader):
-    """Outputs of modules that the config names.
+    """Read the outputs of modules that the config names.
 
     Args:
         levels (Sequence[Sequence[str]]): Dotted module names, as in ``backbone.named_modules()``, of each level from

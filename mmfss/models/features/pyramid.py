@@ -11,11 +11,21 @@ from ..layers.pytrees import pytree
 @pytree
 @dataclass(frozen=True)
 class FeaturePyramid:
-    """Feature maps of a batch of images, grouped in levels of one resolution each.
+    """Hold the feature maps of a batch of images, grouped in levels of one resolution each.
 
     Attributes:
         levels (tuple[tuple[Tensor, ...], ...]): Levels from fine to coarse; in each the maps of its layers in network
             order, each of shape (B, C, h, w). The levels of a convolutional network have strides 4, 8, 16 and 32.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid
+        >>> pyramid = FeaturePyramid(((torch.rand(3, 8, 16, 16), ), (torch.rand(3, 16, 8, 8), torch.rand(3, 16, 8, 8))))
+        >>> pyramid.sizes
+        ((16, 16), (8, 8))
+        >>> query, support = pyramid.split([1, 2])
+        >>> support.batch_size
+        2
     """
     levels: tuple[tuple[Tensor, ...], ...]
 
@@ -59,9 +69,9 @@ class FeaturePyramid:
         return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)))
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
-        """The features of one image for a batch of ``batch_size``, without copying."""
+        """Expand the features of one image to a batch of ``batch_size``, without copying."""
         return self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
 
     def select(self, index: Tensor) -> 'FeaturePyramid':
-        """Images of the batch in the order of ``index``, which may repeat them."""
+        """Select images of the batch in the order of ``index``, which may repeat them."""
         return self.map(lambda feature: feature[index])

@@ -33,18 +33,18 @@ class FeatureReader(metaclass=ABCMeta):
 
     @abstractmethod
     def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
-        """Modules to listen to: levels from fine to coarse, in each its blocks in network order."""
+        """List the modules to hook: levels from fine to coarse, in each its blocks in network order."""
 
     @abstractmethod
     def block_channels(self, block: nn.Module) -> int:
-        """Number of channels of the map that a block gives."""
+        """Return the number of channels of a block's map."""
 
     def listen(self, block: nn.Module, captured: list[Tensor]) -> object:
         """Hook a block so that its map is appended to ``captured``; returns the removable handle."""
         return block.register_forward_hook(lambda module, args, output: captured.append(output))
 
     def taps(self, backbone: nn.Module) -> list[list[nn.Module]]:
-        """The ``num_levels`` coarsest levels of :meth:`blocks`.
+        """List the ``num_levels`` coarsest levels of :meth:`blocks`.
 
         Raises:
             ValueError: If the backbone has fewer levels.
@@ -57,7 +57,7 @@ class FeatureReader(metaclass=ABCMeta):
         return levels[len(levels) - self.num_levels:]
 
     def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
-        """Channels of every map that :meth:`__call__` returns, in the same order."""
+        """List the channels of every map that :meth:`__call__` returns, in the same order."""
         return tuple(tuple(self.block_channels(block) for block in level) for level in self.taps(backbone))
 
     @contextmanager
@@ -76,7 +76,7 @@ class FeatureReader(metaclass=ABCMeta):
 
         Args:
             backbone (nn.Module): A backbone of the reader's family.
-            images (Tensor): Normalised images, shape (B, 3, H, W).
+            images (Tensor): Normalized images, shape (B, 3, H, W).
 
         Returns:
             FeaturePyramid: Its maps, before any down-sampling that follows a block.

@@ -16,7 +16,7 @@ def tokens_to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 @MODELS.register_module()
 class SwinFeatures(FeatureReader):
-    """Every Swin block's output before patch merging, without norm, one level per stage."""
+    """Read every Swin block's output before patch merging, without norm, one level per stage."""
 
     families = ('SwinTransformer', 'SwinTransformerV2')
 
@@ -34,7 +34,7 @@ class SwinFeatures(FeatureReader):
 
 @MODELS.register_module()
 class ViTFeatures(FeatureReader):
-    """Every block of a plain vision transformer, as a pyramid.
+    """Read every block of a plain vision transformer as a pyramid.
 
     The blocks are cut into ``len(scales)`` groups of consecutive depth; the patch tokens of group i are resized
     (bilinear) to ``scales[i]`` times the patch grid, since heads combine levels of several resolutions. Class and

@@ -1,4 +1,4 @@
-"""What heads share that read a pyramid of 4-D correlations."""
+"""Base class of heads that decode a pyramid of 4-D correlations."""
 from itertools import islice
 from typing import Any, Iterator, Optional, Sequence
 
@@ -13,18 +13,18 @@ from .matching_head import MatchingHead, foreground_mean
 
 
 class CorrelationHead(MatchingHead):
-    """Correlate at the three coarsest levels, and learn from the pyramid of correlations, support by support.
+    """Decode the correlations of the three coarsest levels, separately for each support.
 
     Letters: B episodes, K shots, P sides of a support that are correlated (foreground, or that and background), L
     layers of a level. Compared layers go from the coarsest level to the finest, in each in network order. The evidence
     of a layer is its correlation tensor (B, K, P, h, w, h', w'); the prediction is made from side 0.
 
-    A prediction squeezes one level of one shot at a time, so that its memory is that of one such tensor whatever K.
+    A prediction squeezes one level of one shot at a time. Its memory does not grow with K.
 
     Args:
         in_channels, loss_decode, ignore_index, init_cfg: See :class:`MatchingHead`. Of more than three levels the
             finest are not used; a feature reader with ``num_levels=3`` does not read them.
-        shots (str): How the predictions with several supports become one: ``'vote'``, as published, ``'mean'`` or
+        shots (str): Rule that combines the predictions of several supports: ``'vote'``, as published, ``'mean'`` or
             another of :data:`~mmfss.models.layers.shot_combination.SHOT_RULES`. Defaults to 'vote'.
         support_strides (Sequence[Sequence[int]]): See :class:`HypercorrelationLearner`.
 
@@ -51,7 +51,7 @@ class CorrelationHead(MatchingHead):
 
     @staticmethod
     def compared(pyramid: FeaturePyramid) -> list[Tensor]:
-        """The maps that are compared, in order."""
+        """List the compared maps, from the coarsest level to the finest."""
         return [feature for level in pyramid.levels[:-4:-1] for feature in level]
 
     def check_support(self, support: FeaturePyramid, masks: Tensor) -> None:
@@ -59,7 +59,7 @@ class CorrelationHead(MatchingHead):
         self.learner.check_support(support.sizes[:-4:-1], masks.shape[-2:])
 
     def aggregate(self, affinity: CorrelationAffinity, encoding: Any) -> Tensor:
-        """The correlations of one layer in [0, 1], shape (B, K, P, h, w, h', w')."""
+        """Return the correlations of one layer in [0, 1], shape (B, K, P, h, w, h', w')."""
         return affinity.correlations()
 
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any) -> Tensor:
@@ -74,7 +74,7 @@ class CorrelationHead(MatchingHead):
         return logits[:, 0] if shots == 1 else self.shot_rule(logits)
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any, region: Tensor) -> Tensor:
-        """As :meth:`MatchingHead.layer_effects`, the mean over shots of each shot's effect."""
+        """Measure the effect (B, L) of removing each layer on the foreground logit, averaged over region and shots."""
 
         def mean_logit(logits: Tensor) -> Tensor:
             shots = logits.shape[1]
@@ -85,7 +85,7 @@ class CorrelationHead(MatchingHead):
         return torch.stack([(whole - without).abs().mean(1) for without in ablated], dim=1)
 
     def logits_of_sides(self, query: FeaturePyramid, encoding: Any, sides: int) -> Tensor:
-        """Logits of every shot for the first ``sides`` sides, shape (B, K, sides, 2, h, w)."""
+        """Compute the logits of every shot for the first ``sides`` sides, shape (B, K, sides, 2, h, w)."""
         affinities, squeezed = self.match(query, encoding), []
         for squeeze, count in zip(self.learner.squeeze, self.layers_of_level):
             level = list(islice(affinities, count))
@@ -94,7 +94,9 @@ class CorrelationHead(MatchingHead):
         return self._combined(squeezed)
 
     def ablations(self, evidence: Sequence[Tensor], sides: int) -> Iterator[Tensor]:
-        """Logits (B, K, sides, 2, h, w) of all evidence, then without each compared layer; levels are squeezed once.
+        """Yield logits (B, K, sides, 2, h, w) of all evidence, then without each compared layer.
+
+        Each unchanged level is squeezed only once.
 
         Args:
             evidence (Sequence[Tensor]): Results of :meth:`aggregate`.
@@ -111,7 +113,7 @@ class CorrelationHead(MatchingHead):
                 self._squeezed_level(level, changed, used) if index == level else x for index, x in enumerate(whole)])
 
     def _level_of(self, layer: int) -> tuple[int, int]:
-        """Level of a compared layer, and the first layer of that level."""
+        """Return the level of a compared layer, and the first layer of that level."""
         first = 0
         for level, count in enumerate(self.layers_of_level):
             if layer < first + count:
@@ -125,7 +127,7 @@ class CorrelationHead(MatchingHead):
                 for level, count in enumerate(self.layers_of_level)]
 
     def _squeezed_level(self, level: int, evidence: Sequence[Tensor], sides: slice) -> Tensor:
-        """(B, K, P, C, h, w, h', w') of a level, shot by shot."""
+        """Squeeze the evidence of a level, shot by shot, to (B, K, P, C, h, w, h', w')."""
         shots = []
         for shot in range(evidence[0].shape[1]):
             stack = torch.stack([layer[:, shot, sides] for layer in evidence], dim=2)
@@ -133,15 +135,15 @@ class CorrelationHead(MatchingHead):
         return torch.stack(shots, dim=1)
 
     def _combined(self, squeezed: Sequence[Tensor]) -> Tensor:
-        """Logits (B, K, P, 2, h, w) of squeezed levels."""
+        """Combine squeezed levels into logits (B, K, P, 2, h, w)."""
         lead = squeezed[0].shape[:3]
         return self.learner.combine([level.flatten(0, 2) for level in squeezed]).unflatten(0, lead)
 
 
 def stack_level(level: Sequence[CorrelationAffinity], shot: int, sides: int) -> Tensor:
-    """The correlations of the layers of a level with one shot, shape (B * sides, L, h, w, h', w').
+    """Stack the correlations of a level's layers with one shot, shape (B * sides, L, h, w, h', w').
 
-    Without gradients, they are written where they are needed, without copies.
+    Without gradients, they are written in place, without copies.
     """
     first = level[0]
     if torch.is_grad_enabled() and any(x.requires_grad for a in level for x in (a.query, *a.sides)):

@@ -10,7 +10,7 @@ from .matching_head import MatchingHead
 
 
 def ablation_effects(head: MatchingHead, stacked: Mapping[int, Tensor], skipped: Tensor, region: Tensor) -> Tensor:
-    """Compute :meth:`MatchingHead.layer_effects` of DCAMA without what no effect depends on or what all share.
+    """Compute the effects (B, L) of removing each layer of DCAMA; shared steps are computed once.
 
     Shared are what the skipped features contribute, the two levels whose evidence is whole, and, when the level of
     stride 8 is ablated, the merge of the other two. The mixers are local: they are computed around the region only. The
@@ -34,7 +34,7 @@ def ablation_effects(head: MatchingHead, stacked: Mapping[int, Tensor], skipped:
     window = Window.around(weights)
 
     def mean_logit(ablated: Optional[int], masks: Tensor) -> Tensor:
-        """Mean foreground logit (B, n) if level ``ablated`` is refined from other masks, (B * n, L, h, w)."""
+        """Compute the mean foreground logit (B, n) with other masks (B * n, L, h, w) at level ``ablated``."""
         num = len(masks) // len(region)
         levels = {level: _repeat(x, num) for level, x in refined.items() if level != ablated}
         if ablated is not None:
@@ -49,7 +49,7 @@ def ablation_effects(head: MatchingHead, stacked: Mapping[int, Tensor], skipped:
 
 
 def _mix(head: MatchingHead, masks: Tensor, skipped: Tensor, wanted: Window) -> Tensor:
-    """A window of the logits (B, 2, 4 h, 4 w) that merged masks and skipped features of (h, w) positions give."""
+    """Compute a window of the logits (B, 2, 4 h, 4 w) from merged masks and skipped features of (h, w) positions."""
     quarter: Sequence[int] = skipped.shape[-2:]
     # Each of the three mixers is two convolutions of 3 x 3, which reach two positions far.
     third = wanted.grown(2)
@@ -63,12 +63,12 @@ def _mix(head: MatchingHead, masks: Tensor, skipped: Tensor, wanted: Window) -> 
 
 
 def _repeat(x: Tensor, num: int) -> Tensor:
-    """Each element of a batch ``num`` times in a row, (B, ...) -> (B * num, ...)."""
+    """Repeat each element of a batch ``num`` times in a row, (B, ...) -> (B * num, ...)."""
     return x if num == 1 else x.repeat_interleave(num, dim=0)
 
 
 def _each_without(stack: Tensor, at_a_time: int) -> Iterator[Tensor]:
-    """A stack (B, L, h, w) without its first channel, without its second ...: batches (B * n, L, h, w), n of the L."""
+    """Set one channel of a stack (B, L, h, w) to zero after the other: batches (B * n, L, h, w), n of the L."""
     kept = 1 - torch.eye(stack.shape[1], dtype=stack.dtype, device=stack.device)
     for rows in kept.split(at_a_time):
         yield (stack.unsqueeze(1) * rows[:, :, None, None]).flatten(0, 1)

@@ -18,7 +18,7 @@ from .matching_head import MatchingHead
 @pytree
 @dataclass
 class DCAMAEncoding:
-    """What DCAMA keeps of B support sets of K shots.
+    """Hold the encoding of B support sets of K shots.
 
     Attributes:
         keys (list[Tensor]): Per attended layer the projected support tokens, (B, K * h * w, C).
@@ -68,7 +68,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, query_size: tuple[int, int],
                 support_size: tuple[int, int, int]) -> Affinity:
-        """The affinity of projected tokens."""
+        """Return the affinity of projected tokens."""
         dropout = self.attention_dropout if self.training else 0.
         return DotProductAffinity(query, key, self.num_heads, query_size, support_size, dropout)
 
@@ -103,6 +103,21 @@ class DCAMAHead(MatchingHead):
 
     Raises:
         ValueError: If there are not four levels, or a width is not a multiple of ``num_heads``.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, DCAMAHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 16), (16, 8), (32, 4), (64, 2))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = DCAMAHead(in_channels=[[8], [16], [32], [64]]).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 64, 64))  # 5 shots
+        >>> query = pyramid(1)
+        >>> [tuple(affinity.support_size) for affinity in head.match(query, encoding)]  # shots, height, width
+        [(5, 8, 8), (5, 4, 4), (5, 2, 2)]
+        >>> head(query, encoding).shape
+        torch.Size([1, 2, 64, 64])
     """
 
     def __init__(self,
@@ -176,28 +191,28 @@ class DCAMAHead(MatchingHead):
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: DCAMAEncoding,
                       region: Tensor) -> Tensor:
-        """Effects (B, L) of removing each layer: :meth:`MatchingHead.layer_effects` by :func:`ablation_effects`."""
+        """Measure the effects (B, L) of removing each layer; see :func:`ablation_effects`."""
         stacked = {level: self._stacked(evidence, level) for level in (1, 2, 3)}
         return ablation_effects(self, stacked, self._skipped(query, encoding), region)
 
     def _stacked(self, evidence: Sequence[Tensor], level: int) -> Tensor:
-        """Coarse masks of a level as channels, (B, L, h, w)."""
+        """Stack the coarse masks of a level as channels, (B, L, h, w)."""
         return torch.cat([mask for mask, layer in zip(evidence, self.layer_level) if layer == level], dim=1)
 
     def merge_levels(self, index: int, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Refined masks of a level and of all coarser ones."""
+        """Merge the refined masks of a level with those of all coarser levels."""
         return self.merge[index](resize_aligned(coarse, fine.shape[-2:]) + fine)
 
     def _skipped(self, query: FeaturePyramid, encoding: DCAMAEncoding) -> Tensor:
-        """What the skipped features of query and supports contribute to the mixer's first convolution."""
+        """Compute the part of the mixer's first convolution that comes from the skipped features."""
         mixed = self._mixed(query[1][-1], query[0][-1], of_support=False)
         return mixed + resize_aligned(encoding.mixed, query.sizes[0]) + self.mixer1[0].bias[:, None, None]
 
     def _mixed(self, eighth: Tensor, quarter: Tensor, of_support: bool) -> Tensor:
-        """First convolution of ``mixer1``, without bias, of the channels skipped from the query or from the supports.
+        """Apply the first convolution of ``mixer1``, without bias, to skipped channels of the query or the supports.
 
-        The convolution of concatenated channels is the sum of their convolutions: the long concatenation is never made,
-        and what is shared (the supports' part by all queries, both by all ablations) is computed once.
+        The convolution of concatenated channels is the sum of their convolutions, so the concatenation is never made.
+        Shared parts are computed once: the supports' part for all queries, both parts for all ablations.
 
         Args:
             eighth (Tensor): Channels of level 1/8, (B, C, h, w); they are enlarged to the size of ``quarter``.
@@ -211,7 +226,7 @@ class DCAMAHead(MatchingHead):
 
 
 def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
-    """Convolution, GroupNorm of 4 groups and ReLU for each step from ``channels[i]`` to ``channels[i + 1]``."""
+    """Build convolution, GroupNorm of 4 groups and ReLU for each step from ``channels[i]`` to ``channels[i + 1]``."""
     layers: list[nn.Module] = []
     for c_in, c_out, kernel in zip(channels, channels[1:], kernels):
         layers += [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2), nn.GroupNorm(4, c_out), nn.ReLU(inplace=True)]
@@ -219,7 +234,7 @@ def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential
 
 
 def mixer(c_in: int, c_mid: int, c_out: int, last_relu: bool) -> nn.Sequential:
-    """Two 3 x 3 convolutions without norm."""
+    """Build two 3 x 3 convolutions without norm."""
     layers = [nn.Conv2d(c_in, c_mid, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c_mid, c_out, 3, padding=1)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if last_relu else nn.Sequential(*layers)
 
@@ -229,5 +244,5 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def mask_values(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Soft masks of each support position: (B, K, H, W) -> (B, K * h * w, 1)."""
+    """Resize masks to soft values of each support position: (B, K, H, W) -> (B, K * h * w, 1)."""
     return resize_aligned(masks, size).flatten(1).unsqueeze(-1)

@@ -35,12 +35,12 @@ PUBLISHED_GROUPS = (4, 10)
 @pytree
 @dataclass
 class SupportLayer:
-    """What one compared layer keeps of B support sets of K shots; S positions, C channels.
+    """Hold the encoding of one compared layer for B support sets of K shots; S positions, C channels.
 
     Attributes:
         size (tuple[int, int, int]): (K, h, w).
         cells (Tensor): Sums of the unit prototypes of all cells, background and foreground, (B, K, 2, C).
-        duals (Tensor): Takes features to coordinates, (B, K, 2, C).
+        duals (Tensor): Map from features to coordinates, (B, K, 2, C).
         coordinates (Tensor): The support's features in coordinates, (B, K, 2, S).
         masks (Tensor): Soft foreground and background, (B, K, 2, S).
     """
@@ -57,18 +57,17 @@ class DMTNetHead(CorrelationHead):
 
     Letters: B episodes, K shots, layers of C channels on grids of Q and S positions.
 
-    1. Support prototypes of foreground and background, of the whole map and of each cell of it (4 x 4 or 5 x 5).
-    2. A coarse query mask: is a position more similar to the foreground or to the background of the cells?
-    3. Query prototypes by that mask.
-    4. A linear transformation of each image that sends its two prototypes to two learned rows. The query's is the mean
-       of its own and the support's. It is never applied: coordinates of length 4 take the place of features, see
-       :mod:`~mmfss.models.layers.self_matching`.
-    5. Correlations of the query with the support's foreground and with its background, each through the same learner
-       (see :class:`CorrelationHead`). Only the foreground's gives the prediction; the background's is a training
-       signal, and a prediction does without.
+    1. Compute support prototypes of foreground and background, of the whole map and of each cell (4 x 4 or 5 x 5).
+    2. Compute a coarse query mask: a position is foreground if it is more similar to the cells' foreground.
+    3. Compute query prototypes with that mask.
+    4. Map the two prototypes of each image to two learned rows by a linear transformation. The query uses the mean of
+       its own transformation and the support's. The transformation is never applied: coordinates of length 4 replace
+       features, see :mod:`~mmfss.models.layers.self_matching`.
+    5. Correlate the query with the support's foreground and with its background, and decode both with the same learner
+       (see :class:`CorrelationHead`). The foreground gives the prediction. The background is a training signal only.
 
-    What explains a match is the sum of both correlations. Trained with the losses ``loss_ce``, ``loss_background`` and
-    ``loss_coarse`` (of the coarse masks; no gradient reaches a parameter, it shifts the sum as published).
+    Explanations use the sum of both correlations. The losses are ``loss_ce``, ``loss_background`` and ``loss_coarse``
+    (of the coarse masks; it has no gradient, and only shifts the sum as published).
 
     Args:
         dropout (float): Dropout of the learned rows in training. Defaults to 0.2.
@@ -76,19 +75,35 @@ class DMTNetHead(CorrelationHead):
             :func:`~mmfss.models.layers.self_matching.dual_rows`.
         references (str): Which layers share learned rows: 'level', those of a level (and width); 'published': the four
             finest layers, the next six, and the rest. They agree for ResNet-50, not for the published VGG-16.
-        clean_background (bool): Background is one minus the resized mask, so that rounding leaves pure foreground a
-            background of 6e-8, which the correlation may take for a match. True sets it to zero. Defaults to False,
-            as published.
+        clean_background (bool): Background is one minus the resized mask. Rounding leaves pure foreground a background
+            of 6e-8, which the correlation may treat as a match. True sets it to zero. Defaults to False, as published.
         coarse_weight (float): Weight of ``loss_coarse``. Defaults to 0.5.
-        ablation_reference (str): What :meth:`layer_effects` compares a shot with: 'same_shot', or 'last_shot' as in
+        ablation_reference (str): Reference of a shot in :meth:`layer_effects`: 'same_shot', or 'last_shot' as in
             AffEx's reference implementation.
-        one_shot_probabilities (bool): For a single shot give probabilities in place of logits, as AffEx's reference
+        one_shot_probabilities (bool): Return probabilities instead of logits for a single shot, as AffEx's reference
             implementation does. Defaults to False.
         in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`. AffEx's
             reference implementation takes ``shots='max'``.
 
     Raises:
         ValueError: If an option is not among those allowed, or layers of one group differ in width.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, DMTNetHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 32), (16, 16), (32, 8), (64, 4))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = DMTNetHead(in_channels=[[8], [16], [32], [64]]).eval()
+        >>> encoding = head.encode_support(pyramid(2), torch.ones(1, 2, 128, 128))  # 2 shots
+        >>> query = pyramid(1)
+        >>> logits = head(query, encoding)
+        >>> logits.shape  # one prediction for each shot
+        torch.Size([1, 2, 2, 32, 32])
+        >>> logits, losses = head.forward_train(query, encoding, target=torch.ones(1, 128, 128).long())
+        >>> sorted(losses)
+        ['loss_background', 'loss_coarse']
     """
 
     sides = 2
@@ -136,7 +151,7 @@ class DMTNetHead(CorrelationHead):
             return [self._encode(feature, soft[tuple(feature.shape[-2:])], scale) for feature in self.compared(support)]
 
     def _soft_masks(self, foreground: Tensor) -> Tensor:
-        """Background and foreground, (B, K, 2, h, w)."""
+        """Stack background and foreground masks, (B, K, 2, h, w)."""
         background = 1 - foreground
         if self.clean_background:
             background = background.masked_fill(background < BACKGROUND_FLOOR, 0)
@@ -145,6 +160,7 @@ class DMTNetHead(CorrelationHead):
     def _encode(self, feature: Tensor, soft: Tensor, scale: float) -> SupportLayer:
         num_shots, size = soft.shape[1], feature.shape[-2:]
         features, weights = flat(feature), soft.flatten(0, 1)
+        # Prototypes of cells and of the map
         of_cells = prototypes(features, (weights.unsqueeze(2) * cells(size, weights)).flatten(-2))
         of_map = prototypes(features, weights.flatten(-2))
         duals = dual_rows(unit_rows(of_map), self.rcond)
@@ -168,7 +184,7 @@ class DMTNetHead(CorrelationHead):
         return CorrelationAffinity(matched, sides, feature.shape[-2:], layer.size)
 
     def transformed(self, index: int, feature: Tensor, layer: SupportLayer) -> tuple[Tensor, Tensor]:
-        """Transform the query's features of one layer, as the support of each shot asks for.
+        """Transform the query's features of one layer, for the support of each shot.
 
         Args:
             index (int): The compared layer.
@@ -188,7 +204,7 @@ class DMTNetHead(CorrelationHead):
         return 0.5 * by_shot(duals, features), self.references(self.group_of_layer[index], own.shape[:2])
 
     def coarse_scores(self, query: FeaturePyramid, encoding: list[SupportLayer]) -> list[Tensor]:
-        """Coarse query masks of all compared layers as scores of background and foreground, (B, K, 2, h, w)."""
+        """Score background and foreground of the query in all compared layers, (B, K, 2, h, w) each."""
         with full_precision(query[0][0].device):
             return [coarse_scores(flat(feature), layer).unflatten(-1, feature.shape[-2:])
                     for feature, layer in zip(self.compared(query), encoding)]
@@ -217,10 +233,10 @@ class DMTNetHead(CorrelationHead):
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: list[SupportLayer],
                       region: Tensor) -> Tensor:
-        """The effect that AffEx defines for DMTNet.
+        """Measure the effect that AffEx defines for DMTNet.
 
-        The absolute change of both logits of both sides, mean over the logits, the sides, the pixels of the region and
-        the shots, when a layer is removed from both sides. The logits are resized with corners aligned.
+        The effect is the absolute change of both logits of both sides when a layer is removed from both sides, averaged
+        over the logits, the sides, the pixels of the region and the shots. Logits are resized with corners aligned.
         """
         pixels = (region / region.sum((1, 2), keepdim=True))[:, None, None, None]
 
@@ -240,24 +256,24 @@ def flat(feature: Tensor) -> Tensor:
 
 
 def by_shot(rows: Tensor, features: Tensor) -> Tensor:
-    """Products of rows (B, K, n, C) of each shot with the query's features (B, C, Q): (B, K, n, Q)."""
+    """Multiply rows (B, K, n, C) of each shot with the query's features (B, C, Q): (B, K, n, Q)."""
     return (rows.flatten(1, 2) @ features).unflatten(1, rows.shape[1:3])
 
 
 def coarse_scores(features: Tensor, layer: SupportLayer) -> Tensor:
-    """Summed cosine similarities of query features (B, C, Q) with the cells of each side, (B, K, 2, Q)."""
+    """Sum the cosine similarities of query features (B, C, Q) with the cells of each side, (B, K, 2, Q)."""
     unit_features = F.normalize(features, dim=1, eps=1e-8)
     return by_shot(layer.cells.expand(len(features), -1, -1, -1), unit_features)
 
 
 def coarse_loss(scores: Tensor, foreground: Tensor) -> Tensor:
-    """Cross entropy of coarse scores (B, K, 2, h, w); partly covered positions of the target count as background."""
+    """Compute the cross entropy of coarse scores (B, K, 2, h, w); partly covered target positions are background."""
     target = resize_aligned(foreground[:, None].float(), scores.shape[-2:]).long().expand(-1, scores.shape[1], -1, -1)
     return pixel_cross_entropy(scores.flatten(0, 1), target.flatten(0, 1))
 
 
 def reference_groups(in_channels: Sequence[Sequence[int]], rule: str) -> list[list[int]]:
-    """Which layers share reference rows.
+    """Assign layers to groups that share reference rows.
 
     Args:
         in_channels (Sequence[Sequence[int]]): Channels of every layer, levels from fine to coarse.

@@ -1,4 +1,4 @@
-"""The contract of heads that segment one class in a query from annotated supports."""
+"""Base class of few-shot heads."""
 from abc import ABCMeta, abstractmethod
 from typing import Any, Optional, Sequence
 
@@ -28,7 +28,7 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
             pixels that are not ignored.
         ignore_index (int, optional): Label that is left out of the loss. None counts ignored pixels (255) as
             background, like the published implementations. Defaults to None.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialization config.
     """
 
     training_free = False
@@ -46,7 +46,7 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def encode_support(self, support: FeaturePyramid, masks: Tensor) -> Any:
-        """Compute all that depends on the supports alone.
+        """Encode the supports: compute everything that does not depend on the query.
 
         Args:
             support (FeaturePyramid): Features of B * K support images, the K shots of an episode together.
@@ -83,14 +83,17 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         return self(query, encoding), {}
 
     def combine_shots(self, logits: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
-        """From the result of :meth:`decode` to one prediction, (B, 2, h, w) at the head's own size or at ``size``.
+        """Combine the predictions of the shots into one.
 
         A head that segments with each shot alone overrides it.
 
         Args:
-            logits (Tensor): Result of :meth:`decode`.
+            logits (Tensor): Result of :meth:`forward`.
             size (Sequence[int]): Size (H, W) of the query.
-            for_loss (bool): Whether a loss will be computed of them, which needs logits.
+            for_loss (bool): Whether the result is used in a loss, and must be logits.
+
+        Returns:
+            Tensor: Shape (B, 2, h, w), at the head's output size or at ``size``.
         """
         return logits
 
@@ -103,7 +106,7 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         raise ValueError(f'AffEx reads the affinities of a MatchingHead, which {type(self).__name__} is not.')
 
     def loss(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch.
+        """Compute the losses of a batch.
 
         Args:
             logits (Tensor): Shape (B, N+1, H, W).

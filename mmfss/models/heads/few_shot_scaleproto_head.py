@@ -1,4 +1,4 @@
-"""ScaleProtoSeg for few shots: multi-scale prototypes made of the supports, grouped across scales."""
+"""ScaleProtoSeg for few shots: multi-scale prototypes computed from the supports, grouped across scales."""
 from typing import Iterator, Optional, Sequence
 
 import torch
@@ -32,39 +32,41 @@ NO_LABEL = -100
 
 @MODELS.register_module()
 class FewShotScaleProtoHead(MatchingHead):
-    r"""Segment by prototypes that are made of support pixels at several scales, and by groups of them.
+    r"""Segment with prototypes of support pixels at several scales, and with groups of these prototypes.
 
-    The episodic counterpart of ScaleProtoSeg (Porta et al., WACV 2025): what is learned there for each class is
-    computed here from the supports, so that it works for any class. Letters: B episodes, K shots, S scales, M
-    prototypes of a side and scale, D channels; *cells* are positions of the finest level, of all shots together.
+    This is the episodic counterpart of ScaleProtoSeg (Porta et al., WACV 2025). Prototypes and groups are computed from
+    the supports instead of learned for each class, so the head works for any class.
+
+    Letters: B episodes, K shots, S scales, M prototypes of a side and scale, D channels; *cells* are positions of the
+    finest level, of all shots together.
 
     1. Every level of the pyramid is a scale: :math:`z_s \in (0, 1)^D`, see :class:`PyramidScales`.
     2. *Prototypes.* The cells of the object, and apart from them those of the background, are clustered at each scale
-       by k-means without chance. A cell belongs to each cluster in proportion to :math:`e^{\gamma a}`, and a prototype
+       by deterministic k-means. A cell belongs to each cluster in proportion to :math:`e^{\gamma a}`, and a prototype
        is the mean of the cells as much as they belong (masked pooling): :math:`p_m = \sum_i R_{mi} z_i`, R being kept.
        With ``snap`` it is the nearest cell itself: the push of ScaleProtoSeg, inside the episode.
     3. *Similarity* of a query cell, :math:`a = \log((\tau_s d + 1) / (\tau_s d + \epsilon))`, d the squared distance.
     4. *Groups.* The cells of a side are clustered once more in all scales at once: the parts of the object. A group
        stands for a part. It is a sparse convex combination G, a row on the simplex, of the prototypes of all scales
        that were made of the part's cells (:func:`overlap_groups`); :math:`\log g_k = \sum_m G_{km} a_m`.
-    5. *Prediction.* A side says :math:`l = \log \mathrm{mean}_k\, g_k^\gamma`: all scales of a group must agree, any
-       group will do. The log odds of the foreground are :math:`l_f - l_b + \beta`; the logits are minus and plus half
-       of them. A small decoder reads what the scales and the groups say, nothing else, and corrects the odds by what is
-       around; ``decoder_channels=0`` leaves it out, and the mask is a sum over prototypes by construction.
+    5. *Prediction.* The score of a side is :math:`l = \log \mathrm{mean}_k\, g_k^\gamma`: all scales of a group must
+       agree, any group will do. The log odds of the foreground are :math:`l_f - l_b + \beta`; the logits are minus and
+       plus half of them. A small decoder reads only the scores of the scales and groups, and corrects the odds by their
+       neighborhood. With ``decoder_channels=0`` there is no decoder, and the mask is a sum over prototypes.
 
-    K shots give their cells to the same prototypes: one pass, whatever K. Query and support may differ in size, and
-    need not be square. Of a mask that covers everything or nothing there are no prototypes of one side, which says 0;
-    of fewer different cells than M there are fewer prototypes.
+    The cells of all K shots are clustered together, in one pass. Query and support may differ in size, and need not be
+    square. A mask that covers everything or nothing leaves one side without prototypes; the score of this side is 0.
+    Fewer than M distinct cells yield fewer than M prototypes.
 
     Compared layers are the scales, fine to coarse; the evidence of one is its similarities, and zero similarity is
     infinite distance. The affinity of a scale goes through its prototypes, see :class:`PrototypeAffinity`: neither in
-    prediction nor in explanation is a (query x support) matrix held. :meth:`read` takes a prediction apart.
+    prediction nor in explanation is a (query x support) matrix held. :meth:`read` decomposes a prediction.
 
     Distances, similarities and groups are computed in float32, under autocast too.
 
-    Learned are the projections, the decoder, and a few numbers (gamma, tau, beta, and two of the grouping). Losses:
-    ``loss_ce`` of the logits, ``loss_groups`` of the odds without the decoder, ``loss_scales`` of the memberships of
-    each scale alone, so that groups and scales speak for themselves.
+    Trained are the projections, the decoder, and a few numbers (gamma, tau, beta, and two of the grouping). Losses:
+    ``loss_ce`` of the logits, ``loss_groups`` of the odds without the decoder, and ``loss_scales`` of the memberships
+    of each scale. The last two make groups and scales predictive on their own.
 
     Args:
         in_channels (Sequence[Sequence[int]]): See :class:`MatchingHead`. The grid is that of the finest level; a
@@ -88,6 +90,22 @@ class FewShotScaleProtoHead(MatchingHead):
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, FewShotScaleProtoHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 16), (16, 8), (32, 4), (64, 2))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = FewShotScaleProtoHead(in_channels=[[8], [16], [32], [64]], scale_channels=8).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 64, 64))  # 5 shots
+        >>> query = pyramid(1)
+        >>> head(query, encoding).shape
+        torch.Size([1, 2, 16, 16])
+        >>> reading = head.read(query, encoding)  # similarity of every query cell to every prototype, scale by scale
+        >>> reading.similarities.shape
+        torch.Size([1, 4, 10, 16, 16])
     """
 
     def __init__(self,
@@ -108,6 +126,7 @@ class FewShotScaleProtoHead(MatchingHead):
                  ignore_index: Optional[int] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(in_channels, loss_decode, ignore_index, init_cfg)
+        # Check the arguments
         for name, counts in dict(prototypes_per_scale=prototypes_per_scale, num_groups=num_groups).items():
             if len(counts) != 2 or min(counts) < 1:
                 raise ValueError(f'{name} must be a number of foreground and one of background, at least 1 each, got '
@@ -121,6 +140,7 @@ class FewShotScaleProtoHead(MatchingHead):
         if min(num_iterations, decoder_channels, group_weight, scale_weight) < 0:
             raise ValueError('num_iterations, decoder_channels, group_weight and scale_weight must not be negative, '
                              f'got {num_iterations}, {decoder_channels}, {group_weight} and {scale_weight}.')
+        # Options
         self.prototypes_per_scale = tuple(prototypes_per_scale)
         self.num_groups = tuple(num_groups)
         self.num_iterations = num_iterations
@@ -130,6 +150,7 @@ class FewShotScaleProtoHead(MatchingHead):
         self.group_weight = group_weight
         self.scale_weight = scale_weight
 
+        # Learned parts
         self.num_scales = len(self.in_channels)
         self.scales = PyramidScales(self.in_channels, scale_channels)
         self.temperature = PositiveNumbers([1.] * self.num_scales)
@@ -152,11 +173,13 @@ class FewShotScaleProtoHead(MatchingHead):
             ])
 
     def _encode_side(self, cells: Tensor, weights: Tensor, side: int, size: tuple[int, int, int]) -> SupportPrototypes:
-        """Prototypes and groups of cells (B, S, N, D) with weights (B, N)."""
+        """Compute prototypes and groups of cells (B, S, N, D) with weights (B, N)."""
+        # Cluster the cells at each scale
         by_scale = weights[:, None].expand(-1, self.num_scales, -1)
         clusters = kmeans(cells.flatten(0, 1), by_scale.flatten(0, 1), self.prototypes_per_scale[side],
                           self.num_iterations)
         centres, exists = (x.unflatten(0, by_scale.shape[:2]) for x in clusters)
+        # Pool the cells of each cluster into a prototype
         belongs = memberships(self.similarities(cells, centres, exists), exists, self.sharpness())
         vectors, assignments = pooled(cells, by_scale, belongs)
         sources = nearest_cells(pairwise_distances(cells, vectors), by_scale)
@@ -164,6 +187,7 @@ class FewShotScaleProtoHead(MatchingHead):
             assignments = torch.zeros_like(assignments).scatter_(3, sources[..., None], 1.) * exists[..., None]
             vectors = assignments @ cells
 
+        # Link prototypes of all scales to parts
         parts, parts_exist = self._parts(cells, weights, self.num_groups[side])
         focus = self.fixed_focus if self.focus is None else self.focus()
         groups = overlap_groups(assignments, exists, parts, parts_exist, focus, self.preference[side])
@@ -173,19 +197,19 @@ class FewShotScaleProtoHead(MatchingHead):
             vectors, exists, assignments, sources, groups, parts_exist, of_prototype, of_group, size)
 
     def _parts(self, cells: Tensor, weights: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """How much each cell belongs to each part, (B, G, N), and which parts exist, (B, G)."""
+        """Compute how much each cell belongs to each part, (B, G, N), and which parts exist, (B, G)."""
         centres, exists = kmeans(cells.transpose(1, 2).flatten(2), weights, number, self.num_iterations)
         centres = centres.unflatten(2, (self.num_scales, -1)).transpose(1, 2)
         distances = self._scaled(pairwise_distances(cells, centres)).mean(1)
         return memberships(log_similarity(distances, self.epsilon), exists, self.sharpness()), exists
 
     def cells(self, pyramid: FeaturePyramid, num_shots: int = 1) -> Tensor:
-        """Embedded cells of B * K images, (B, S, K * h * w, D)."""
+        """Embed the cells of B * K images, (B, S, K * h * w, D)."""
         maps = self.scales(pyramid.levels).unflatten(0, (-1, num_shots))
         return maps.permute(0, 2, 1, 4, 5, 3).flatten(2, 4)
 
     def similarities(self, cells: Tensor, vectors: Tensor, exists: Tensor) -> Tensor:
-        """Similarities of cells (B, S, N, D) to prototypes (B, S, P, D), 0 where there is none, (B, S, P, N)."""
+        """Compute similarities of cells (B, S, N, D) to prototypes (B, S, P, D), 0 for missing ones, (B, S, P, N)."""
         return log_similarity(self._scaled(pairwise_distances(cells, vectors)), self.epsilon) * exists[..., None]
 
     def _scaled(self, distances: Tensor) -> Tensor:
@@ -203,14 +227,14 @@ class FewShotScaleProtoHead(MatchingHead):
                                     sharpness, query.sizes[0], encoding.size)
 
     def aggregate(self, affinity: PrototypeAffinity, encoding: SupportPrototypes) -> Tensor:
-        """The similarities of one scale, (B, P, h, w)."""
+        """Return the similarities of one scale, (B, P, h, w)."""
         return affinity.similarities.unflatten(2, affinity.query_size)
 
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: SupportPrototypes) -> Tensor:
         return self._logits(*self._said(evidence, encoding))
 
     def _said(self, evidence: Sequence[Tensor], encoding: SupportPrototypes) -> tuple[Tensor, Tensor]:
-        """Odds (B, h, w) of the groups, and what every scale and the groups say of each side, (B, 2 S + 2, h, w)."""
+        """Compute the groups' odds (B, h, w), and the scores of scales and groups by side, (B, 2 S + 2, h, w)."""
         with full_precision(evidence[0].device):
             sharpness = self.sharpness()
             sides = [log_mean_exp(sharpness * scale, encoding.of_side(side)[:, index])
@@ -220,12 +244,12 @@ class FewShotScaleProtoHead(MatchingHead):
             return odds, torch.cat((torch.stack(sides, dim=1), groups), dim=1)
 
     def group_activations(self, evidence: Sequence[Tensor], encoding: SupportPrototypes) -> Tensor:
-        """log g of all groups, (B, G, h, w)."""
+        """Compute log g of all groups, (B, G, h, w)."""
         return sum((encoding.groups[:, :, index] @ scale.flatten(2)).unflatten(2, scale.shape[-2:])
                    for index, scale in enumerate(evidence))
 
     def _sides(self, activations: Tensor, encoding: SupportPrototypes) -> Tensor:
-        """What the groups of each side say together, (B, 2, h, w)."""
+        """Combine the activations of the groups into a score of each side, (B, 2, h, w)."""
         return torch.stack([log_mean_exp(self.sharpness() * activations, encoding.groups_of_side(side))
                             for side in (FOREGROUND, BACKGROUND)], dim=1)
 
@@ -249,7 +273,7 @@ class FewShotScaleProtoHead(MatchingHead):
         return self._logits(odds, said), losses
 
     def _odds_loss(self, odds: Tensor, labels: Tensor) -> Tensor:
-        """Weighted cross entropy of log odds (B, h, w) of the foreground, labels 0, 1, 255 at the cells."""
+        """Compute the weighted cross entropy of foreground log odds (B, h, w); labels 0, 1, 255 at the cells."""
         with full_precision(odds.device):
             terms = F.binary_cross_entropy_with_logits(odds, (labels == 1).to(odds.dtype), reduction='none')
             counted = labels != (NO_LABEL if self.ignore_index is None else self.ignore_index)
@@ -270,14 +294,14 @@ class FewShotScaleProtoHead(MatchingHead):
 
     @torch.no_grad()
     def read(self, query: FeaturePyramid, encoding: SupportPrototypes) -> PrototypeReading:
-        """Take a prediction apart: what each prototype and group said of the query, and where it comes from.
+        """Decompose a prediction into the contributions of prototypes and groups, with their support cells.
 
         Args:
             query (FeaturePyramid): Features of B queries.
             encoding (SupportPrototypes): Of B support sets, or of one set that serves all queries.
 
         Returns:
-            PrototypeReading: See there.
+            PrototypeReading: Similarities, activations, odds and logits; its methods compute contributions.
         """
         evidence = [self.aggregate(affinity, encoding) for affinity in self.match(query, encoding)]
         with full_precision(evidence[0].device):
@@ -288,9 +312,9 @@ class FewShotScaleProtoHead(MatchingHead):
 
 
 class PositiveNumbers(nn.Module):
-    """Learned numbers above 0.
+    """Hold learned numbers above 0.
 
-    Adam moves every weight by about the learning rate, which is little for a number that stands alone: what is stored
+    Adam moves every weight by about the learning rate, which is little for a single number. Therefore the stored weight
     is a tenth of the logarithm.
 
     Args:
@@ -306,7 +330,7 @@ class PositiveNumbers(nn.Module):
 
 
 def membership_odds(affinity: PrototypeAffinity, encoding: SupportPrototypes) -> Tensor:
-    """Log odds that a query cell belongs to foreground prototypes by one scale alone, limited to +-20, (B, h, w)."""
+    """Compute the log odds of foreground membership by one scale alone, limited to +-20, (B, h, w)."""
     logits = affinity.sharpness * affinity.similarities
     sides = [logits.masked_fill(~(affinity.exists & (encoding.side == side))[..., None], torch.finfo(logits.dtype).min)
              for side in (FOREGROUND, BACKGROUND)]

@@ -15,7 +15,7 @@ from .correlation_head import CorrelationHead
 @pytree
 @dataclass
 class HSNetEncoding:
-    """What HSNet keeps of B support sets of K shots.
+    """Hold the encoding of B support sets of K shots.
 
     Attributes:
         embeddings (list[Tensor]): Per compared layer the masked unit vectors of all positions, (B, K, h * w, C).
@@ -31,18 +31,34 @@ class HSNetEncoding:
 class HSNetHead(CorrelationHead):
     """Squeeze the 4-D correlations of many layers into a mask.
 
-    Support features are masked: multiplied by the mask, resized to their grid (so it is soft at borders). Every layer
-    of the three coarsest levels correlates all positions of the query with all of the support (cosine, negative values
-    to zero). Center-pivot 4-D convolutions squeeze the support's positions of each level to a few, the levels are
-    merged from coarse to fine, what is left of the support's positions is averaged, and a 2-D decoder gives logits at
-    twice the finest grid.
+    Support features are multiplied by the mask, resized to their grid. Every layer of the three coarsest levels
+    correlates all positions of the query with all of the support (cosine, negative values set to zero). Center-pivot
+    4-D convolutions squeeze the support positions of each level, and the levels are merged from coarse to fine. The
+    remaining support positions are averaged, and a 2-D decoder gives logits at twice the finest grid.
 
-    K supports are K predictions, which vote; the query's features are computed once for all. Training is 1-shot.
+    Each of K supports gives a prediction, and the predictions vote. The query's features are computed once. Training is
+    1-shot.
 
     Maps need not be square, and query and support may differ in size.
 
     Args:
         in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, HSNetHead
+        >>> def pyramid(images):
+        ...     # Features of some images at strides 4, 8, 16 and 32, one layer each.
+        ...     maps = ((8, 16), (16, 8), (32, 4), (64, 2))
+        ...     return FeaturePyramid(tuple((torch.rand(images, width, side, side), ) for width, side in maps))
+        >>> head = HSNetHead(in_channels=[[8], [16], [32], [64]]).eval()
+        >>> encoding = head.encode_support(pyramid(5), torch.ones(1, 5, 64, 64))  # 5 shots
+        >>> query = pyramid(1)
+        >>> logits = head(query, encoding)
+        >>> logits.shape  # one prediction for each shot
+        torch.Size([1, 5, 2, 16, 16])
+        >>> head.combine_shots(logits, size=(64, 64)).shape
+        torch.Size([1, 2, 64, 64])
     """
 
     def encode_support(self, support: FeaturePyramid, masks: Tensor) -> HSNetEncoding:

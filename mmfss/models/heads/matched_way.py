@@ -1,4 +1,4 @@
-"""One class of some episodes, matched by a head."""
+"""The result of matching one class: affinities, evidence, logits and layer effects."""
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..features import FeaturePyramid
 
 
 class MatchedWay:
-    """Affinities between B queries and their supports of one class, and what the head makes of them, computed once.
+    """Hold the affinities between B queries and their supports of one class, and compute evidence and logits from them.
 
     AffEx reads these. A model without a :class:`MatchingHead` returns objects with the same members from
     :meth:`BaseFewShotSegmentor.matched_ways`. The rows of an affinity may sum to less than 1 over the supports, where

@@ -1,4 +1,4 @@
-"""The contract of heads that segment by matching a query with annotated supports."""
+"""Base class of heads that match a query with annotated supports."""
 from abc import abstractmethod
 from typing import Any, Iterator, Sequence
 
@@ -22,11 +22,37 @@ class MatchingHead(FewShotHead):
         evidence   = [aggregate(affinity, encoding), ...]         what the votes say, one tensor per compared layer
         logits     = decode(evidence, query pyramid, encoding)
 
-    A head that implements the steps trains, predicts and is explainable: an explainer reads the same affinities
-    backwards (:meth:`~mmfss.models.affinities.Affinity.vote`) and measures a layer by decoding with its evidence set to
-    zero (:meth:`layer_effects`).
+    A head that implements these steps can be trained, tested and explained. An explainer reads the same affinities
+    backwards (:meth:`~mmfss.models.affinities.Affinity.vote`). It measures the effect of a layer by decoding with the
+    layer's evidence set to zero (:meth:`layer_effects`).
 
     Args: See :class:`FewShotHead`.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FeaturePyramid, MatchingHead
+        >>> from mmfss.models.affinities import DotProductAffinity
+        >>> class CopyHead(MatchingHead):
+        ...     # Copy the support mask to the most similar query positions, by one layer.
+        ...     def encode_support(self, support, masks):
+        ...         return support[0][0].flatten(2).transpose(1, 2), masks
+        ...     def match(self, query, encoding):
+        ...         feature, (keys, masks) = query[0][0], encoding
+        ...         tokens = feature.flatten(2).transpose(1, 2)
+        ...         yield DotProductAffinity(tokens, keys, 1, feature.shape[-2:], tuple(masks.shape[1:]))
+        ...     def aggregate(self, affinity, encoding):
+        ...         votes = affinity.attend(encoding[1].flatten(1).unsqueeze(-1))
+        ...         return votes.transpose(1, 2).unflatten(2, affinity.query_size)
+        ...     def decode(self, evidence, query, encoding):
+        ...         return torch.cat((1 - evidence[0], evidence[0]), dim=1)
+        >>> head = CopyHead(in_channels=[[8]])
+        >>> support, query = (FeaturePyramid(((torch.rand(1, 8, 16, 16), ), )) for _ in range(2))
+        >>> encoding = head.encode_support(support, torch.ones(1, 1, 16, 16))
+        >>> head(query, encoding).shape
+        torch.Size([1, 2, 16, 16])
+        >>> way = head.matched_way(query, encoding)  # what AffEx reads
+        >>> way.layer_effects(torch.ones(1, 16, 16).bool()).shape
+        torch.Size([1, 1])
     """
 
     ablation_batch = 4
@@ -72,7 +98,7 @@ class MatchingHead(FewShotHead):
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: Any,
                       region: Tensor) -> Tensor:
-        """How much each compared layer contributes to the prediction inside a region.
+        """Measure how much each compared layer contributes to the prediction inside a region.
 
         The effect of a layer is the absolute change of the mean foreground logit of the region when the layer's
         evidence is set to zero (AffEx, feature ablation). Letters: B episodes, L compared layers.
@@ -101,7 +127,7 @@ class MatchingHead(FewShotHead):
 
 
 def foreground_mean(logits: Tensor, region: Tensor) -> Tensor:
-    """Mean foreground logit of a region.
+    """Average the foreground logit over a region.
 
     Args:
         logits (Tensor): Background and foreground, shape (B, 2, h, w).
@@ -115,12 +141,12 @@ def foreground_mean(logits: Tensor, region: Tensor) -> Tensor:
 
 
 def _without(evidence: Sequence[Tensor], layer: int) -> list[Tensor]:
-    """Evidence of which one layer is zero."""
+    """Set the evidence of one layer to zero."""
     return [torch.zeros_like(x) if index == layer else x for index, x in enumerate(evidence)]
 
 
 def _each_without(evidence: Sequence[Tensor], layers: Tensor) -> list[Tensor]:
-    """A batch of the evidence of one episode, of which element i lacks layer ``layers[i]``."""
+    """Repeat the evidence of one episode as a batch, with layer ``layers[i]`` set to zero in element i."""
     batch = []
     for index, x in enumerate(evidence):
         kept = (layers != index).to(x)

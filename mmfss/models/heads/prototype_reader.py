@@ -1,4 +1,4 @@
-"""The contract of matching heads that can say what each of their prototypes said."""
+"""Protocol of matching heads that can decompose a prediction into prototypes."""
 from typing import Any, Protocol, runtime_checkable
 
 from ..features import FeaturePyramid
@@ -7,18 +7,18 @@ from ..layers.prototype_reading import PrototypeReading
 
 @runtime_checkable
 class PrototypeReader(Protocol):
-    """A :class:`MatchingHead` that segments by prototypes made of support cells, and can be taken apart.
+    """Head that segments with prototypes of support cells, and can decompose its predictions.
 
-    Explainers ask for this, not for a class of heads: a head of one's own that has :meth:`read` is explained too.
+    Explainers check for this protocol, so that any head with :meth:`read` is explained.
     """
 
     def read(self, query: FeaturePyramid, encoding: Any) -> PrototypeReading:
-        """Take a prediction apart.
+        """Decompose a prediction.
 
         Args:
             query (FeaturePyramid): Features of B queries.
             encoding (Any): The head's own encoding of B support sets of one class.
 
         Returns:
-            PrototypeReading: What each prototype and group said of the query, and where it comes from.
+            PrototypeReading: Similarities and activations of each prototype and group, with their support cells.
         """

@@ -4,11 +4,11 @@ from torch import Tensor, nn
 
 
 class CenterPivotConv4d(nn.Module):
-    """A 4-D convolution of which only the kernel entries that touch a centre are kept (HSNet, section 4.2).
+    """Convolve in 4-D with only the kernel entries that touch a centre (HSNet, section 4.2).
 
-    A full kernel over (query row, query column, support row, support column) has k^4 entries. Kept are those whose
-    query offset or whose support offset is zero, so it falls apart into two 2-D convolutions: one over the query's
-    positions, for each support position, and one over the support's, for each query position. Each has its own bias,
+    A full kernel over (query row, query column, support row, support column) has k^4 entries. Only those whose query
+    offset or whose support offset is zero are kept. They form two 2-D convolutions: one over the query's positions, for
+    each support position, and one over the support's, for each query position. Each has its own bias,
     and the centre entry is in both, as published.
 
     Args:
@@ -55,7 +55,7 @@ class CenterPivotConv4d(nn.Module):
 
 
 class CenterPivotBlock(nn.Sequential):
-    """Center-pivot convolution, GroupNorm of 4 groups over all positions, and ReLU, several times.
+    """Stack center-pivot convolutions, each with GroupNorm of 4 groups over all positions, and ReLU.
 
     Args:
         channels (Sequence[int]): Channels before the first and after every convolution.
@@ -73,7 +73,7 @@ class CenterPivotBlock(nn.Sequential):
 
 def query_major(batch: int, channels: int, query_size: tuple[int, int], support_size: tuple[int, int],
                 like: Tensor) -> Tensor:
-    """An empty (B, C, h, w, h', w') in the memory layout that :class:`CenterPivotConv4d` reads without copying.
+    """Allocate (B, C, h, w, h', w') in the memory layout that :class:`CenterPivotConv4d` reads without copying.
 
     Args:
         batch (int): B.

@@ -1,4 +1,4 @@
-"""Weighted k-means without chance: the same cells give the same clusters, in any batch."""
+"""Deterministic weighted k-means: the same cells give the same clusters, in any batch."""
 import torch
 from torch import Tensor
 
@@ -9,7 +9,7 @@ DISTINCT = 1e-6
 
 
 def pairwise_distances(cells: Tensor, centres: Tensor) -> Tensor:
-    """Squared Euclidean distances of cells and centres, in at least float32 whatever autocast is set to.
+    """Compute squared Euclidean distances of cells and centres in at least float32, under autocast too.
 
     Args:
         cells (Tensor): Shape (..., N, D).
@@ -63,7 +63,7 @@ def kmeans(cells: Tensor, weights: Tensor, num_clusters: int, num_iterations: in
 
 
 def weighted_means(cells: Tensor, weights: Tensor) -> Tensor:
-    """Means of cells (..., N, D) with weights (..., M, N): (..., M, D), 0 where all weights are."""
+    """Average cells (..., N, D) with weights (..., M, N): (..., M, D), 0 where all weights are 0."""
     return (weights @ cells) / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
@@ -81,5 +81,5 @@ def _seeds(cells: Tensor, weights: Tensor, num_clusters: int) -> tuple[Tensor, T
 
 
 def _exact_distances(cells: Tensor, centre: Tensor) -> Tensor:
-    """Squared distances (B, N) of cells (B, N, D) to one centre (B, 1, D), exactly 0 where they are equal."""
+    """Compute squared distances (B, N) of cells (B, N, D) to one centre (B, 1, D), exactly 0 for equal ones."""
     return torch.cdist(centre, cells, compute_mode='donot_use_mm_for_euclid_dist').squeeze(1).square()

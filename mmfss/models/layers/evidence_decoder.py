@@ -6,7 +6,7 @@ NORM_GROUPS = 4
 
 
 class EvidenceDecoder(nn.Sequential):
-    """Correct a map by what several maps show around each position.
+    """Correct a map by the neighborhood of each position in several maps.
 
     Three 3 x 3 convolutions, the second dilated, with group norm, and a last one that is zero in the beginning:
     training starts from maps that are not corrected. A norm sees the whole image, so that evidence which is weak
@@ -35,6 +35,6 @@ class EvidenceDecoder(nn.Sequential):
         nn.init.zeros_(self[-1].bias)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, h, w), at least float32."""
+        """Decode (B, C, h, w) to (B, h, w), at least float32."""
         correction = super().forward(maps)[:, 0]
         return correction.to(torch.promote_types(correction.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""From a pyramid of correlations to logits (HSNet, sections 4.2 and 4.3)."""
+"""Decoder from a pyramid of correlations to logits (HSNet, sections 4.2 and 4.3)."""
 from math import ceil, floor, log2
 from typing import Callable, Optional, Sequence
 
@@ -9,7 +9,7 @@ from .resizing import resize_aligned
 
 KERNEL_SIZES = ((3, 3, 3), (5, 3, 3), (5, 5, 3))
 SUPPORT_STRIDES = ((2, 2, 2), (4, 2, 2), (4, 4, 2))
-"""Of the squeezing blocks, from the coarsest level to the finest."""
+"""Support strides of the squeezing blocks, from the coarsest level to the finest."""
 
 
 class HypercorrelationLearner(nn.Module):
@@ -44,7 +44,7 @@ class HypercorrelationLearner(nn.Module):
             nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(64, 2, 3, padding=1))
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Logits of a pyramid.
+        """Compute the logits of a pyramid.
 
         Args:
             pyramid (Sequence[Tensor]): For each level (B, L, h, w, h', w').
@@ -55,7 +55,7 @@ class HypercorrelationLearner(nn.Module):
         return self.combine([squeeze(level) for squeeze, level in zip(self.squeeze, pyramid)])
 
     def combine(self, squeezed: Sequence[Tensor]) -> Tensor:
-        """Logits of squeezed levels (B, 128, h, w, h', w'), whose support positions agree."""
+        """Combine squeezed levels into logits; levels (B, 128, h, w, h', w') have equal support positions."""
         coarse, middle, fine = squeezed
         mixed = self.mix[0](resize_query(coarse, middle.shape[2:4]) + middle)
         mixed = self.mix[1](resize_query(mixed, fine.shape[2:4]) + fine)
@@ -63,13 +63,13 @@ class HypercorrelationLearner(nn.Module):
         return self.decoder2(resize_aligned(x, [2 * side for side in x.shape[-2:]]))
 
     def squeezed_side(self, level: int, side: int) -> int:
-        """Number of support positions that are left of ``side`` at a level."""
+        """Return the number of support positions that remain of ``side`` at a level."""
         for stride in self.support_strides[level]:
             side = ceil(side / stride)
         return side
 
     def check_support(self, sizes: Sequence[Sequence[int]], image_size: Sequence[int]) -> None:
-        """Make sure that the levels can be mixed.
+        """Check that the levels can be mixed.
 
         Args:
             sizes (Sequence[Sequence[int]]): Support positions (h', w') of each level.
@@ -110,7 +110,7 @@ def resize_query(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def infer_grids(sides: Sequence[int], image_side: int) -> Optional[Callable[[int], list[int]]]:
-    """How a backbone divides an image side into positions, from one example.
+    """Infer from one example how a backbone divides an image side into positions.
 
     Args:
         sides (Sequence[int]): Positions at each level.

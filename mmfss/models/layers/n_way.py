@@ -1,4 +1,4 @@
-"""From several one-way predictions to one N-way prediction."""
+"""Composition of one-way predictions into one N-way prediction."""
 from typing import Sequence
 
 import torch

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def sinusoidal_encoding(length: int, channels: int) -> Tensor:
-    """Sine and cosine of the position at geometrically spaced frequencies (Vaswani et al. 2017, section 3.5).
+    """Compute sine and cosine of the position at geometrically spaced frequencies (Vaswani et al. 2017, section 3.5).
 
     Computed in float32 like the reference: its rounding at high positions is part of published models.
 
@@ -39,7 +39,7 @@ class RasterPositionEncoding(nn.Module):
         self.table = torch.empty(0, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Code tokens of shape (..., L, C)."""
+        """Add the codes to tokens of shape (..., L, C)."""
         length, table = tokens.shape[-2], self.table
         if length > len(table) or tokens.device != table.device:
             # Another thread may store a shorter one meanwhile: only the own table is used.

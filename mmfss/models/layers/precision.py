@@ -1,4 +1,4 @@
-"""Float32 products that must not be shortened, in a mixed-precision run or by a global switch."""
+"""Context for float32 products at full precision, in mixed-precision runs and with TF32."""
 import threading
 from contextlib import contextmanager
 from typing import Iterator, Optional
@@ -57,7 +57,7 @@ _EXACT = 'ieee'
 
 @torch.compiler.assume_constant_result
 def _reduced_precision(device_type: str) -> Optional[str]:
-    """To what float32 matrix products are shortened on a kind of device outside of blocks; None if they are not."""
+    """Return the reduced precision of float32 matrix products on a kind of device outside of blocks, or None."""
     with _LOCK:
         if device_type in _OPEN:
             return _OPEN[device_type][1]

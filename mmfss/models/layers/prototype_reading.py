@@ -1,4 +1,4 @@
-"""What prototypes and their groups said about a query, and where in the supports they came from."""
+"""Decomposition of a few-shot prediction into prototypes, groups and the support cells they come from."""
 from dataclasses import dataclass
 from typing import Optional
 
@@ -12,7 +12,7 @@ SIDES = (FOREGROUND, BACKGROUND)
 
 @dataclass(frozen=True)
 class PrototypeReading:
-    """A prediction of :class:`FewShotScaleProtoHead`, taken apart.
+    """Decompose a prediction of :class:`FewShotScaleProtoHead`.
 
     Letters: B queries, S scales, P prototypes of a scale, G groups, query grid h x w, K shots with support grid h' x
         w'.
@@ -21,7 +21,7 @@ class PrototypeReading:
         prototypes (SupportPrototypes): The prototypes, their groups, and the support cells they were made of.
         similarities (Tensor): Similarity of each query cell to each prototype, not negative, (B, S, P, h, w).
         activations (Tensor): Activation of each group, log g: the similarities weighted by the group, (B, G, h, w).
-        sides (Tensor): What the groups of the foreground and those of the background say together, (B, 2, h, w).
+        sides (Tensor): Combined scores of the foreground groups and of the background groups, (B, 2, h, w).
         odds (Tensor): Log odds of the foreground by the groups alone: the difference of the sides plus ``bias``,
             (B, h, w).
         logits (Tensor): The prediction, (B, 2, h, w). Half the difference between its own log odds and ``odds`` is
@@ -40,7 +40,7 @@ class PrototypeReading:
 
     @property
     def group_shares(self) -> Tensor:
-        """The share of each group in what its side says, sum 1 over the groups of a side, (B, G, h, w)."""
+        """Compute the share of each group in the score of its side, sum 1 over the groups of a side, (B, G, h, w)."""
         shares = torch.zeros_like(self.activations)
         for side in SIDES:
             exists = self.prototypes.groups_of_side(side)[..., None, None]
@@ -49,7 +49,7 @@ class PrototypeReading:
         return shares
 
     def prototype_maps(self) -> Tensor:
-        """What each prototype contributes to what its side says.
+        """Compute the contribution of each prototype to the score of its side.
 
         A group's share of the side is divided among its prototypes as they make up its activation. The contributions
         are not negative and complete: over the prototypes of a side they sum to :attr:`sides`.
@@ -69,7 +69,7 @@ class PrototypeReading:
         return maps
 
     def group_parts(self, region: Optional[Tensor] = None) -> Tensor:
-        """What each prototype contributes in each group to what its side says of a region of the query.
+        """Compute the contribution of each prototype in each group to the score of its side in a query region.
 
         :meth:`prototype_maps`, apart for each group and summed over the region: the sum over the groups is that of
         these maps, the sum over the groups and prototypes of a side that of :attr:`sides`.
@@ -91,7 +91,7 @@ class PrototypeReading:
         return self.prototypes.groups * torch.einsum('bghw,bsphw->bgsp', weights, self.similarities)
 
     def support_maps(self, region: Optional[Tensor] = None) -> Tensor:
-        """What every support cell contributes, through all prototypes, to a region of the query.
+        """Compute the contribution of every support cell, through all prototypes, to a region of the query.
 
         A prototype's contribution is divided among the cells that it was made of. Complete: the sum over the cells is
         the sum of :attr:`sides` over the region.
@@ -110,11 +110,11 @@ class PrototypeReading:
         return torch.stack(found, dim=1).unflatten(2, self.prototypes.size)
 
     def source_places(self) -> Tensor:
-        """The support cell that stands for each prototype: (shot, row, column), int64, shape (B, S, P, 3)."""
+        """Return the support cell that represents each prototype: (shot, row, column), int64, shape (B, S, P, 3)."""
         _, height, width = self.prototypes.size
         cell = self.prototypes.sources
         return torch.stack((cell // (height * width), cell // width % height, cell % width), dim=-1)
 
     def assignment_maps(self) -> Tensor:
-        """The weights of the support cells in each prototype as maps, shape (B, S, P, K, h', w')."""
+        """Return the weights of the support cells in each prototype as maps, shape (B, S, P, K, h', w')."""
         return self.prototypes.assignments.unflatten(3, self.prototypes.size)

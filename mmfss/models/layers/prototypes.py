@@ -9,7 +9,7 @@ from .precision import full_precision
 
 
 def squared_distances(features: Tensor, prototypes: Tensor) -> Tensor:
-    r"""Squared Euclidean distance of every cell to every prototype, in float32.
+    r"""Compute the squared Euclidean distance of every cell to every prototype, in float32.
 
     :math:`\|z - p\|^2 = \|z\|^2 - 2 z p + \|p\|^2`, as one matrix product of vectors with two more entries,
     :math:`(-2p, 1, \|p\|^2) \cdot (z, \|z\|^2, 1)`: no other map than the result is ever held. Rounding may leave up to
@@ -32,7 +32,7 @@ def squared_distances(features: Tensor, prototypes: Tensor) -> Tensor:
 
 
 class _LogSimilarity(torch.autograd.Function):
-    """log((d + 1) / (d + eps)), keeping only d for the backward pass."""
+    """Compute log((d + 1) / (d + eps)), keeping only d for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, epsilon: float) -> Tensor:
@@ -47,7 +47,7 @@ class _LogSimilarity(torch.autograd.Function):
 
 
 def log_similarity(distances: Tensor, epsilon: float = 1e-4) -> Tensor:
-    """Similarity of a distance, log((d + 1) / (d + epsilon)): above zero, falling from log(1 / epsilon) at d = 0.
+    """Compute the similarity of a distance, log((d + 1) / (d + epsilon)), from log(1 / epsilon) at d = 0 down to 0.
 
     Args:
         distances (Tensor): Squared distances of any shape, 0 or more.
@@ -60,12 +60,12 @@ def log_similarity(distances: Tensor, epsilon: float = 1e-4) -> Tensor:
 
 
 def joined_similarities(distances: Sequence[Tensor], epsilon: float = 1e-4) -> Tensor:
-    """Similarities of all scales side by side: S tensors (B, P_s, h, w) of squared distances to (B, P, h, w)."""
+    """Concatenate the similarities of S tensors (B, P_s, h, w) of squared distances to (B, P, h, w)."""
     return torch.cat([log_similarity(scale, epsilon) for scale in distances], dim=1)
 
 
 def prototype_table(proto_class: Tensor, proto_scale: Tensor, num_classes: int, num_scales: int) -> Tensor:
-    """Where the prototypes of each class and scale are, among the prototypes of their scale.
+    """Locate the prototypes of each class and scale among the prototypes of their scale.
 
     Args:
         proto_class (Tensor): 0-based class of each prototype, shape (P,), int64.
@@ -89,7 +89,7 @@ def prototype_table(proto_class: Tensor, proto_scale: Tensor, num_classes: int, 
 
 
 def class_table(proto_class: Tensor, num_classes: int) -> Tensor:
-    """Indices of the prototypes of each class in ascending order, -1 where a class has fewer than others.
+    """List the indices of the prototypes of each class in ascending order, -1 where a class has fewer than others.
 
     Args:
         proto_class (Tensor): 0-based class of each prototype, shape (P,), int64.
@@ -102,7 +102,7 @@ def class_table(proto_class: Tensor, num_classes: int) -> Tensor:
 
 
 def downsample_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Labels at the cells of a coarser grid: cell i of n takes the pixel floor((i + 1/2) N / n).
+    """Sample labels at the cells of a coarser grid: cell i of n takes the pixel floor((i + 1/2) N / n).
 
     Integer arithmetic, so no cell depends on rounding. Classes are learned on the grid: labels come down to the
     logits, logits do not go up to the labels.
@@ -120,7 +120,7 @@ def downsample_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class ConcatenatedASPP(nn.ModuleList):
-    """One dilated 3 x 3 convolution for each scale, side by side (DeepLabv2's branches, concatenated and not summed).
+    """Apply one dilated 3 x 3 convolution per scale and concatenate the results (DeepLabv2's branches are summed).
 
     Args:
         in_channels (int): Channels of the backbone's map.
@@ -136,12 +136,12 @@ class ConcatenatedASPP(nn.ModuleList):
             nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, h, w) to (B, S * D, h, w): channels s D to (s + 1) D - 1 belong to scale s."""
+        """Map (B, C_in, h, w) to (B, S * D, h, w): channels s D to (s + 1) D - 1 belong to scale s."""
         return torch.cat([conv(x) for conv in self], dim=1)
 
 
 class LastLayer(nn.Module):
-    """Weights of the last layer, without bias; how many there are is decided later.
+    """Hold the weights of the last layer, without bias; their number is set later.
 
     Args:
         num_classes (int): C.

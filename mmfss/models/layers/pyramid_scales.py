@@ -1,4 +1,4 @@
-"""The levels of a feature pyramid as scales on one grid, each in a unit cube."""
+"""Projection of the levels of a feature pyramid to scales on one grid, each in a unit cube."""
 from typing import Sequence
 
 import torch
@@ -37,7 +37,7 @@ class PyramidScales(nn.Module):
         self.norms = nn.ModuleList(nn.GroupNorm(channels // NORM_WIDTH, channels) for _ in in_channels)
 
     def forward(self, levels: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Embed.
+        """Embed the levels of a feature pyramid.
 
         Args:
             levels (Sequence[Sequence[Tensor]]): Maps (B, C, h, w) of every level, from fine to coarse.
@@ -54,7 +54,7 @@ class PyramidScales(nn.Module):
 
 
 def cell_shares(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """The share of every cell's area that a mask covers: no mask is so small that it vanishes.
+    """Compute the share of every cell's area that a mask covers; even a small mask does not vanish.
 
     Args:
         masks (Tensor): Values in [0, 1], shape (B, K, H, W).

@@ -1,4 +1,4 @@
-"""Resizing as the published methods do, and bilinear resizing read backwards."""
+"""Bilinear resizing as in the published methods, and its adjoint."""
 from functools import partial
 from typing import Callable, Sequence
 
@@ -10,7 +10,7 @@ from mmfss.utils.determinism import avoids_atomics
 
 
 def resize_aligned(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear resizing with aligned corners, (B, C, h, w) -> (B, C, *size)."""
+    """Resize (B, C, h, w) to (B, C, *size), bilinearly with aligned corners."""
     if x.shape[-2:] == tuple(size):
         return x
     return F.interpolate(x, tuple(size), mode='bilinear', align_corners=True)
@@ -58,7 +58,7 @@ def resize_by_matrices(maps: Tensor, size: Sequence[int], resize: Callable[[Tens
 
 
 def resize_adjoint(images: Tensor, size: Sequence[int], antialias: bool = False, align_corners: bool = False) -> Tensor:
-    """What pixel weights mean to the map that is resized to the pixels.
+    """Pull pixel weights back to the map that is resized to the pixels (adjoint of the resize).
 
     With U the operator of :func:`resize_unaligned` (or :func:`resize_aligned`) from ``size`` to the size of the images
     it is U^T x: for every map a, <U a, x> = <a, U^T x>. It is the derivative of the resize itself, hence exact at any

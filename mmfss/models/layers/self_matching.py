@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 STABLE_RCOND = 1e-5
 REFERENCE_RCOND = 1e-15
-"""What the released implementation takes; below float32's precision, see :func:`dual_rows`."""
+"""Cut-off of the released implementation; it is below float32's precision, see :func:`dual_rows`."""
 _PRECISION = 1e-7
 
 
 def dual_rows(rows: Tensor, rcond: float = STABLE_RCOND) -> Tensor:
-    """Transposed Moore-Penrose inverse of two rows.
+    """Compute the transposed Moore-Penrose inverse of two rows.
 
     Singular values of less than ``rcond`` times the largest count as zero, so a missing prototype (a row of zeros) is
     harmless. The inverse is exact and in closed form, in float64, for each matrix on its own. With an ``rcond`` below
-    the precision of float32 it is torch's float32 inverse, as released: of two rows of which one is zero it may invert
+    the precision of float32 it is torch's float32 inverse, as released: if one of two rows is zero it may invert
     rounding noise, with a result that depends on the batch and the number of threads.
 
     Args:
@@ -48,12 +48,12 @@ def dual_rows(rows: Tensor, rcond: float = STABLE_RCOND) -> Tensor:
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Vectors along the last axis over their norm plus 1e-6."""
+    """Divide vectors along the last axis by their norm plus 1e-6."""
     return x / (x.norm(dim=-1, keepdim=True) + 1e-6)
 
 
 def prototypes(features: Tensor, weights: Tensor) -> Tensor:
-    """Weighted means of features; zero where there is no weight.
+    """Average features by weights; zero where there is no weight.
 
     Args:
         features (Tensor): Shape (B, C, S).
@@ -67,14 +67,14 @@ def prototypes(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def cell_starts(side: int) -> list[int]:
-    """Where cells of a quarter of a side start: next to each other, and one more at the end if they leave a rest."""
+    """List the starts of cells of a quarter of a side: side by side, and one more at the end if a rest remains."""
     length = side // 4
     starts = list(range(0, side - length + 1, length))
     return starts if starts[-1] + length == side else [*starts, side - length]
 
 
 def cells(size: Sequence[int], like: Tensor) -> Tensor:
-    """Indicators of all cells of a grid, row by row, shape (G, h, w).
+    """Compute the indicators of all cells of a grid, row by row, shape (G, h, w).
 
     Args:
         size (Sequence[int]): (h, w), both at least 4.
@@ -94,7 +94,7 @@ def cells(size: Sequence[int], like: Tensor) -> Tensor:
 
 
 class ReferenceRows(nn.Module):
-    """Learned rows that the prototypes of supports and queries are sent to.
+    """Hold the learned rows that the prototypes of supports and queries are mapped to.
 
     Args:
         channels (Sequence[int]): Width of each group of layers that share their rows.
@@ -110,7 +110,7 @@ class ReferenceRows(nn.Module):
             nn.init.kaiming_normal_(rows, nonlinearity='linear')
 
     def forward(self, group: int, lead: Sequence[int]) -> Tensor:
-        """Unit rows of a group, the support's two and the query's two.
+        """Return the unit rows of a group, the support's two and the query's two.
 
         Args:
             group (int): The group.
@@ -124,7 +124,7 @@ class ReferenceRows(nn.Module):
 
 
 def metric(rows: Tensor) -> Tensor:
-    """U (..., 4, 4) with U^T U = M M^T, for rows M (..., 4, C)."""
+    """Compute U (..., 4, 4) with U^T U = M M^T, for rows M (..., 4, C)."""
     x = rows.double()
     gram = x @ x.transpose(-1, -2)
     # Keeps rows that are equal or zero finite.

@@ -1,11 +1,11 @@
-"""One prediction from the predictions with each of K supports."""
+"""Rules that combine the predictions of K supports into one."""
 from typing import Callable
 
 from torch import Tensor
 
 
 def vote(logits: Tensor, strict: bool = False) -> Tensor:
-    """Normalised vote over shots (HSNet's K-shot test).
+    """Vote over shots, normalized (HSNet's K-shot test).
 
     A pixel gets v votes, one of each shot whose mask holds it; m is the most votes of any pixel of the sample, at least
     1. It is foreground if v / m >= 0.5. That is: if the q-th largest margin (foreground minus background logit) of the
@@ -30,17 +30,17 @@ def vote(logits: Tensor, strict: bool = False) -> Tensor:
 
 
 def strict_vote(logits: Tensor) -> Tensor:
-    """As :func:`vote`, but a pixel needs more than half of the most votes (AffEx's reference implementation)."""
+    """Vote over shots; a pixel needs more than half of the most votes (AffEx's reference implementation)."""
     return vote(logits, strict=True)
 
 
 def mean(logits: Tensor) -> Tensor:
-    """Mean of the logits over shots."""
+    """Average the logits over shots."""
     return logits.mean(1)
 
 
 def maximum(logits: Tensor) -> Tensor:
-    """Maximum over shots of both logits, each on its own (AffEx's reference implementation of DMTNet)."""
+    """Take the maximum over shots of each logit (AffEx's reference implementation of DMTNet)."""
     return logits.amax(1)
 
 
@@ -49,7 +49,7 @@ SHOT_RULES: dict[str, Callable[[Tensor], Tensor]] = dict(vote=vote, strict_vote=
 
 
 def find_shot_rule(name: str) -> Callable[[Tensor], Tensor]:
-    """Look a rule up.
+    """Look up a rule by its name.
 
     Raises:
         ValueError: If there is none of the name; it lists those there are.

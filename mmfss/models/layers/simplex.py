@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def project_to_simplex(rows: Tensor, valid: Optional[Tensor] = None) -> Tensor:
-    r"""Nearest point of the probability simplex, row by row.
+    r"""Project each row to the nearest point of the probability simplex.
 
     With u the row in descending order and :math:`\rho` the largest j with :math:`u_j > (\sum_{i \le j} u_i - 1) / j`,
     the row becomes :math:`\max(v - \theta, 0)`, :math:`\theta = (\sum_{i \le \rho} u_i - 1) / \rho`.

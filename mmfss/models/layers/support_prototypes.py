@@ -1,4 +1,4 @@
-"""Prototypes that are made of support cells, and groups of them across scales."""
+"""Prototypes of support cells, and groups of them across scales."""
 from dataclasses import dataclass
 from typing import Sequence, Union
 
@@ -16,7 +16,7 @@ FOREGROUND, BACKGROUND = 0, 1
 @pytree
 @dataclass
 class SupportPrototypes:
-    """Prototypes and groups of B support sets of K shots.
+    """Hold the prototypes and groups of B support sets of K shots.
 
     Letters: S scales, P prototypes of a scale (of both sides, foreground first), D channels, N = K * h * w support
         cells,
@@ -47,7 +47,7 @@ class SupportPrototypes:
 
     @classmethod
     def join(cls, sides: Sequence['SupportPrototypes']) -> 'SupportPrototypes':
-        """One set of foreground and background; a group keeps to its side."""
+        """Join foreground and background; a group keeps to its side."""
         counts = [len(part.side) for part in sides]
         groups = [F.pad(part.groups, (sum(counts[:i]), sum(counts[i + 1:]))) for i, part in enumerate(sides)]
 
@@ -60,16 +60,16 @@ class SupportPrototypes:
             sides[0].size)
 
     def of_side(self, side: int) -> Tensor:
-        """Which prototypes exist and belong to a side, bool, shape (B, S, P)."""
+        """Select the prototypes that exist and belong to a side, bool, shape (B, S, P)."""
         return self.exists & (self.side == side)
 
     def groups_of_side(self, side: int) -> Tensor:
-        """Which groups exist and belong to a side, bool, shape (B, G)."""
+        """Select the groups that exist and belong to a side, bool, shape (B, G)."""
         return self.group_exists & (self.group_side == side)
 
 
 def pooled(cells: Tensor, weights: Tensor, memberships: Tensor) -> tuple[Tensor, Tensor]:
-    """Masked pooling into several prototypes: means of the cells, each by how much it belongs.
+    """Pool cells into several prototypes: means of the cells, weighted by membership.
 
     Args:
         cells (Tensor): Shape (..., N, D).
@@ -85,7 +85,7 @@ def pooled(cells: Tensor, weights: Tensor, memberships: Tensor) -> tuple[Tensor,
 
 
 def nearest_cells(distances: Tensor, weights: Tensor) -> Tensor:
-    """The support cell that stands for each prototype: the nearest one of its side.
+    """Find the support cell that represents each prototype: the nearest one of its side.
 
     Args:
         distances (Tensor): Of cells to prototypes, shape (..., M, N).
@@ -129,7 +129,7 @@ def overlap_groups(assignments: Tensor, exists: Tensor, parts: Tensor, parts_exi
 
 
 def log_mean_exp(logits: Tensor, exists: Tensor) -> Tensor:
-    """log of the mean of exp over what exists; 0 where nothing does.
+    """Compute the log of the mean of exp over existing entries; 0 where none exists.
 
     Args:
         logits (Tensor): Shape (B, n, h, w).

@@ -1,4 +1,4 @@
-"""Computing a part of a map only: what of the layer before must be known for it."""
+"""Windows of maps, to compute only a part of a map through several layers."""
 from dataclasses import dataclass
 from math import floor
 from typing import Sequence
@@ -11,7 +11,7 @@ from .resizing import resize_aligned
 
 @dataclass(frozen=True)
 class Span:
-    """Positions ``start`` to ``stop - 1`` of an axis.
+    """Describe the positions ``start`` to ``stop - 1`` of an axis.
 
     Attributes:
         start, stop (int): Part of the axis.
@@ -23,20 +23,20 @@ class Span:
 
     @property
     def whole(self) -> bool:
-        """Whether it is all of the axis."""
+        """Whether the span is the whole axis."""
         return self.stop - self.start == self.length
 
     def grown(self, margin: int) -> 'Span':
-        """With ``margin`` more positions at either end, as far as there are."""
+        """Extend the span by ``margin`` positions at either end, within the axis."""
         return Span(max(0, self.start - margin), min(self.length, self.stop + margin), self.length)
 
     def source(self, length: int) -> 'Span':
-        """The positions of an axis of another length that resizing with aligned corners interpolates here."""
+        """Return the positions of an axis of another length that resizing with aligned corners interpolates here."""
         first, last = (self.position(index, length) for index in (self.start, self.stop - 1))
         return Span(floor(first), min(length, floor(last) + 2), length)
 
     def position(self, index: int, length: int) -> float:
-        """Where position ``index`` of this axis lies on the axis of another length, corners aligned."""
+        """Map position ``index`` of this axis to the axis of another length, corners aligned."""
         if length == self.length:
             return index
         return index * (length - 1) / (self.length - 1) if self.length > 1 else 0.
@@ -44,7 +44,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a map.
+    """Describe a rectangle of a map.
 
     Attributes:
         rows, columns (Span): Its parts of the axes.
@@ -54,12 +54,12 @@ class Window:
 
     @classmethod
     def full(cls, size: Sequence[int]) -> 'Window':
-        """The whole map of size (h, w)."""
+        """Return the whole map of size (h, w)."""
         return cls(*(Span(0, side, side) for side in size))
 
     @classmethod
     def around(cls, weights: Tensor) -> 'Window':
-        """The smallest that holds everything of maps (B, h, w) that is not zero; they are not all zero."""
+        """Return the smallest window that holds all non-zero entries of maps (B, h, w); there must be some."""
         used = (weights != 0).any(0)
         spans = []
         for line in (used.any(1), used.any(0)):
@@ -73,26 +73,26 @@ class Window:
         return self.rows.length, self.columns.length
 
     def grown(self, margin: int) -> 'Window':
-        """With a margin on every side: what convolutions read whose kernels reach as far."""
+        """Extend the window by a margin on every side, as far as kernels reach."""
         return Window(self.rows.grown(margin), self.columns.grown(margin))
 
     def source(self, size: Sequence[int]) -> 'Window':
-        """The part of a map of another size that resizing with aligned corners interpolates here."""
+        """Return the window of a map of another size that resizing with aligned corners interpolates here."""
         return Window(self.rows.source(size[0]), self.columns.source(size[1]))
 
     def cut(self, x: Tensor) -> Tensor:
-        """This part of whole maps (..., h, w); a view."""
+        """Crop whole maps (..., h, w) to this window; a view."""
         return x[..., self.rows.start:self.rows.stop, self.columns.start:self.columns.stop]
 
     def within(self, x: Tensor, outer: 'Window') -> Tensor:
-        """This part of what is known in a larger window of the same map; a view."""
+        """Crop the content of a larger window of the same map to this window; a view."""
         rows, columns = (slice(mine.start - other.start, mine.stop - other.start)
                          for mine, other in ((self.rows, outer.rows), (self.columns, outer.columns)))
         return x[..., rows, columns]
 
 
 def resize_window(x: Tensor, known: Window, wanted: Window) -> Tensor:
-    """A window of maps that are resized with aligned corners, from the window of the maps that is known.
+    """Compute a window of maps that are resized with aligned corners, from a known window of the maps.
 
     Args:
         x (Tensor): Maps within ``known``, (B, C, h, w).
@@ -100,7 +100,7 @@ def resize_window(x: Tensor, known: Window, wanted: Window) -> Tensor:
         wanted (Window): A part of the resized maps.
 
     Returns:
-        Tensor: As :meth:`Window.cut` of the resized whole maps.
+        Tensor: The wanted window of the resized maps.
     """
     if all(span.whole for window in (known, wanted) for span in (window.rows, window.columns)):
         return resize_aligned(x, wanted.size)

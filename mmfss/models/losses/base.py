@@ -1,4 +1,4 @@
-"""What the losses of prototype heads have in common."""
+"""Base class of the losses of prototype heads."""
 from abc import ABCMeta, abstractmethod
 from typing import Optional
 
@@ -8,11 +8,11 @@ from .evidence import PrototypeEvidence
 
 
 class PrototypeLoss(nn.Module, metaclass=ABCMeta):
-    """A term of the loss that looks at prototypes, groups or last layer.
+    """Compute a loss term of prototypes, groups or last layer.
 
     Args:
         loss_weight (float): Factor. A term of weight 0 is not computed.
-        loss_name (str, optional): Name in the log; terms whose name begins with ``loss`` are minimised.
+        loss_name (str, optional): Name in the log; terms whose name begins with ``loss`` are minimized.
 
     Raises:
         ValueError: If the weight is negative.
@@ -28,16 +28,16 @@ class PrototypeLoss(nn.Module, metaclass=ABCMeta):
         self.loss_name = loss_name or self.default_name
 
     def forward(self, evidence: PrototypeEvidence) -> Tensor:
-        """The weighted term, a scalar."""
+        """Compute the weighted term, a scalar."""
         return self.loss_weight * self.value(evidence)
 
     @abstractmethod
     def value(self, evidence: PrototypeEvidence) -> Tensor:
-        """The term itself, a scalar."""
+        """Compute the unweighted term, a scalar."""
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values where the mask is true; 0 if it is true nowhere.
+    """Average the values where the mask is true; 0 if it is true nowhere.
 
     Args:
         values (Tensor): Any shape; NaN and infinities outside the mask do no harm.

@@ -6,7 +6,7 @@ from mmfss.utils.determinism import avoids_atomics
 
 
 def pixel_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross entropy over all pixels.
+    """Compute the mean cross entropy over all pixels.
 
     Args:
         logits (Tensor): Shape (B, C, H, W).

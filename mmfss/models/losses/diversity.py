@@ -1,4 +1,4 @@
-"""Prototypes of a class shall look at different places."""
+"""Loss that makes the prototypes of a class attend to different places."""
 import torch
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from .regions import ClassRegions
 
 
 def jeffreys_similarity(values: Tensor, exists: Tensor, regions: ClassRegions) -> Tensor:
-    r"""Mean of exp(-J) over the pairs of maps of a class, J the Jeffreys divergence of their spatial distributions.
+    r"""Average exp(-J) over the pairs of maps of a class, J the Jeffreys divergence of their spatial distributions.
 
     For each region Z (an image's cells of a class, two at least) and map p, v_p is the softmax of the map over Z;
     :math:`J_{jk} = (KL(v_j \| v_k) + KL(v_k \| v_j)) / 2 = \sum_Z (v_j - v_k)(\log v_j - \log v_k) / 2`.
@@ -32,7 +32,7 @@ def jeffreys_similarity(values: Tensor, exists: Tensor, regions: ClassRegions) -
 
 @MODELS.register_module()
 class JeffreysDiversityLoss(PrototypeLoss):
-    """Diversity of the prototypes of a class at one scale (eq. of the diversity loss, section 3).
+    """Penalize prototypes of a class that are active at the same places at one scale (diversity loss, section 3).
 
     The spatial distribution of a prototype is the softmax of its *distance* over the cells of its class, so the cells
     that are far from it count most. Terms of all images, classes, scales and pairs are pooled: frequent classes weigh
@@ -55,7 +55,7 @@ class JeffreysDiversityLoss(PrototypeLoss):
 
 @MODELS.register_module()
 class GroupDiversityLoss(PrototypeLoss):
-    """The same for the activations of a class's groups. Not used by the published configs."""
+    """Penalize groups of a class that are active at the same places. Not used by the published configs."""
 
     default_name = 'loss_group_diversity'
 

@@ -1,4 +1,4 @@
-"""How spread out weights or similarities are, as a share of the most there can be."""
+"""Entropy losses: how spread out weights or similarities are, relative to the maximum."""
 import torch
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from .evidence import GroupEvidence, PrototypeEvidence
 
 
 def group_entropy(groups: Tensor, exists: Tensor) -> Tensor:
-    """Entropy of each row of weights, divided by that of equal weights.
+    """Compute the entropy of each row of weights, divided by that of equal weights.
 
     Args:
         groups (Tensor): Rows on the simplex, shape (C, K, n).
@@ -25,7 +25,7 @@ def group_entropy(groups: Tensor, exists: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class GroupEntropyLoss(PrototypeLoss):
-    """Mean entropy of the groups of all classes that have prototypes: minimised, it makes groups sparse (stage 2).
+    """Minimize the mean entropy of the groups of all classes with prototypes, which makes groups sparse (stage 2).
 
     Args:
         loss_weight (float): Defaults to 0.05.
@@ -44,7 +44,7 @@ class GroupEntropyLoss(PrototypeLoss):
 
 @MODELS.register_module()
 class SampleEntropyLoss(PrototypeLoss):
-    """Entropy of a cell's similarities to the prototypes of its class at a scale. Not used by the published configs.
+    """Minimize the entropy of a cell's similarities to its class's prototypes of a scale. Not in published configs.
 
     The softmax over these prototypes has an entropy in [0, log M]; it is divided by log M, averaged over the cells of
     an image, class and scale, then over these.
@@ -66,7 +66,7 @@ class SampleEntropyLoss(PrototypeLoss):
 
 @MODELS.register_module()
 class SpatialEntropyLoss(PrototypeLoss):
-    """Entropy of a prototype's similarities over the cells of its class. Not used by the published configs.
+    """Minimize the entropy of a prototype's similarities over the cells of its class. Not used by published configs.
 
     The softmax over the cells Z of an image and class (two at least) has an entropy in [0, log |Z|]; it is divided by
     log |Z|, averaged over the prototypes, then over images and classes.

@@ -1,4 +1,4 @@
-"""What a prototype head has computed, as its losses see it."""
+"""Evidence that a prototype head passes to its losses."""
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from .regions import ClassRegions
 
 @dataclass
 class PrototypeEvidence:
-    """Distances to the prototypes on one input resolution, and what belongs to what.
+    """Hold the distances to the prototypes at one input resolution, with their classes and regions.
 
     Letters: B images, S scales, C classes, M prototypes per class and scale (at most), P_s prototypes of scale s.
 
@@ -41,7 +41,7 @@ class PrototypeEvidence:
             maps (list[Tensor]): One stack of maps per scale.
 
         Returns:
-            Tensor: Shape (n, S, M); whether an entry is a prototype says :attr:`exists`.
+            Tensor: Shape (n, S, M); :attr:`exists` tells which entries are prototypes.
         """
         picked = [self.regions.own(stack, table) for stack, table in zip(maps, self.table) if stack.shape[1]]
         places = [scale for scale, stack in enumerate(maps) if stack.shape[1]]
@@ -58,7 +58,7 @@ class PrototypeEvidence:
 
 @dataclass
 class GroupEvidence(PrototypeEvidence):
-    """The same with the groups of prototypes of stage 2.
+    """Hold the evidence of stage 2: distances, and groups of prototypes.
 
     Letters: K groups per class, C' classes that have prototypes, n prototypes of a class (at most).
 

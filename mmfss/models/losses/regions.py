@@ -9,7 +9,7 @@ from mmfss.utils.determinism import avoids_atomics
 
 @dataclass
 class ClassRegions:
-    """Cells of B label maps, sorted into regions: all cells of one class in one image.
+    """Sort the cells of B label maps into regions: all cells of one class in one image.
 
     Letters: n cells that are not void, R regions that occur.
 
@@ -65,7 +65,7 @@ class ClassRegions:
         return values.new_zeros(len(self.sizes), *values.shape[1:]).index_add(0, self.region, values)
 
     def amax(self, values: Tensor) -> Tensor:
-        """Maximum over the cells of each region, (n, ...) to (R, ...)."""
+        """Take the maximum over the cells of each region, (n, ...) to (R, ...)."""
         if avoids_atomics(values):
             return torch.stack([values[self.region == region].amax(0) for region in range(len(self.sizes))])
         index = self.region.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
@@ -73,6 +73,6 @@ class ClassRegions:
         return out.scatter_reduce(0, index, values, 'amax')
 
     def log_softmax(self, values: Tensor) -> Tensor:
-        """Log of the softmax over the cells of each region, (n, ...) to (n, ...)."""
+        """Compute the log softmax over the cells of each region, (n, ...) to (n, ...)."""
         shifted = values - self.amax(values.detach())[self.region]
         return shifted - self.sum(shifted.exp()).log()[self.region]

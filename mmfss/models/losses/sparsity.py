@@ -1,4 +1,4 @@
-"""Few connections, few places, few prototypes."""
+"""Losses for few connections, few active places and few prototypes."""
 from typing import Optional
 
 import torch
@@ -11,7 +11,7 @@ from .evidence import GroupEvidence, PrototypeEvidence
 
 @MODELS.register_module()
 class OffClassL1Loss(PrototypeLoss):
-    """Sum of |w| over the connections of the last layer between a class and other classes' prototypes or groups.
+    """Minimize the sum of |w| over the last layer's connections of a class to other classes' prototypes or groups.
 
     Args:
         loss_weight (float): Defaults to 1e-4.
@@ -29,7 +29,7 @@ class OffClassL1Loss(PrototypeLoss):
 
 @MODELS.register_module()
 class ActivationNormLoss(PrototypeLoss):
-    """Size of the similarities of a class's prototypes on its cells. Not used by the published configs.
+    """Minimize the size of the similarities of a class's prototypes on its cells. Not used by the published configs.
 
     Args:
         order (str): ``'l1'``, the mean over the cells of an image and class, or ``'linf'``, the maximum; then the mean
@@ -55,7 +55,7 @@ class ActivationNormLoss(PrototypeLoss):
 
 @MODELS.register_module()
 class GroupCrossEntropyLoss(PrototypeLoss):
-    """Minus the cross entropy between the groups of a class: minimised, groups use different prototypes.
+    """Maximize the cross entropy between the groups of a class, so that groups use different prototypes.
 
     Mean over classes and ordered pairs i, j of sum_m w_im log max(w_jm, 1e-5). Not used by the published configs.
     """
@@ -71,7 +71,7 @@ class GroupCrossEntropyLoss(PrototypeLoss):
 
 @MODELS.register_module()
 class ScaleMaxLoss(PrototypeLoss):
-    """Minus the largest weight that a group gives to each scale. Not used by the published configs.
+    """Maximize the largest weight that a group gives to each scale. Not used by the published configs.
 
     Minus the mean over classes and the scales they have prototypes at, of the mean over groups.
     """

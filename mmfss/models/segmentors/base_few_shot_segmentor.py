@@ -1,4 +1,4 @@
-"""The contract of few-shot segmentors, and all that does not depend on how they compare images."""
+"""Base class of few-shot segmentors."""
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import log
@@ -23,7 +23,7 @@ SupportImages = Union[Tensor, Sequence[Tensor]]
 @pytree
 @dataclass(frozen=True)
 class SupportEncoding:
-    """Encoded supports of one or of B episodes, for any number of queries.
+    """Hold the encoded supports of one episode, or of B episodes.
 
     Attributes:
         ways (tuple): The head's encoding of each way.
@@ -34,29 +34,29 @@ class SupportEncoding:
 
 
 class BaseFewShotSegmentor(BaseSegmentor):
-    """Segment in a query image the classes that annotated support images show.
+    """Segment the classes of annotated support images in a query image.
 
     Letters: B episodes, N ways, K shots, images of H x W pixels.
 
-    A subclass says how images become features (:meth:`extract_feat`), how those of supports and their masks become an
-    encoding (:meth:`encode_features`), how queries are compared with it (:meth:`way_logits`), and what training
-    minimizes (:meth:`loss`). :class:`FewShotSegmentor` is the one of a backbone and a head. Metrics, explainers, the
-    inferencer and the commands ask for this class, so that a model without a feature pyramid can take its place.
+    A subclass implements four methods: :meth:`extract_feat` computes features, :meth:`encode_features` encodes the
+    supports, :meth:`way_logits` compares a query with them, and :meth:`loss` computes the training losses.
+    :class:`FewShotSegmentor` implements them with a backbone and a head. Metrics, explainers, the inferencer and the
+    commands accept any subclass, also one without a feature pyramid.
 
     Args:
-        threshold (float): Probability, in (0, 1), above which a pixel shows the class, of each shot where heads
-            predict by shots. Less than 0.5 may help where training saw few classes: others are ranked well, but with
-            lower probabilities. The background's logits of predictions are shifted by log(t / (1 - t)), those of losses
-            not. ``tools/analysis_tools/choose_threshold.py`` chooses it without the tested classes.
+        threshold (float): Probability, in (0, 1), above which a pixel is foreground. Heads that predict for each shot
+            apply it to each shot. A value below 0.5 may help if training saw few classes: new classes are ranked well,
+            but with lower probabilities. It adds log(t / (1 - t)) to the background logits of predictions; losses are
+            not affected. ``tools/analysis_tools/choose_threshold.py`` chooses it without the tested classes.
         data_preprocessor (dict, optional): Defaults to :class:`EpisodeDataPreProcessor` with ImageNet's statistics.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialization config.
 
     Raises:
         ValueError: If the threshold is out of range.
     """
 
     align_corners = True
-    """How logits are resized, here and by whoever resizes them further."""
+    """Whether resizing of logits aligns the corners; callers that resize them further should do the same."""
 
     def __init__(self,
                  threshold: float = 0.5,
@@ -68,27 +68,27 @@ class BaseFewShotSegmentor(BaseSegmentor):
             raise ValueError(f'model.threshold is a probability between 0 and 1, got {threshold}.')
         self.threshold = threshold
 
-    # What a model defines
+    # Methods that a subclass implements
 
     @abstractmethod
     def extract_feat(self, inputs: Tensor) -> Any:
-        """Compute the features of normalised images (B, 3, H, W); they have ``split(sizes)``, as tensors have."""
+        """Compute the features of normalized images (B, 3, H, W); the result has a method ``split(sizes)``."""
 
     @abstractmethod
     def encode_features(self, features: Any, masks: SupportImages) -> SupportEncoding:
-        """Encode supports whose features are known already.
+        """Encode supports from their features.
 
         Args:
-            features (Any): Features of all supports: way by way, in each episode by episode, shot by shot.
-            masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
+            features (Any): Features of all supports, ordered by way, then by episode, then by shot.
+            masks (Tensor | Sequence[Tensor]): Binary masks (B, N, K, H, W), or for each way (B, K_n, H, W).
 
         Returns:
-            SupportEncoding: As of :meth:`encode_support`.
+            SupportEncoding: The encoded supports, see :meth:`encode_support`.
         """
 
     @abstractmethod
     def way_logits(self, features: Any, encoding: SupportEncoding) -> list[Tensor]:
-        """Segment each class in queries whose features are known already.
+        """Compute the logits of each class from the features of queries.
 
         Args:
             features (Any): Features of B queries.
@@ -112,10 +112,10 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
         return way
 
-    # What follows from it
+    # Methods built on them
 
     def match(self, features: Any, encoding: SupportEncoding, size: Sequence[int], for_loss: bool = False) -> Tensor:
-        """Segment queries whose features are known already.
+        """Segment queries from their features.
 
         Args:
             features (Any): Features of B queries.
@@ -129,15 +129,27 @@ class BaseFewShotSegmentor(BaseSegmentor):
         return self.compose(self.way_logits(features, encoding), size, for_loss)
 
     def encode_support(self, support: SupportImages, masks: SupportImages) -> SupportEncoding:
-        """Encode annotated supports, to be used for any number of queries.
+        """Encode annotated supports once, for any number of queries.
 
         Args:
-            support (Tensor | Sequence[Tensor]): Normalised images (B, N, K, 3, H, W); or, when the ways differ in their
+            support (Tensor | Sequence[Tensor]): Normalized images (B, N, K, 3, H, W); or, when the ways differ in their
                 number of shots, for each way (B, K_n, 3, H, W).
             masks (Tensor | Sequence[Tensor]): Binary masks (B, N, K, H, W), or for each way (B, K_n, H, W).
 
         Returns:
             SupportEncoding: Takes the place of ``support`` and ``masks`` in :meth:`logits`.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models import FewShotSegmentor
+            >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
+            >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead')).eval()
+            >>> support, masks = torch.rand(1, 2, 1, 3, 64, 64), torch.ones(1, 2, 1, 64, 64)  # 2-way 1-shot
+            >>> with torch.no_grad():
+            ...     encoding = model.encode_support(support, masks)
+            ...     logits = model.logits(torch.rand(4, 3, 64, 64), encoding)  # one support set, 4 queries
+            >>> len(encoding.ways), logits.shape
+            (2, torch.Size([4, 3, 64, 64]))
         """
         support, masks = self._ways(support, masks)
         pyramid = self.extract_feat(torch.cat([images.flatten(0, 1) for images in support]))
@@ -149,10 +161,10 @@ class BaseFewShotSegmentor(BaseSegmentor):
                masks: Optional[SupportImages] = None) -> Tensor:
         """Segment queries.
 
-        Query and supports of equal size share one pass of the backbone.
+        Query and supports of equal size share one backbone pass.
 
         Args:
-            query (Tensor): Normalised images, shape (B, 3, H, W).
+            query (Tensor): Normalized images, shape (B, 3, H, W).
             support (Tensor | Sequence[Tensor] | SupportEncoding): As in :meth:`encode_support`, or its result.
             masks (Tensor | Sequence[Tensor], optional): As in :meth:`encode_support`; None with an encoding.
 
@@ -161,6 +173,17 @@ class BaseFewShotSegmentor(BaseSegmentor):
 
         Raises:
             ValueError: If shapes do not fit together.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models import FewShotSegmentor
+            >>> backbone = dict(type='mmpretrain.ResNet', depth=18)
+            >>> model = FewShotSegmentor(backbone, head=dict(type='DCAMAHead')).eval()
+            >>> support, masks = torch.rand(1, 2, 1, 3, 64, 64), torch.ones(1, 2, 1, 64, 64)  # 2-way 1-shot
+            >>> with torch.no_grad():
+            ...     logits = model.logits(torch.rand(1, 3, 64, 64), support, masks)
+            >>> logits.shape  # background and two classes
+            torch.Size([1, 3, 64, 64])
         """
         if isinstance(support, SupportEncoding):
             if support.batch_size not in (1, len(query)):
@@ -172,10 +195,10 @@ class BaseFewShotSegmentor(BaseSegmentor):
         return self.match(*self.encode(query, support, masks), query.shape[-2:])
 
     def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[Any, SupportEncoding]:
-        """Compute what :meth:`match` needs of queries and supports; of equal size, they share one pass of the backbone.
+        """Compute the features of queries and the encoding of supports; images of one size share a backbone pass.
 
         Args:
-            query (Tensor): Normalised images, shape (B, 3, H, W).
+            query (Tensor): Normalized images, shape (B, 3, H, W).
             support (Tensor | Sequence[Tensor]): As in :meth:`encode_support`, of B episodes.
             masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
 
@@ -198,13 +221,12 @@ class BaseFewShotSegmentor(BaseSegmentor):
         return query_pyramid, self.encode_features(support_pyramid, masks)
 
     def compose(self, ways: Sequence[Tensor], size: Sequence[int], for_loss: bool = False) -> Tensor:
-        """Combine the head's logits of every way into those of the model.
+        """Combine the logits of all ways into the logits of the model.
 
         Args:
             ways (Sequence[Tensor]): For each of N ways raw logits (B, 2, h, w), or (B, K, 2, h, w) for each shot.
             size (Sequence[int]): Size (H, W) of the result.
-            for_loss (bool): Leave out what concerns predictions only, whatever the mode: ``threshold``, and options of
-                the head.
+            for_loss (bool): Skip steps that apply to predictions only: ``threshold``, and such options of the head.
 
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
@@ -217,7 +239,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
         return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=self.align_corners)
 
     def _thresholded(self, logits: Tensor) -> Tensor:
-        """Logits (..., 2, h, w), of which the foreground is larger where it is probable enough."""
+        """Shift the background logits of (..., 2, h, w) so that foreground wins where its probability exceeds t."""
         if self.threshold == 0.5:
             return logits
         background, foreground = logits.unbind(-3)
@@ -243,16 +265,16 @@ class BaseFewShotSegmentor(BaseSegmentor):
         return add_predictions(data_samples, self._forward(inputs, data_samples))
 
     def _forward(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> Tensor:
-        """Raw logits (B, N+1, H, W)."""
+        """Compute raw logits (B, N+1, H, W)."""
         return self.logits(inputs['query'], inputs['support'], support_masks(data_samples))
 
     encode_decode = _forward
 
 
 def support_masks(data_samples: Sequence[EpisodeDataSample]) -> Tensor:
-    """Boolean support masks (B, N, K, H, W).
+    """Return boolean support masks (B, N, K, H, W).
 
-    Ignored support pixels (255) count as background, like in the published implementations.
+    Ignored support pixels (255) count as background, as in the published implementations.
     """
     return torch.stack([sample.support_sem_seg for sample in data_samples]) == 1
 

@@ -1,4 +1,4 @@
-"""A backbone and a head, put together."""
+"""Few-shot segmentor of a backbone, a feature reader and a head."""
 from typing import Optional, Sequence
 
 import torch
@@ -20,7 +20,7 @@ from .base_few_shot_segmentor import (
 
 @MODELS.register_module()
 class FewShotSegmentor(BaseFewShotSegmentor):
-    """A few-shot segmentor of a backbone, a feature reader and a head.
+    """Segment a query with a backbone, a feature reader and a few-shot head.
 
     Letters: B episodes, N ways, K shots, images of H x W pixels.
 
@@ -31,10 +31,23 @@ class FewShotSegmentor(BaseFewShotSegmentor):
         frozen_backbone (bool): Keep the backbone as it is: no gradient, always in eval mode (so BatchNorm statistics
             stay too). Defaults to True.
         threshold, data_preprocessor, init_cfg: See :class:`BaseFewShotSegmentor`.
-        train_cfg, test_cfg (dict, optional): Accepted for MMSegmentation's sake, not used.
+        train_cfg, test_cfg (dict, optional): Not used; accepted for compatibility with MMSegmentation.
 
     Raises:
         ValueError: If the threshold is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.registry import MODELS
+        >>> model = MODELS.build(dict(
+        ...     type='FewShotSegmentor',
+        ...     backbone=dict(type='mmpretrain.ResNet', depth=18),
+        ...     head=dict(type='HSNetHead'))).eval()
+        >>> query, support = torch.rand(2, 3, 64, 64), torch.rand(2, 1, 5, 3, 64, 64)  # 2 episodes, 1-way 5-shot
+        >>> with torch.no_grad():
+        ...     logits = model.logits(query, support, masks=torch.ones(2, 1, 5, 64, 64))
+        >>> logits.shape  # background and one class
+        torch.Size([2, 2, 64, 64])
     """
 
     def __init__(self,
@@ -57,7 +70,7 @@ class FewShotSegmentor(BaseFewShotSegmentor):
             self.backbone.eval()
 
     def init_weights(self) -> None:
-        """Initialise, after checking that the weights which the config declares are there and fit."""
+        """Initialize the weights; fail first if an ``init_cfg`` checkpoint is missing or does not match."""
         if not self.is_init:
             check_pretrained(self)
         super().init_weights()
@@ -72,9 +85,9 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     # The plain-tensor interface
 
     def extract_feat(self, inputs: Tensor) -> FeaturePyramid:
-        """Features of normalised images (B, 3, H, W).
+        """Compute the feature pyramid of normalized images (B, 3, H, W).
 
-        A frozen backbone records no gradient, except for images that ask for theirs.
+        A frozen backbone records no gradient, unless the images themselves require one.
         """
         differentiable = not self.frozen_backbone or inputs.requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
@@ -97,7 +110,7 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     # The modes of MMSegmentation
 
     def loss(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> dict[str, Tensor]:
-        """Losses of a batch of episodes; those of the head's own are the mean over ways."""
+        """Compute the losses of a batch of episodes; the head's auxiliary losses are averaged over the ways."""
         target = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
         pyramid, encoding = self.encode(inputs['query'], inputs['support'], support_masks(data_samples))
         ways = [

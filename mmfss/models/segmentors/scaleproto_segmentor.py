@@ -1,4 +1,4 @@
-"""MMSegmentation's EncoderDecoder, seeing an image at several resolutions and training the parts it is told to."""
+"""EncoderDecoder with multi-resolution input and selectable trainable parts, for ScaleProtoSeg."""
 from typing import Any, Optional, Sequence
 
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from mmfss.registry import MODELS
 
 @MODELS.register_module()
 class ScaleProtoSegmentor(EncoderDecoder):
-    """Backbone and prototype head.
+    """Segment with a backbone and a prototype head.
 
     Args:
         msc_scales (Sequence[float]): Further input resolutions, as factors of the full one. The head takes the maximum
@@ -20,7 +20,7 @@ class ScaleProtoSegmentor(EncoderDecoder):
             COCO-Stuff, none elsewhere.
         trainable (Sequence[str], optional): Parts to train: ``'backbone'``, ``'neck'`` or parameters and modules of the
             head (``'scale_convs'``, ``'prototypes'``, ``'classifier'``, ``'groups'``, ``'group_classifier'``). All else
-            is frozen: no gradient, normalisation and dropout as in evaluation. None trains everything that has not
+            is frozen: no gradient, normalization and dropout as in evaluation. None trains everything that has not
             been frozen by other means.
         one_step_resize (bool): In whole-image inference enlarge logits from the feature grid straight to the size of
             the annotation, as published, where the input was not padded. False: first to the input's size
@@ -50,10 +50,10 @@ class ScaleProtoSegmentor(EncoderDecoder):
             self._freeze_all_but(trainable)
 
     def extract_feat(self, inputs: Tensor) -> list[Sequence[Tensor]]:
-        """Features of an image at every resolution.
+        """Compute the features of images at every input resolution.
 
         Args:
-            inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            inputs (Tensor): Normalized images, shape (B, 3, H, W).
 
         Returns:
             list[Sequence[Tensor]]: Maps of the backbone, for the full resolution and for each of ``msc_scales``.
@@ -68,7 +68,7 @@ class ScaleProtoSegmentor(EncoderDecoder):
         return super()._auxiliary_head_forward_train(inputs[0], data_samples)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits at the size of the input, or of the annotation; see ``one_step_resize``."""
+        """Compute logits at the size of the input, or of the annotation if ``one_step_resize`` is set."""
         if not self.one_step_resize or self.test_cfg.get('mode', 'whole') != 'whole':
             return super().encode_decode(inputs, batch_img_metas)
         sizes = {tuple(meta['ori_shape'][:2]) for meta in batch_img_metas}
@@ -80,7 +80,7 @@ class ScaleProtoSegmentor(EncoderDecoder):
         return F.interpolate(logits, sizes.pop(), mode='bilinear', align_corners=self.align_corners)
 
     def train(self, mode: bool = True) -> 'ScaleProtoSegmentor':
-        """Set the mode; frozen parts stay in evaluation."""
+        """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
         for module in self.frozen_modules:
             module.eval()

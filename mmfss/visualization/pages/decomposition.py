@@ -61,7 +61,7 @@ class DecompositionCards:
                        for entry in record['choices']])
 
     def encoded_maps(self) -> list[str]:
-        """All maps as grey pictures, by one scale for all."""
+        """Return all maps as grey pictures, by one scale for all."""
         return encode_maps(self.maps)
 
     def _group(self, group: Record, source: Callable[[Record], str]) -> dict[str, Any]:
@@ -84,18 +84,18 @@ class DecompositionCards:
         return self.colour(term['class_id']) if 'class_id' in term else GREY
 
     def _highest(self, records: Sequence[Record]) -> float:
-        """The largest display value of all maps that some classes show, above 0 and at most 1."""
+        """Return the largest display value of the maps that some classes show, above 0 and at most 1."""
         shown = shown_maps(records)
         return max(float(scale_jointly(self.maps)[shown].max()) if shown else 1., 1 / 255)
 
 
 def css(number: int | None) -> str:
-    """CSS colour of the n-th group, prototype or class, n from 0; grey for None."""
+    """Return the CSS colour of the n-th group, prototype or class, n from 0; grey for None."""
     return GREY if number is None else 'rgb({},{},{})'.format(*class_palette(number + 1)[-1])
 
 
 def encode_maps(maps: np.ndarray) -> list[str]:
-    """Maps (n, h, w) of any range as grey pictures, by one scale for all."""
+    """Convert maps (n, h, w) of any range to grey pictures, by one scale for all."""
     return [_encode(heat) for heat in scale_jointly(maps)]
 
 
@@ -113,7 +113,7 @@ def _encode(heat: np.ndarray) -> str:
 
 
 def choice_uri(choice: np.ndarray, region: np.ndarray, view: Sequence[int]) -> str:
-    """What was chosen at each pixel of a region, as a picture that is transparent elsewhere.
+    """Colour the group or prototype chosen at each pixel of a region, as a data URI transparent elsewhere.
 
     Args:
         choice (np.ndarray): Numbers from 0 on any grid, shape (h, w).

@@ -16,7 +16,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def episode_entry(record: Record, folder: Union[str, Path]) -> dict[str, Any]:
-    """Gather what the page shows of one episode.
+    """Gather the page data of one episode.
 
     Letters: N ways, K shots.
 

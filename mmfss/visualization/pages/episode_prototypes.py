@@ -1,4 +1,4 @@
-"""What the prototypes of a few-shot model said of an episode, as data of a web page."""
+"""Prototype decomposition of an episode as data of a web page."""
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 
 def reading_entry(records: Sequence[Record], arrays: Arrays,
                   support: Callable[[int, int], Optional[np.ndarray]]) -> dict[str, Any]:
-    """What the page shows of the prototypes of an episode.
+    """Return the page data of an episode's prototypes.
 
     Args:
         records (Sequence[dict]): The record's ``prototypes``, one for each class.
@@ -45,7 +45,7 @@ def reading_entry(records: Sequence[Record], arrays: Arrays,
 
 def _source(entry: Record, way: int, arrays: Arrays, support: Callable[[int, int], Optional[np.ndarray]],
             view: Sequence[int]) -> dict[str, Any]:
-    """The support cells of a prototype."""
+    """Draw the support cells of a prototype."""
     place = entry['source']
     shot, row, column, (high, wide) = place['shot'], place['row'], place['column'], place['grid']
     picture = support(way, shot)
@@ -58,7 +58,7 @@ def _source(entry: Record, way: int, arrays: Arrays, support: Callable[[int, int
 
 
 def _patch(picture: np.ndarray, row: int, column: int, high: int, wide: int) -> np.ndarray:
-    """The surroundings of a cell."""
+    """Crop the surroundings of a cell."""
     sides = [max(round(_PATCH_SHARE * max(picture.shape[:2])), 1)] * 2
     centres = ((row + 0.5) / high * picture.shape[0], (column + 0.5) / wide * picture.shape[1])
     (top, bottom), (left, right) = (

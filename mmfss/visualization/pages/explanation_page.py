@@ -1,4 +1,4 @@
-"""One self-contained web page to read an explanation run by: figures, and every episode with its maps."""
+"""Self-contained web page of an explanation run: figures, and every episode with its maps."""
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Union
 
@@ -57,13 +57,13 @@ def write_explanation_page(out_dir: Union[str, Path],
 
 
 class MeanCurves:
-    """Mean curves over episodes, by metric and explainer; memory does not grow with the episodes."""
+    """Average curves over episodes, by metric and explainer; memory does not grow with the episodes."""
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, np.ndarray]] = {}
 
     def add(self, record: Record) -> None:
-        """Count the curves of one episode; points without a value count for nothing."""
+        """Add the curves of one episode; points without a value are ignored."""
         for metric, explainers in (record.get('scores') or {}).items():
             for explainer, score in explainers.items():
                 if score.get('curve'):
@@ -73,7 +73,7 @@ class MeanCurves:
                     sums[explainer] = _padded_sum(sums.get(explainer), np.stack([np.where(known, values, 0), known]))
 
     def means(self) -> dict[str, dict[str, list[Optional[float]]]]:
-        """Curves by metric and explainer; None where no episode has a value."""
+        """Return the mean curves by metric and explainer; None where no episode has a value."""
         return {metric: {name: [round(total / count, 4) if count else None for total, count in sums.T.tolist()]
                          for name, sums in explainers.items()} for metric, explainers in self.sums.items()}
 

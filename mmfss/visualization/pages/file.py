@@ -1,4 +1,4 @@
-"""Web pages in one file: style and scripts of this package, data, nothing to fetch."""
+"""Self-contained HTML pages, with inlined CSS, scripts and data."""
 import html
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from ..heatmap import heat_colours
 from ..overlay import class_palette
 
 ASSETS = Path(__file__).parent / 'assets'
-# Nothing is fetched: the browser refuses whatever is not in the file.
+# Nothing is fetched: the browser refuses everything outside the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _SHARED_SCRIPTS = ('common.js', 'prototype_cards.js')
 
@@ -21,7 +21,7 @@ def open_page(path: Path) -> TextIO:
 
 
 def write_head(file: TextIO, title: str, overview: str, items: str) -> None:
-    """Write all that comes before the data.
+    """Write everything before the data.
 
     Args:
         file (TextIO): The page.
@@ -39,7 +39,7 @@ def write_head(file: TextIO, title: str, overview: str, items: str) -> None:
 
 
 def write_item(file: TextIO, entry: Mapping[str, Any]) -> None:
-    """Write the data of an item, which the browser reads when it is looked at.
+    """Write the data of an item, which the browser reads when it is displayed.
 
     Args:
         file (TextIO): The page.
@@ -55,7 +55,7 @@ def write_tail(file: TextIO, script: str, num_classes: int = 20, **data: Any) ->
 
     Args:
         file (TextIO): The page.
-        script (str): Name of the page's own script, which goes on from the shared ones.
+        script (str): Name of the page's own script, which uses the shared ones.
         num_classes (int): Number of class colours.
         **data (Any): What the script reads as ``<name>-data``.
     """
@@ -69,13 +69,13 @@ def write_tail(file: TextIO, script: str, num_classes: int = 20, **data: Any) ->
 
 
 def join_scripts(names: Sequence[str]) -> str:
-    """Scripts one after the other, in a scope of their own."""
+    """Join scripts in one scope."""
     texts = [(ASSETS / name).read_text(encoding='utf-8') for name in names]
     return "'use strict';\n(() => {\n" + '\n'.join(texts) + '})();\n'
 
 
 def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Encode JSON that cannot end its script element."""
     text = json.dumps(_without_nan(value), ensure_ascii=False, separators=(',', ':'), allow_nan=False)
     return text.replace('<', '\\u003c').replace('>', '\\u003e').replace('&', '\\u0026')
 

@@ -17,7 +17,7 @@ _FORMAT = 'webp' if features.check('webp') else 'jpeg'
 
 
 def read_picture(info: Mapping[str, Any], path: Optional[str]) -> Optional[np.ndarray]:
-    """A picture (H, W, 3) RGB as it was loaded, or None if its file is not known or not there any more.
+    """Load a picture (H, W, 3) RGB as the run did, or return None if its file is unknown or missing.
 
     Args:
         info (Mapping[str, Any]): ``upright`` says whether pictures were turned by their EXIF orientation.
@@ -30,13 +30,13 @@ def read_picture(info: Mapping[str, Any], path: Optional[str]) -> Optional[np.nd
 
 
 def view_size(shape: Sequence[int]) -> list[int]:
-    """Width and height of the coordinates in which outlines are drawn."""
+    """Return width and height of the coordinates of outlines."""
     scale = PICTURE_SIDE / max(shape)
     return [max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))]
 
 
 def picture_entry(image: Optional[np.ndarray], view: Sequence[int]) -> dict[str, Any]:
-    """Source and proportions; without a picture those of the outlines."""
+    """Return source and proportions of a picture; without one, those of the outlines."""
     if image is None:
         return dict(src=None, width=view[0], height=view[1])
     small = shrink(image, PICTURE_SIDE)
@@ -44,7 +44,7 @@ def picture_entry(image: Optional[np.ndarray], view: Sequence[int]) -> dict[str,
 
 
 def shrink(array: np.ndarray, side: int) -> np.ndarray:
-    """A picture or map whose longer side is at most ``side`` pixels."""
+    """Shrink a picture or map so that its longer side is at most ``side`` pixels."""
     height, width = array.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -54,19 +54,19 @@ def shrink(array: np.ndarray, side: int) -> np.ndarray:
 
 
 def encode_map(heat: np.ndarray) -> str:
-    """A heat map with display values in [0, 1], shape (H, W), as a grey picture in a data URI."""
+    """Encode a heat map with display values in [0, 1], shape (H, W), as a grey picture in a data URI."""
     return data_uri((255 * shrink(heat, MAP_SIDE)).round().astype(np.uint8), quality=60)
 
 
 def data_uri(image: np.ndarray, quality: int) -> str:
-    """A uint8 image, grey (H, W) or RGB (H, W, 3), as a data URI."""
+    """Encode a uint8 image, grey (H, W) or RGB (H, W, 3), as a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, _FORMAT, quality=quality)
     return f'data:image/{_FORMAT};base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
 
 def outline(mask: np.ndarray, view: Sequence[int]) -> str:
-    """The outline of a mask as an SVG path, holes included (to be filled by the even-odd rule).
+    """Trace the outline of a mask as an SVG path, holes included (to be filled by the even-odd rule).
 
     Args:
         mask (np.ndarray): Boolean, shape (H, W).
@@ -90,7 +90,7 @@ def outline(mask: np.ndarray, view: Sequence[int]) -> str:
 
 
 def round_numbers(value: Any, digits: int = 4) -> Any:
-    """Numbers of a tree with that many significant digits, for a smaller page."""
+    """Round the numbers of a tree to significant digits, for a smaller page."""
     if isinstance(value, Mapping):
         return {str(key): round_numbers(item, digits) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""One self-contained web page to read a run by in which predictions of a prototype model were taken apart."""
+"""Self-contained web page of a run that decomposes the predictions of a prototype model."""
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 
@@ -65,7 +65,7 @@ def write_prototype_page(out_dir: Union[str, Path],
 
 
 class ImageEntry:
-    """What the page shows of one image.
+    """Page data of one image.
 
     Args:
         record (dict): Its record.
@@ -90,7 +90,7 @@ class ImageEntry:
         self.prototypes: set[int] = set()
 
     def data(self) -> dict[str, Any]:
-        """Plain values; pictures are data URIs."""
+        """Return plain values; pictures are data URIs."""
         record, arrays = self.record, self.arrays
         info = record['info']
         image = arrays['image'] if 'image' in arrays else read_picture(info, info['img_path'])
@@ -112,7 +112,7 @@ class ImageEntry:
         return round_numbers(entry)
 
     def _number(self, class_id: int) -> int:
-        """Place of a class's colour among those of the page, -1 for the background."""
+        """Return the place of a class's colour among those of the page, -1 for the background."""
         return int(class_id) + self.first_colour - 1
 
     def _labels(self, key: str) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ class ImageEntry:
             explained=[self._card(tree, wrong, failure['explained']) for tree in failure['explained']])
 
     def _card(self, tree: Record, pixels: np.ndarray, together: Sequence[Record] = ()) -> dict[str, Any]:
-        """A class as the script draws it."""
+        """Return the data of a class for the script."""
         known = tree.get('iou')
         self.prototypes |= {entry['index'] for group in tree['groups'] for entry in group['prototypes']
                             if 'map' in entry}
@@ -142,7 +142,7 @@ class ImageEntry:
 
 
 def source_entry(source: Mapping[str, Any]) -> dict[str, Any]:
-    """A prototype's source for the page.
+    """Return a prototype's source for the page.
 
     Args:
         source (dict): See :func:`write_prototype_page`.

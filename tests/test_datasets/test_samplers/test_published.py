@@ -60,7 +60,7 @@ def test_official_episodes(benchmark, fold, shots):
 )
 @pytest.mark.parametrize('benchmark, fold, shots', CASES)
 def test_official_episodes_from_the_published_lists(benchmark, fold, shots, tmp_path):
-    """The data sets themselves on the whole lists; images are not needed."""
+    """The datasets themselves on the whole lists; images are not needed."""
     splits = os.environ['MMFSS_SPLITS']
     args = dict(
         data_root=str(tmp_path),

@@ -1,4 +1,4 @@
-"""The shapes data set: exactly repeatable, valid COCO, honest folds, and not to be solved by colour or place."""
+"""The shapes dataset: exactly repeatable, valid COCO, honest folds, and not to be solved by colour or place."""
 import filecmp
 import json
 import multiprocessing
@@ -171,10 +171,10 @@ class TestFiles:
         with pytest.raises(FileExistsError, match='seed 3, wanted 0.*Delete the folder'):
             ShapesIndex(str(root), num_train=400, num_val=200, side=48)
         (tmp_path / 'thesis.tex').write_text('precious')
-        with pytest.raises(FileExistsError, match='not a shapes data set'):
+        with pytest.raises(FileExistsError, match='not a shapes dataset'):
             ShapesIndex(str(tmp_path))
         (tmp_path / 'shapes.json').write_text('{"version": ')
-        with pytest.raises(FileExistsError, match='not a shapes data set'):
+        with pytest.raises(FileExistsError, match='not a shapes dataset'):
             ShapesIndex(str(tmp_path))
         assert (tmp_path / 'thesis.tex').read_text() == 'precious'
 

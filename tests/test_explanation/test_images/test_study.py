@@ -1,4 +1,4 @@
-"""Predictions of prototype models, taken apart image by image."""
+"""Predictions of prototype models, decomposed image by image."""
 import json
 import re
 import shutil
@@ -153,7 +153,7 @@ class TestRun:
     def test_without_labels(self, models: Path, tmp_path: Path) -> None:
         results = explain(models, 'groups', tmp_path, data=dict(type='UnlabelledSegDataset')).test_loop.results
         assert results['mean_iou'] is None and not results['failures'] and results['per_class'][0]['iou'] is None
-        with pytest.raises(ConfigError, match='"ground_truth" needs a data set with labels'):
+        with pytest.raises(ConfigError, match='"ground_truth" needs a dataset with labels'):
             explain(models, 'groups', tmp_path, data=dict(type='UnlabelledSegDataset'), region='ground_truth',
                     overwrite=True)
 

@@ -1,4 +1,4 @@
-"""Logits of prototype models, taken apart."""
+"""Logits of prototype models, decomposed."""
 import pytest
 import torch
 from torch import Tensor

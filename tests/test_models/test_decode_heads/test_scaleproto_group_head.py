@@ -126,7 +126,7 @@ def test_no_weights_between_classes() -> None:
 
 
 def test_initial_groups() -> None:
-    """12 prototypes a class: on average 6.9 weights above zero a row, normalised entropy 0.69."""
+    """12 prototypes a class: on average 6.9 weights above zero a row, normalized entropy 0.69."""
     torch.manual_seed(0)
     head = build_head(type='ScaleProtoGroupHead', num_classes=400, prototypes_per_scale=3, num_groups=3)
     assert (head.groups > 0).sum(2).float().mean().item() == pytest.approx(6.9, abs=0.2)

@@ -1,4 +1,4 @@
-// What is explained, taken apart: groups, their prototypes, and what these were made of.
+// Cards of a decomposed prediction: groups, their prototypes, and the sources of these.
 
 const signedNumber = value => `${value < 0 ? '−' : '+'}${Math.abs(value) < 100 ? Math.abs(value).toFixed(2) : Math.abs(value).toPrecision(3)}`;
 
