@@ -17,7 +17,7 @@ from mmfss import register_all_modules
 from mmfss.engine.cross_validation import expand_braces
 from mmfss.evaluation.attribution.presets import metric_configs
 from mmfss.explainers.building import explainer_configs
-from mmfss.utils.config_options import check_options
+from mmfss.utils.config_options import check_options, parse_options
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/en/*.md')), *sorted(ROOT.glob('configs/*/README.md'))]
@@ -126,7 +126,7 @@ def test_command(command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pyte
             pytest.fail(capsys.readouterr().err)
         configs = [Config.fromfile(path) for path in paths if path.endswith('.py')]
         for cfg in configs:
-            check_options(cfg, getattr(args, 'cfg_options', None) or {})
+            check_options(cfg, parse_options(getattr(args, 'cfg_options', None) or ()))
         if tool.endswith('explain.py') and args.explainer:
             register_all_modules(init_default_scope=True)
             explainer_configs(args.explainer)

@@ -1,7 +1,7 @@
 """The main job in one command: train DCAMA on the embedded shapes, measure it on unseen classes, draw what it does, and
 explain it.
 
-``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call goes on where the
+``make demo`` or ``python tools/demo.py``. Everything is written below ``--work-dir``; a second call continues where the
 first one was stopped.
 """
 import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
