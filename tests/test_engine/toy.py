@@ -6,6 +6,7 @@ says.
 import argparse
 import os
 import signal
+from itertools import count
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -87,6 +88,9 @@ class RecordHook(Hook):
         self.validated.append(runner.iter)
 
 
+_NUMBER = count()
+
+
 def toy_config(work_dir: Path, name: str, max_iters: int = 20, **changes: Any) -> Config:
     """A complete config; ``changes`` are dotted keys with ``__`` for the dots."""
     loader = dict(batch_size=2, num_workers=0, dataset=dict(type='ToyDataset'))
@@ -94,7 +98,8 @@ def toy_config(work_dir: Path, name: str, max_iters: int = 20, **changes: Any) -
         dict(
             default_scope='mmfss',
             work_dir=str(work_dir),
-            experiment_name=name,
+            # Runs of one name that begin within a second would share MMEngine's logger and message hub.
+            experiment_name=f'{name}_{next(_NUMBER)}',
             model=dict(type='ToyModel'),
             train_dataloader=dict(loader, sampler=dict(type='EpisodeStream')),
             val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),

@@ -31,6 +31,22 @@ class Affinity(metaclass=ABCMeta):
     Attributes:
         layer (int): Number of the compared layer, for heads that keep something of the supports for each layer. Such a
             head sets it in ``match``; sizes do not tell layers apart.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models.affinities import Affinity
+        >>> class ColorAffinity(Affinity):
+        ...     # The closer two colors, the higher the score; images are (B, 3, H, W).
+        ...     def __init__(self, query, support):
+        ...         super().__init__(query.shape[-2:], (1, *support.shape[-2:]))
+        ...         self.query, self.support = (x.flatten(2).transpose(1, 2) for x in (query, support))
+        ...     def scores(self, start, stop):
+        ...         return -torch.cdist(self.query[:, start:stop], self.support)
+        >>> affinity = ColorAffinity(torch.rand(1, 3, 4, 6), torch.rand(1, 3, 5, 5))
+        >>> affinity.attend(torch.ones(1, 25, 1)).shape  # forwards: a value for each of 4 * 6 query positions
+        torch.Size([1, 24, 1])
+        >>> affinity.vote(torch.ones(1, 24, 2)).shape  # backwards: two values for each support position
+        torch.Size([1, 25, 2])
     """
 
     def __init__(self, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> None:
