@@ -102,7 +102,8 @@ def attention(setting: Setting) -> dict[str, Computation]:
 
     @torch.no_grad()
     def run_streamed() -> list[Tensor]:
-        encoding.masks = {size: mask_values(masks, size[1:]) for size in encoding.masks}
+        values = {size: mask_values(masks, size[1:]) for size in dict.fromkeys(encoding.sizes)}
+        encoding.masks = [values[size] for size in encoding.sizes]
         return [head.aggregate(affinity, encoding) for affinity in affinities]
 
     return dict(explicit=run_explicit, streamed=run_streamed)
