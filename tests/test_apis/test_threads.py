@@ -162,7 +162,9 @@ def test_compiled_backbone() -> None:
     # (This backend leaves every operator as it is.)
     model.backbone = torch.compile(model.backbone, backend='eager', dynamic=False)
     jobs = predictions(model, 8)[::4]
-    jobs[0]()
+    # While one thread compiles, PyTorch tells all of them so, and heads sum in another order.
+    for job in jobs:
+        job()
     assert all(torch.equal(*pair) for pair in zip(in_threads(jobs * 3), expected[::4] * 3))
 
 
