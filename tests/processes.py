@@ -17,6 +17,10 @@ from typing import Mapping, Optional, Sequence
 
 import torch
 
+from mmfss.registry import register_all_modules
+from tests.quick_runners import make_runners_quick
+
+register_all_modules(init_default_scope=False)
 _CONTEXT = multiprocessing.get_context('forkserver')
 _CONTEXT.set_forkserver_preload(['mmfss.apis', 'mmfss.engine', 'mmfss.datasets', 'mmfss.evaluation', 'tests.processes'])
 
@@ -33,6 +37,7 @@ def _run(command: list[str], folder: Optional[str], environment: dict[str, str],
     torch.set_num_threads(int(environment.get('OMP_NUM_THREADS', torch.get_num_threads())))
     if folder:
         os.chdir(folder)
+    make_runners_quick()
     sys.argv = command
     sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name='__main__')
