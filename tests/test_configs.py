@@ -1,4 +1,5 @@
 """Every config of the package: it can be read, its model is built, and all that it names exists."""
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ EXPLAINING = [name for name in NAMES if name.startswith('explain/')]
 BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
+# Each name is looked for once: in modules that do not exist, which takes most of the time.
+class_of = functools.cache(find_class)
 _read: dict[Path, Config] = {}
 _built: dict[str, nn.Module] = {}
 
@@ -68,7 +71,7 @@ class TestEveryConfig:
 
     def test_types_and_their_arguments(self, name: str) -> None:
         for path, node in typed(read(name).to_dict()):
-            found = find_class(node['type'])
+            found = class_of(node['type'])
             assert found is not None, f'{path}: there is no {node["type"]}'
             accepted = accepted_arguments(found)
             if path == 'optim_wrapper' or accepted is None:
@@ -160,7 +163,7 @@ class TestEveryExplanation:
 @pytest.mark.parametrize('path', BASES, ids=lambda path: path.relative_to(CONFIGS).as_posix())
 def test_types_of_bases(path: Path) -> None:
     for where, node in typed(Config.fromfile(path).to_dict()):
-        assert find_class(node['type']) is not None, f'{where}: there is no {node["type"]}'
+        assert class_of(node['type']) is not None, f'{where}: there is no {node["type"]}'
 
 
 class TestRecipe:
