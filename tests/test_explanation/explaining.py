@@ -30,7 +30,7 @@ METRICS = [
 
 
 @HOOKS.register_module()
-class KillHook(Hook):
+class KillExplanationHook(Hook):
     """Kill the process after some episodes."""
 
     def __init__(self, after: int) -> None:
@@ -96,7 +96,8 @@ def explain(cfg: Config) -> Runner:
 
 if __name__ == '__main__':
     config, out, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    cfg = run_config(config, out, custom_hooks=[dict(type='KillHook', after=kill_after)] if kill_after else [])
+    hooks = [dict(type='KillExplanationHook', after=kill_after)] if kill_after else []
+    cfg = run_config(config, out, custom_hooks=hooks)
     setup_distributed(cfg, 'pytorch' if 'LOCAL_RANK' in os.environ else 'none')
     explain(cfg)
     leave_distributed()
