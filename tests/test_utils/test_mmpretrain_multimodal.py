@@ -78,6 +78,8 @@ class TestDecision:
     @pytest.fixture
     def dependency(self, monkeypatch: pytest.MonkeyPatch):
         import mmpretrain.utils.dependency as dependency
+
+        import mmfss.models  # noqa: F401  (imports mmpretrain.models)
         monkeypatch.delenv('MMFSS_MULTIMODAL', raising=False)
         monkeypatch.setattr(dependency, 'WITH_MULTIMODAL', True)
         return dependency
