@@ -1,4 +1,5 @@
 """Environments with other packages: a ``transformers`` in which MMPretrain's multimodal models cannot be defined."""
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -77,9 +78,9 @@ class TestDecision:
 
     @pytest.fixture
     def dependency(self, monkeypatch: pytest.MonkeyPatch):
-        import mmpretrain.utils.dependency as dependency
-
-        import mmfss.models  # noqa: F401  (imports mmpretrain.models)
+        importlib.import_module('mmfss')  # first: it leaves the multimodal models out
+        importlib.import_module('mmpretrain.models')
+        dependency = importlib.import_module('mmpretrain.utils.dependency')
         monkeypatch.delenv('MMFSS_MULTIMODAL', raising=False)
         monkeypatch.setattr(dependency, 'WITH_MULTIMODAL', True)
         return dependency
