@@ -90,8 +90,8 @@ def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
         run (Callable): Takes the arguments.
         args (Namespace): The arguments; values of options are parsed in place.
     """
-    from mmfss.engine.runner_setup import plain_errors
     from mmfss.utils.config_options import ConfigError, parse_options
+    from .errors import plain_errors
 
     for name, value in vars(args).items():
         if isinstance(value, RawOptions):

@@ -12,20 +12,11 @@ from typing import Any, Optional, Sequence
 
 from mmengine.config import Config
 
-from mmfss.engine.cross_validation import (
-    CONTROLS,
-    METHODS,
-    MODEL,
-    evaluate_methods,
-    expand_braces,
-    expand_checkpoints,
-    fingerprint,
-    load_result,
-    save_result,
-    trained_checkpoint,
-)
+from mmfss.engine.cross_validation import CONTROLS, METHODS, MODEL, evaluate_methods
 from mmfss.engine.runner_setup import default_work_dir
-from mmfss.engine.threshold_choice import (
+from mmfss.engine.threshold_loop import sweep, sweep_config
+from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
+from mmfss.evaluation.threshold_choice import (
     apply_choice,
     check_choosable,
     check_not_tested,
@@ -33,16 +24,15 @@ from mmfss.engine.threshold_choice import (
     load_choice,
     model_key,
     save_choices,
-    sweep,
-    sweep_config,
     validates_on_tested_classes,
 )
-from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
 from mmfss.evaluation.threshold_curve import threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
+from mmfss.utils.checkpoint_paths import expand_braces, expand_checkpoints, trained_checkpoint
 from mmfss.utils.config import load_config, set_episodes
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import atomic_path, check_writable, dump_json, write_text
+from mmfss.utils.stored_results import fingerprint, load_result, save_result
 
 
 @dataclass
