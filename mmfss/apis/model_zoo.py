@@ -3,7 +3,6 @@
 MMEngine resolves names only for the packages of a fixed table, so the index is read here: from the source tree, or from
 the folder ``.mim`` of an installed wheel.
 """
-import difflib
 import fnmatch
 import re
 from pathlib import Path
@@ -19,6 +18,7 @@ from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.config import load_config, split_shots
 from mmfss.utils.config_options import ConfigError
+from mmfss.utils.names import did_you_mean
 
 INDEX = 'model-index.yml'
 
@@ -108,9 +108,8 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
     for wanted in (name, split_shots(name)[0]):
         if wanted in names or wanted in without_fold:
             return wanted if wanted in names else without_fold[wanted]
-    close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
-    hint = f'Did you mean {", ".join(close)}?' if close else f'There are: {", ".join(names)}.'
-    raise UnknownModelError(f'There is no model "{name}". {hint}')
+    hint = did_you_mean(name, names, limit=4, cutoff=0.5) or f' There are: {", ".join(names)}.'
+    raise UnknownModelError(f'There is no model "{name}".{hint}')
 
 
 def get_config_path(name: str, root: Optional[Path] = None) -> Path:

@@ -189,7 +189,7 @@ def report(fold: Fold, shots: int, method: str, result: dict[str, Any], remark: 
     print(f'{fold.name}, {shots}-shot, {method}: {figures} ({remark})', flush=True)
 
 
-def summarise(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
+def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
     """The table and what must be known to read it."""
     models = list(dict.fromkeys(fold.model for fold, _, _ in results))
     column = column_names(results)
@@ -271,6 +271,6 @@ def run(args: argparse.Namespace) -> None:
     checkpoints = find_checkpoints(folds, args)
     if args.choose_threshold:
         choose_thresholds(folds, checkpoints, args)
-    write_summary(summarise([(fold, shots, evaluate_fold(fold, checkpoint, shots, args))
-                             for shots in dict.fromkeys(args.shots)
-                             for fold, checkpoint in zip(folds, checkpoints)]), args.out)
+    results = [(fold, shots, evaluate_fold(fold, checkpoint, shots, args))
+               for shots in dict.fromkeys(args.shots) for fold, checkpoint in zip(folds, checkpoints)]
+    write_summary(summarize(results), args.out)

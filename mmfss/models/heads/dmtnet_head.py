@@ -232,11 +232,7 @@ class DMTNetHead(CorrelationHead):
 
         The effect is the absolute change of both logits of both sides when a layer is removed from both sides, averaged
         over the logits, the sides, the pixels of the region and the shots. Logits are resized with corners aligned.
-
-        Args:
-            evidence, query, encoding, region: See :meth:`MatchingHead.layer_effects`.
-            ablation_reference (str): 'same_shot' compares the logits of each shot with its own, 'last_shot' those of
-                all shots with the last one's.
+        ``ablation_reference='same_shot'`` compares each shot with itself, 'last_shot' all shots with the last one.
         """
         pixels = (region / region.sum((1, 2), keepdim=True))[:, None, None, None]
 

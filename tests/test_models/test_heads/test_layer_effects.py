@@ -106,6 +106,7 @@ def test_inputs_stay_as_they_are() -> None:
 
 
 def test_a_reference_that_the_head_lacks() -> None:
-    way = build_head().matched_way(pyramid(1, 0), build_head().encode_support(pyramid(1, 2), torch.ones(1, 1, 48, 80)))
-    with pytest.raises(ValueError, match="ablation_reference='last_shot' does not exist for a DCAMAHead, which has: sa"):
+    head = build_head()
+    way = head.matched_way(pyramid(1, 0), head.encode_support(pyramid(1, 2), torch.ones(1, 1, 48, 80)))
+    with pytest.raises(ValueError, match="'last_shot' does not exist for a DCAMAHead, which has: same_shot"):
         way.layer_effects(region_of(1, (48, 80)), 'last_shot')
