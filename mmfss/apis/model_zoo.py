@@ -13,14 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-import mmfss
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.config import load_config, split_shots
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.names import did_you_mean
-
-INDEX = 'model-index.yml'
+from mmfss.utils.package_root import INDEX, get_package_root
 
 
 class UnknownModelError(ConfigError, KeyError):
@@ -28,23 +26,6 @@ class UnknownModelError(ConfigError, KeyError):
 
     # That of a KeyError has quotes around it.
     __str__ = Exception.__str__
-
-
-def get_package_root() -> Path:
-    """Find the folder that holds ``configs`` and the model index.
-
-    Returns:
-        Path: ``.mim`` of an installed wheel, or the source tree.
-
-    Raises:
-        FileNotFoundError: If the installation has neither.
-    """
-    package = Path(mmfss.__file__).parent
-    for root in (package / '.mim', package.parent):
-        if (root / INDEX).is_file():
-            return root
-    raise FileNotFoundError(f'The installation in "{package}" has no {INDEX}: install the wheel, or the source tree '
-                            'with "pip install -e .".')
 
 
 def load_model_index(root: Optional[Path] = None) -> Dict[str, Dict[str, Any]]:
