@@ -11,6 +11,7 @@ from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.registry import HOOKS
 from mmfss.utils.files import atomic_path, dump_json
 from mmfss.utils.unwrap import unwrap
+from .embedding import group_head
 from .push import PrototypePush
 
 THRESHOLDED, REPORT = 'thresholded.pth', 'groups.json'
@@ -95,10 +96,7 @@ class SimplexProjectionHook(Hook):
         Raises:
             ValueError: If the model has no groups.
         """
-        model = unwrap(runner.model)
-        head = getattr(model, 'decode_head', None)
-        if not getattr(head, 'num_groups', 0):
-            raise ValueError(f'SimplexProjectionHook needs a ScaleProtoGroupHead, the model has {type(head).__name__}.')
+        head = group_head(unwrap(runner.model))
 
         def project(optimizer: Any, args: Sequence, kwargs: dict) -> None:
             head.project_groups()

@@ -112,7 +112,7 @@ def set_episodes(cfg: Config,
         seed (int, optional): Seed of the episodes, 0 or more.
 
     Raises:
-        ConfigError: If the config tests no episodic data set, or a number is too small.
+        ConfigError: If the config tests no episodic dataset, or a number is too small.
     """
     changes = dict(num_shots=num_shots, num_ways=num_ways, num_episodes=num_episodes, seed=seed)
     dataset = _test_dataset(cfg)

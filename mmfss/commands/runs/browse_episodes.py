@@ -27,7 +27,7 @@ def build_dataset(config: Config, split: str) -> EpisodicDataset:
         raise ConfigError(f'The config "{config.filename}" has no {split}_dataloader (--split).')
     dataset = DATASETS.build(loader.dataset)
     if not isinstance(dataset, EpisodicDataset):
-        raise ConfigError(f'The {split}_dataloader of "{config.filename}" has no episodes: its data set is a '
+        raise ConfigError(f'The {split}_dataloader of "{config.filename}" has no episodes: its dataset is a '
                           f'{type(dataset).__name__}.')
     return dataset
 

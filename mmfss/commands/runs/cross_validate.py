@@ -113,7 +113,7 @@ def model_name(config: Path) -> str:
 
 
 def features_key(cfg: Config) -> str:
-    """What the results of ``CONTROLS`` depend on: features and episodes."""
+    """Return a key of the features and episodes, on which the results of ``CONTROLS`` depend."""
     model = [cfg.model.get(key) for key in ('backbone', 'features', 'data_preprocessor')]
     return json.dumps([model, cfg.test_dataloader, cfg.get('test_evaluator')], sort_keys=True, default=str)
 

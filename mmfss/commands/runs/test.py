@@ -40,7 +40,7 @@ def test(runner: Runner, threshold: Optional[Dict[str, Any]] = None) -> Dict[str
         threshold=threshold,
         config=runner.cfg.filename,
         checkpoint=runner.cfg.load_from,
-        # An ordinary data set has no episodes.
+        # An ordinary dataset has no episodes.
         episodes={key: value for key, value in dataset.metainfo.items() if key != 'label_map'},
         # Why the figures do not compare with published ones; empty if they do.
         protocol=protocol_deviations(dataset) if isinstance(dataset, EpisodicDataset) else None,

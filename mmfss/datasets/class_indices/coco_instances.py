@@ -108,7 +108,6 @@ class CocoInstanceIndex(ClassIndex):
                       'out.', logger='current', level=logging.WARNING)
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
@@ -116,7 +115,6 @@ class CocoInstanceIndex(ClassIndex):
         return self.ann_file
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return sorted(self._row)
 
     def _objects(self, name: str) -> Iterable[Tuple[int, bool, dict]]:
@@ -130,7 +128,6 @@ class CocoInstanceIndex(ClassIndex):
             yield int(self._classes[place]), bool(self._crowds[place]), dict(size=size, counts=counts)
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`."""
         return self._draw(name, labels_of(class_ids), np.uint8, IGNORE)
 
     def load_class_numbers(self, name: str) -> np.ndarray:

@@ -47,7 +47,6 @@ class ClassFolderIndex(ClassIndex):
         return self._numbers[name.split('/', 1)[0]]
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`."""
         own = self.class_of(name)
         mask = self._load_own_mask(self.mask_path(name, own))
         label = list(class_ids).index(own) + 1 if own in class_ids else 0
@@ -59,7 +58,6 @@ class ClassFolderIndex(ClassIndex):
         """Load the mask (H, W) uint8 stored in a file: 0, 1, 255 ignored."""
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """See :meth:`ClassIndex.class_pixels`."""
         own = self.class_of(name)
         return {own: int((self._load_own_mask(self.mask_path(name, own)) == 1).sum())}
 
@@ -79,11 +77,9 @@ class ClassFolderIndex(ClassIndex):
         """List the names of the images in the folder of a class, sorted."""
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return [name for class_id in range(len(self.classes)) for name in self.images_of(class_id)]
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(name)
 
 
@@ -119,7 +115,6 @@ class FSS1000Index(ClassFolderIndex):
     resizes_masks = True
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         return self.locate(os.path.splitext(name)[0] + '.png')
 
     def images_of(self, class_id: int) -> List[str]:
@@ -258,13 +253,11 @@ class ImageFolderIndex(ClassFolderIndex):
             return str(error)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         if name not in self._masks:
             raise FileNotFoundError(f'There is no image "{name}" below "{self.data_root}".')
         return self._masks[name]
 
     def images_of(self, class_id: int) -> List[str]:
-        """See :meth:`ClassFolderIndex.images_of`."""
         return list(self._images[class_id])
 
     def _load_own_mask(self, path: str) -> np.ndarray:

@@ -34,7 +34,6 @@ class LabelMapIndex(ClassIndex):
         self._dtype, self._ignore = label_format(len(self.classes))
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`."""
         table = np.zeros(self._ignore + 1, np.uint8)
         table[self._ignore] = IGNORE
         for class_id, label in labels_of(class_ids).items():
@@ -51,7 +50,7 @@ class LabelMapIndex(ClassIndex):
         return numbers
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """See :meth:`ClassIndex.class_pixels`.
+        """Count the pixels of each class present in an image.
 
         Raises:
             ValueError: If the mask holds a number that is no class.
@@ -103,15 +102,13 @@ class PascalVOCIndex(LabelMapIndex):
         self.img_suffix = img_suffix
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return real_path(os.path.join(self.img_dir, name + self.img_suffix))
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         return real_path(os.path.join(self.mask_dir, name + '.png'))
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`.
+        """List the names of all annotated images, sorted.
 
         Raises:
             FileNotFoundError: If the image set file does not exist.
@@ -159,15 +156,12 @@ class CocoMaskIndex(LabelMapIndex):
         self.img_suffix = img_suffix
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         return real_path(os.path.join(self.mask_dir, coco_mask_file(name, self.prefix)))
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return [f'{self.prefix}/{stem}{self.img_suffix}' if self.prefix else f'{stem}{self.img_suffix}'
                 for stem in self._mask_stems()]
 
