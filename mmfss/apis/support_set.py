@@ -90,6 +90,7 @@ def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input
                bgr: bool, ignore_value: Optional[int], upright: Optional[bool]) -> SupportShot:
     image_name = _describe(image_input, f'image {number} of class "{class_name}"')
     mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
+    # Read and compare
     image = transform.read(image_input, bgr)
     mask = read_mask(mask_input, ignore_value, upright, image_input, transform.max_pixels)
     if mask.shape != image.shape[:2]:
@@ -99,6 +100,7 @@ def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input
                          f'{image.shape[:2]}: they must be equal.{turned}')
     if not (mask == 1).any():
         raise ValueError(f'The {mask_name} is empty: no pixel belongs to "{class_name}".')
+    # Prepare for the network
     network_image, network_mask = transform.prepare(image, mask)
     if not network_mask.any():
         warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '

@@ -39,6 +39,7 @@ def episode_counts(pred: Tensor, target: Tensor, num_ways: int, ignore_index: in
     labels = num_ways + 1
     _check_labels(pred, labels, 'predicted')
     _check_labels(target, labels, 'target')
+    # Joint histogram of true and predicted labels
     joint = (target * labels + pred).bincount(minlength=labels**2).view(labels, labels).cpu()
     intersection = joint.diagonal()
     union = joint.sum(0) + joint.sum(1) - intersection

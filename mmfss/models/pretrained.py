@@ -42,6 +42,7 @@ def _check_file(module: nn.Module, init_cfg: dict, key: str) -> None:
             f'The weights "{source}" (config key `{key}.checkpoint`) do not exist; looked for '
             f'"{Path(source).absolute()}". Where the files are published and how they are converted is written in the '
             f'README.md beside the config. A file elsewhere: --cfg-options {key}.checkpoint=PATH')
+    # Compare names and shapes
     state_dict = get_state_dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
     computed = computed_buffers(module)
     own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if name not in computed}

@@ -194,6 +194,7 @@ def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
     models = list(dict.fromkeys(fold.model for fold, _, _ in results))
     column = column_names(results)
     controls_are_shared = len({fold.model for fold, _, _ in results if set(CONTROLS) & set(fold.methods)}) == 1
+    # Scores, by row and column of the table
     scores = []
     for fold, shots, all_methods in results:
         for method, result in all_methods.items():
@@ -203,6 +204,7 @@ def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
             metrics = result['metrics']
             scores.append(FoldScore(row, shots, column[fold.name], metrics['mIoU'], metrics['FB-IoU']))
     rows = make_rows(scores)
+    # What must be known to read the table
     tested = [all_methods[MODEL] for _, _, all_methods in results]
     checkpoints = {fold.name: all_methods[MODEL]['fingerprint']['checkpoint'] for fold, _, all_methods in results}
     return dict(
@@ -246,6 +248,7 @@ def write_summary(summary: dict[str, Any], out: Path) -> None:
     text += f'Split lists: {"; ".join(summary["split_lists"])}.\n'
     if summary['not_comparable_because']:
         text += f'Not comparable with papers: {"; ".join(summary["not_comparable_because"])}.\n'
+    # Thresholds, and why checkpoints may not compare
     sources: dict[str, list[str]] = {}
     for name, threshold in summary['thresholds'].items():
         if threshold is not None:

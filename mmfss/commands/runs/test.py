@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = prepare_config(args)
     if args.out is not None:
         check_output_file(args.out, '--out')
+    # Config
     set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
     cfg.load_from, cfg.resume = args.checkpoint, False
     add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
         add_hook(cfg, dict(type='EpisodeVisualizationHook', out_dir=str(args.show_dir)))
     choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, args.config)
     threshold = apply_choice(cfg, choice)
+    # Test and report
     runner = RUNNERS.build(cfg)
     runner.register_hook(ProgressHook())
     results = test(runner, threshold)

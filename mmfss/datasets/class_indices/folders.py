@@ -201,6 +201,7 @@ class ImageFolderIndex(ClassFolderIndex):
                            for folder in absent]
         if absent:
             return []
+        # Match images and masks by their stems
         image_folder, mask_folder = folders
         images, masks = _by_stem(image_folder, IMAGE_SUFFIXES), _by_stem(mask_folder, MASK_SUFFIXES)
         if set(images) - set(masks):
@@ -224,12 +225,14 @@ class ImageFolderIndex(ClassFolderIndex):
         lists = ClassFolderIndex.build_lists(self, class_ids, min_pixels=1)
         if min_pixels < 1 or not self.check_masks:
             return lists
+        # Count the pixels of all masks
         names = lists.names.tolist()
         with ThreadPoolExecutor() as pool:
             pixels = dict(zip(names, pool.map(self._pixels_or_fault, names)))
         faults = [found for found in pixels.values() if isinstance(found, str)]
         if faults:
             raise ValueError(self._summary('masks cannot be used', faults))
+        # Leave out images that do not show their class
         small = [name for name in names if pixels[name] < min_pixels]
         if small:
             print_log(

@@ -140,6 +140,7 @@ def _remarks(results: Results) -> str:
         f'Seconds: median of an explanation on {results["device"]}, its own predictions included; one prediction takes '
         f'{table_figure(results["prediction_seconds"], ".3g")}.',
     ]
+    # Episodes and figures that are missing
     if results['empty']:
         indices = [str(item['index']) for item in results['empty']]
         said.append(f'Nothing to explain in {len(indices)} episode(s): {", ".join(indices[:10])}'

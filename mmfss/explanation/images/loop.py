@@ -81,6 +81,7 @@ class PrototypeExplanationLoop(RecordingLoop):
             if getattr(options, name):
                 raise ConfigError(f'--{name.replace("_", "-")} is for few-shot models; "{options.config}" is one with '
                                   'learned prototypes.')
+        # Options that the config or the command leaves open
         explains = cls.is_configured(cfg)
         arguments: dict[str, Any] = {}
         if not options.sources and not (explains and cfg.test_cfg.get('sources')):
@@ -111,6 +112,7 @@ class PrototypeExplanationLoop(RecordingLoop):
             raise ConfigError(f'--seed (test_cfg.seed) must be 0 or more, got {seed}.')
         if top < 1 or (num_images is not None and num_images < 1):
             raise ConfigError(f'top and num_images must be 1 or more, got {top} and {num_images}.')
+        # Folder of the results, sources of the prototypes
         folder = ExplanationFolder(out_dir or Path(runner.work_dir) / 'explanations', 'images', 'maps.npz')
         folder.check_writable()
         settings = dict(explainers=dict(prototypes=dict(type='prototypes', top=top)), region=region, failures=failures,
