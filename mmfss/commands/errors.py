@@ -38,7 +38,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def worker_message(error: Exception) -> str:
-    """The message of an error without the traceback of the data loader's worker in which it was raised."""
+    """Return the message of an error, without the traceback of a data loader's worker that raised it."""
     text = str(error)
     if not re.match(r'Caught \w+ in DataLoader worker process \d+\.\n', text):
         return text
@@ -48,7 +48,7 @@ def worker_message(error: Exception) -> str:
 
 
 def _of_registry(error: Exception) -> Optional[str]:
-    """What to say if a config asks for a class that does not exist, or for an argument that a class does not have."""
+    """Describe a class in a config that does not exist, or an argument that it does not have; None for other errors."""
     if traceback.extract_tb(error.__traceback__)[-1].name != 'build_from_cfg':
         return None
     missing = re.match(r'(\S+) is not in the (\S+) registry', str(error.args[0]))

@@ -99,7 +99,7 @@ def read_object_mask(path: Union[str, Path],
 
 
 def _read(picture: Image.Image, path: Union[str, Path]) -> _Stored:
-    """What a file of any format but 16-bit colour holds."""
+    """Read a file of any format but 16-bit colour."""
     if _has_several_pictures(picture):
         raise ValueError(f'The mask {path} holds {picture.n_frames} pictures of one size, so that it is not clear '
                          f'which is the mask. {_CURE}')

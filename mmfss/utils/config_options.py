@@ -124,7 +124,7 @@ def _dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:
 
 
 def _accepted_keys(path: str, node: Dict[str, Any]) -> Optional[Set[str]]:
-    """Keys a dict may have, existing ones included; None if it may have any."""
+    """List the keys that a dict may have, existing ones included; None if it may have any."""
     known = set(node)
     readers: List[Callable] = []
     if path == '':

@@ -33,7 +33,7 @@ def build_dataset(config: Config, split: str) -> EpisodicDataset:
 
 
 def draw(episode: Dict) -> np.ndarray:
-    """Panel of a packed episode: the query above, below it one row of supports per class. Returns (H, W, 3) RGB."""
+    """Draw a packed episode, the query above one row of supports per class, as RGB (H, W, 3)."""
     sample = episode['data_samples']
     truth = sample.gt_sem_seg.data[0].numpy()
     query = overlay_mask(_rgb(episode['inputs']['query']), truth)

@@ -48,7 +48,7 @@ def datasets_of(args: argparse.Namespace) -> Dict[str, ConfigDict]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 

@@ -37,7 +37,7 @@ from mmfss.utils.stored_results import fingerprint, load_result, save_result
 
 @dataclass
 class Fold:
-    """A fold of a model.
+    """Hold a fold of a model.
 
     Attributes:
         config (Path): Its config file.
@@ -56,7 +56,7 @@ class Fold:
 
 
 def collect(args: argparse.Namespace) -> list[Fold]:
-    """The folds of all models."""
+    """Collect the folds of all models."""
     configs = [Path(path) for pattern in args.configs for path in expand_braces(pattern)]
     stems = [config.stem for config in configs]
     names = [stem if stems.count(stem) == 1 else f'{config.absolute().parent.name}_{stem}'
@@ -82,7 +82,7 @@ def collect(args: argparse.Namespace) -> list[Fold]:
 
 
 def folds_of_models(folds: list[Fold]) -> dict[str, list[Fold]]:
-    """The folds of each model, by :func:`model_key`."""
+    """Group the folds by model, see :func:`model_key`."""
     groups: dict[str, list[Fold]] = {}
     for fold in folds:
         groups.setdefault(model_key(fold.config), []).append(fold)
@@ -107,7 +107,7 @@ def choose_thresholds(folds: list[Fold], checkpoints: list[Path], args: argparse
 
 
 def model_name(config: Path) -> str:
-    """The folder of a config, and its name without the fold if it has one."""
+    """Name a model by the folder of its config, and the name of the config without a fold."""
     stem, folds = re.subn(r'_fold\d+', '', config.stem)
     return '/'.join([config.absolute().parent.name] + [stem] * folds)
 
@@ -119,7 +119,7 @@ def features_key(cfg: Config) -> str:
 
 
 def work_dir_of(fold: Fold, args: argparse.Namespace) -> Path:
-    """Working directory of the training of a fold."""
+    """Return the working directory of the training of a fold."""
     return default_work_dir(fold.config) if args.work_dirs is None else args.work_dirs / fold.name
 
 
@@ -140,7 +140,7 @@ def train(fold: Fold, args: argparse.Namespace) -> None:
 
 
 def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Path]:
-    """A checkpoint of every fold; trains what is missing if asked to."""
+    """Find a checkpoint of every fold; train what is missing if asked to."""
     if args.checkpoints:
         return expand_checkpoints(args.checkpoints, len(folds))
     found = []
@@ -156,7 +156,7 @@ def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Path]:
 
 
 def evaluate_fold(fold: Fold, checkpoint: Path, shots: int, args: argparse.Namespace) -> dict[str, dict]:
-    """Results of all methods on one fold; only what is not stored yet is tested."""
+    """Return the results of all methods on one fold; test only what is not stored yet."""
     cfg = copy.deepcopy(fold.cfg)
     set_episodes(cfg, num_shots=shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
     threshold = apply_choice(cfg, fold.choice)
@@ -178,7 +178,7 @@ def evaluate_fold(fold: Fold, checkpoint: Path, shots: int, args: argparse.Names
 
 
 def result_path(out: Path, fold: Fold, shots: int, method: str) -> Path:
-    """File of one result."""
+    """Return the file of one result."""
     return out / 'results' / f'{fold.name}_{shots}shot_{method.replace(" ", "_")}.json'
 
 
@@ -190,7 +190,7 @@ def report(fold: Fold, shots: int, method: str, result: dict[str, Any], remark: 
 
 
 def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
-    """The table and what must be known to read it."""
+    """Make the table, and collect what must be known to read it."""
     models = list(dict.fromkeys(fold.model for fold, _, _ in results))
     column = column_names(results)
     controls_are_shared = len({fold.model for fold, _, _ in results if set(CONTROLS) & set(fold.methods)}) == 1
@@ -222,7 +222,7 @@ def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
 
 
 def column_names(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, str]:
-    """The column of each fold, by its name: the number of the fold, where that tells the folds of a model apart."""
+    """Name the column of each fold, by the number of the fold where numbers tell the folds of a model apart."""
     numbers = {fold.name: all_methods[MODEL]['episodes']['fold'] for fold, _, all_methods in results}
     models = {fold.name: fold.model for fold, _, _ in results}
     if None in numbers.values() or len({(models[name], numbers[name]) for name in numbers}) < len(numbers):
@@ -231,7 +231,7 @@ def column_names(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, 
 
 
 def times_best_control(rows: list[TableRow]) -> Optional[dict[int, float]]:
-    """By number of shots: mIoU of the model over that of the best control that uses no features of its own supports."""
+    """Divide, for each number of shots, the mIoU of the model by that of the best control without its own supports."""
     ratios = {}
     for row in rows:
         controls = [other.mean for other in rows

@@ -7,7 +7,7 @@ from mmfss.utils.files import check_writable
 
 
 def collect_support(args: argparse.Namespace) -> dict[str, Shots]:
-    """Examples by class name."""
+    """Collect the examples by class name."""
     classes: dict[str, list[tuple[str, str]]] = {}
     for name, image, mask in args.class_support or [('object', *pair) for pair in args.support]:
         classes.setdefault(name, []).append((image, mask))

@@ -167,7 +167,7 @@ class CocoInstanceIndex(ClassIndex):
         return {class_id: int(coco_mask.area(coco_mask.merge(group))) for class_id, group in codes.items()}
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
-        """Also make sure that every listed image is annotated. See :meth:`ClassIndex.check_files`."""
+        """Check that all listed files exist, and that every listed image is annotated."""
         unknown = [name for name in lists.names.tolist() if name not in self._row]
         if unknown:
             raise FileNotFoundError(f'{list_name} names {len(unknown)} image(s) that {self.ann_file} does not hold, '

@@ -126,7 +126,7 @@ class FSS1000Index(ClassFolderIndex):
         return (read_grey(path) >= self.THRESHOLD).astype(np.uint8)
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
-        """Also count the masks of another size than their image. See :meth:`ClassIndex.check_files`."""
+        """Check that all listed files exist, and count the masks of another size than their image."""
         super().check_files(lists, list_name)
         names = lists.names.tolist()
         masks = [self.mask_path(name, self.class_of(name)) for name in names]

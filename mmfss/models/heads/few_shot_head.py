@@ -70,7 +70,7 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         """
 
     def forward_train(self, query: FeaturePyramid, encoding: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training forward: logits and the head's auxiliary losses.
+        """Compute logits and the head's auxiliary losses, for training.
 
         Args:
             query (FeaturePyramid): Features of B queries.

@@ -162,7 +162,7 @@ def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:
 
 
 def read_layout(path: str) -> tuple[Tensor, Tensor]:
-    """Classes and scales of the prototypes in a checkpoint file, whatever the module that has them is called."""
+    """Read classes and scales of the prototypes in a checkpoint file, from whatever module has them."""
     layout = find_layout(path)
     if layout is None:
         raise CheckpointError(f'The checkpoint "{path}" (layout_from) holds no prototypes: no module has proto_class '

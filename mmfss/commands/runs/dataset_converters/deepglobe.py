@@ -53,7 +53,7 @@ def load_record(out: Path, name: str, settings: Record) -> Record:
 
 
 def mask_path(out: Path, folder: Any, name: str, suffix: str) -> Path:
-    """Where the mask of a class in a tile lies."""
+    """Return the path of the mask of a class in a tile."""
     return out / 'filter_mask' / str(folder) / f'{name}_mask_{suffix}.png'
 
 
@@ -92,7 +92,7 @@ def save(picture: np.ndarray, path: Path, **options: Any) -> None:
 
 
 def summarize(records: Dict[str, Record], settings: Record) -> Record:
-    """The content of deepglobe.json."""
+    """Return the content of deepglobe.json."""
     kept = [f'{name}_mask_{suffix}' for name, record in records.items() for suffix in record['kept']]
     classes = {
         str(folder): {f'{name}_mask_{suffix}': pixels for name, record in records.items()
