@@ -140,7 +140,7 @@ def add_resume_schedule(parser: argparse.ArgumentParser) -> None:
         '--resume-schedule', choices=RESUME_SCHEDULES,
         help='what a resumed run does if the config has another schedule than the checkpoint (learning rate, other '
         'settings of the optimizer, param_scheduler): exact (default) is an error that lists the changes; config '
-        'follows the new config, as if it had held from the start; checkpoint goes on with the old schedule')
+        'follows the new config, as if it had held from the start; checkpoint continues the old schedule')
 
 
 def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:

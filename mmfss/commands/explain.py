@@ -12,9 +12,9 @@ from .arguments import add_common_arguments, add_episodes, add_model, add_option
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Show which support pixels made the segmentations of a model, and measure how good the '
-        'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
-        'all of the below; and with those of configs/scaleprotoseg, whose predictions are taken apart into groups, '
-        'prototypes and training patches. What is done is kept in --out and not done again.')
+        'explanations are. Accepts the config of any few-shot model; a config of configs/explain, which sets all '
+        'options below; or one of configs/scaleprotoseg, whose predictions are decomposed into groups, prototypes and '
+        'training patches. Finished episodes are kept in --out and not repeated.')
     add_model(parser)
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
                         help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
                         'default: the one of this model, beside the checkpoint or in the folders of the other phases '
                         'and configs of its training')
-    parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain with what a class '
-                        'of a lower IoU in an image is confused; default: 0.5')
+    parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain confusions of '
+                        'classes whose IoU in an image is lower than this; default: 0.5')
     parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='folder of the results; default: explanations in the working directory')
