@@ -32,7 +32,7 @@ def load_model_index(root: Optional[Path] = None) -> Dict[str, Dict[str, Any]]:
     """Read all metafiles that the model index imports.
 
     Args:
-        root (Path, optional): Folder of the index; that of the package by default.
+        root (Path, optional): Folder of the index; the index of the package by default.
 
     Returns:
         dict: Names to entries of the metafiles (``Config``, ``Metadata``, ``Results``, ...), in the order of the index.
@@ -58,7 +58,7 @@ def list_models(pattern: Optional[str] = None, root: Optional[Path] = None) -> L
 
     Args:
         pattern (str, optional): Shell pattern, e.g. ``'dcama_*_fold0'``; a part of the name is enough.
-        root (Path, optional): Folder of the index; that of the package by default.
+        root (Path, optional): Folder of the index; the index of the package by default.
 
     Returns:
         list[str]: The names, sorted.
@@ -75,7 +75,7 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
     Args:
         name (str): A name of :func:`list_models`. Without a fold, fold 0 is meant. A number of shots at the end
             (``..._5shot``) changes the tested episodes, not the model, and is left out of the full name.
-        root (Path, optional): Folder of the index; that of the package by default.
+        root (Path, optional): Folder of the index; the index of the package by default.
 
     Returns:
         str: The full name.
@@ -98,7 +98,7 @@ def get_config_path(name: str, root: Optional[Path] = None) -> Path:
 
     Args:
         name (str): The model's name, see :func:`resolve_model_name`.
-        root (Path, optional): Folder of the index; that of the package by default.
+        root (Path, optional): Folder of the index; the index of the package by default.
 
     Returns:
         Path: The file.

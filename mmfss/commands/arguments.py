@@ -67,11 +67,11 @@ def add_shots(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (ArgumentParser): The parser, extended in place.
     """
-    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: from the config')
 
 
-def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of episodes; default: that of the config',
-                 seed: str = 'seed of the episodes; default: that of the config') -> None:
+def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of episodes; default: from the config',
+                 seed: str = 'seed of the episodes; default: from the config') -> None:
     """Add ``--ways``, ``--episodes`` and ``--seed`` of the tested episodes.
 
     Args:
@@ -79,7 +79,7 @@ def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of epi
         episodes (str): Help of ``--episodes``.
         seed (str): Help of ``--seed``.
     """
-    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: from the config')
     parser.add_argument('--episodes', type=int, help=episodes)
     parser.add_argument('--seed', type=int, help=seed)
 
@@ -144,7 +144,7 @@ def add_resume_schedule(parser: argparse.ArgumentParser) -> None:
 
 
 def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """Run the work of a command; what a user can put right ends with one line and an exit status.
+    """Run the work of a command; an error that a user can correct ends with one line and an exit status.
 
     Args:
         run (Callable): Takes the arguments.

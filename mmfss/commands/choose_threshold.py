@@ -21,9 +21,9 @@ def parse_args() -> argparse.Namespace:
                         help='config files (.py) and, in the same order, their checkpoints: CONFIG CHECKPOINT, several '
                         "of these pairs, or 'x_fold{0..3}.py' 'y_fold{0..3}.pth' with braces (and in checkpoints * and "
                         '?); without checkpoints, those that tools/train.py left in the working directories')
-    parser.add_argument('--episodes', type=int, help='validation episodes per fold; default: those of val_dataloader')
-    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of val_dataloader')
-    parser.add_argument('--shots', type=int, metavar='K', help='supports of a class; default: those of val_dataloader')
+    parser.add_argument('--episodes', type=int, help='validation episodes per fold; default: from val_dataloader')
+    parser.add_argument('--seed', type=int, help='seed of the episodes; default: from val_dataloader')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of a class; default: from val_dataloader')
     parser.add_argument('--step', type=float, default=0.01, help='distance between thresholds; default: 0.01')
     parser.add_argument('--curve-only', action='store_true',
                         help='write the curves without choosing a threshold; for a config whose validation episodes '

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
                         help='parent of the working directories of training; default: as tools/train.py chooses them')
     parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K',
                         help='numbers of supports; default: 1')
-    add_episodes(parser, 'episodes per fold; default: that of the config')
+    add_episodes(parser, 'episodes per fold; default: from the config')
     parser.add_argument('--controls', action='store_true',
                         help='also test, on the same episodes, a copied support mask, supports of another class, and '
                         'an untrained prototype; controls of the features alone are tested once for models with equal '
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
                             help='give every fold of every model the threshold that is best on the validation episodes '
                             'of its other folds, as tools/analysis_tools/choose_threshold.py does')
     thresholds.add_argument('--threshold-from', type=Path, metavar='FILE',
-                            help='take the thresholds from choices.json of that tool; default: those of the configs')
+                            help='take the thresholds from choices.json of that tool; default: from the configs')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
                         help='folder of the results; default: work_dirs/cross_validation')
     parser.add_argument('--overwrite', action='store_true', help='repeat finished tests')

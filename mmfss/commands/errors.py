@@ -1,4 +1,4 @@
-"""Errors that a user can put right, in one line."""
+"""Errors that a user can correct, in one line."""
 import os
 import re
 import sys
@@ -14,7 +14,7 @@ from mmfss.utils.files import print_any_name
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
+    """Turn an error that a user can correct into one line and an exit status, without a traceback.
 
     Errors in files, folders, data, checkpoints and configs (also a class that does not exist, or has no such argument)
     end with status 1, an interruption with 130. Any other error is a defect and keeps its traceback; the environment

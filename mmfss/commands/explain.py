@@ -17,18 +17,18 @@ def parse_args() -> argparse.Namespace:
         'training patches. Finished episodes are kept in --out and not repeated.')
     add_model(parser)
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
-                        help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
+                        help=f'explainers to compare; default: from the config, or {" ".join(EXPLAINERS)}')
     add_options(parser, '--explainer-options', 'NAME.OPTION=VALUE',
                 'options of explainers, e.g. signed_affex.mask_blur_kernel_size=1')
     parser.add_argument('--metrics', nargs='+', metavar='NAME',
                         help='attribution metrics, e.g. iauc dauc miou_loss@1%% infidelity; default: those of the '
                         f'config, or {" ".join(METRICS).replace("%", "%%")}')
-    parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: that of the config, '
+    parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: from the config, '
                         'or prediction')
     add_shots(parser)
     add_episodes(
         parser, f'number of episodes, or of images; default: that of a config that explains, else {EPISODES}',
-        'seed of the episodes and of explainers that draw random numbers; default: that of the config')
+        'seed of the episodes and of explainers that draw random numbers; default: from the config')
     parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
                         'default: the one of this model, beside the checkpoint or in the folders of the other phases '
                         'and configs of its training')

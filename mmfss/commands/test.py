@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
                         'the working directory')
     parser.add_argument('--threshold-from', type=Path, metavar='FILE',
                         help='take model.threshold from choices.json of tools/analysis_tools/choose_threshold.py, '
-                        'where it was chosen on other classes than those tested; default: that of the config')
+                        'where it was chosen on other classes than those tested; default: from the config')
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
     return parser.parse_args()

@@ -50,7 +50,7 @@ class EpisodicDataset(Dataset):
         min_pixels (int): Smallest object that makes an image count when lists are built from the annotations.
         check_files (bool): Make sure at the start that all listed files exist. Folders are listed, no file is opened:
             some seconds for 100,000 files.
-        dataset_name (str, optional): Name for reports; that of the class index by default.
+        dataset_name (str, optional): Name for reports; the name of the class index by default.
         with_sampler (bool): False makes no sampler, so that there are lists but no episodes: for tools that look at
             the data.
 

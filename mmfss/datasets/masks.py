@@ -146,7 +146,7 @@ def _whole_numbers(numbers: np.ndarray, path: Union[str, Path]) -> _Stored:
 
 
 def _read_float(values: np.ndarray, path: Union[str, Path]) -> _Stored:
-    """Read whole numbers, or probabilities, of which 0.5 and more are object."""
+    """Read whole numbers, or probabilities; 0.5 and more are object."""
     if np.isfinite(values).all() and (values == np.round(values)).all():
         return _whole_numbers(values.astype(np.int64), path)
     if not (values.min() >= 0 and values.max() <= 1):

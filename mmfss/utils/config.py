@@ -85,7 +85,7 @@ def set_seed(cfg: Config, seed: Optional[int]) -> None:
 
     Args:
         cfg (Config): The config, changed in place.
-        seed (int, optional): 0 to 2^32 - 1; None leaves that of the config.
+        seed (int, optional): 0 to 2^32 - 1; None keeps the seed of the config.
 
     Raises:
         ConfigError: If it is another number.

@@ -16,7 +16,7 @@ from mmfss.utils.random_state import preserve_random_state, seed_all
 from mmfss.utils.timing import timed
 from ..run_folder import Arrays, Record
 
-# Of the metainfo of an episode, what a reader of a record needs.
+# The part of the metainfo of an episode that a reader of a record needs.
 _INFO = ('class_ids', 'class_names', 'query_name', 'support_names', 'img_path', 'support_paths', 'upright')
 
 
@@ -133,7 +133,7 @@ class EpisodeStudy:
             info = record['info']
             episode = f'episode {record["index"]} ({", ".join(info.get("class_names", []))}; query ' \
                       f'"{info.get("query_name")}")'
-            # What a user can put right is told in one line, see `plain_errors`; a defect keeps its traceback.
+            # An error that a user can correct is told in one line, see `plain_errors`; a defect keeps its traceback.
             kind = ConfigError if isinstance(error, (ValueError, ImportError)) else RuntimeError
             raise kind(f'{what} failed on {episode}: {type(error).__name__}: {error}') from error
 

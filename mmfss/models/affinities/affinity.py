@@ -211,7 +211,7 @@ def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_element
     """Compute attention (mean over heads) in cache-sized blocks, without gradient: the fastest way on a CPU.
 
     One buffer holds the scores of one head and some query positions at a time. The fused kernel would multiply the
-    attention weights with d columns, of which only V are needed.
+    attention weights with d columns; only V of them are needed.
 
     Args:
         query (Tensor): Shape (B, heads, Q, d).
