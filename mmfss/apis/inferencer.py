@@ -292,6 +292,7 @@ class FewShotInferencer:
             except (OSError, ValueError) as error:
                 record.fail(str(query) if isinstance(query, (str, Path)) else number, error)
                 continue
+            # A batch has one size
             if prepared and prepared[0].shape != network_image.shape:
                 yield names, images, prepared
                 names, images, prepared = [], [], []

@@ -79,6 +79,7 @@ def load_support(support: Support,
         loaded[name] = tuple(
             _load_shot(name, number, image, mask, transform, bgr, ignore_value, upright)
             for number, (image, mask) in enumerate(pairs, start=1))
+        # The supports of a class are stacked
         sizes = {tuple(shot.network_mask.shape) for shot in loaded[name]}
         if len(sizes) > 1:
             raise ValueError(f'The test pipeline gives the supports of class "{name}" different sizes, '

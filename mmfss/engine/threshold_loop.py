@@ -65,6 +65,7 @@ class ThresholdLoop(TestLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.model.eval()
+        # Counting changes the threshold
         threshold = self.model.threshold
         try:
             for idx, data_batch in enumerate(self.dataloader):

@@ -76,6 +76,7 @@ class GroupThresholdHook(Hook):
             report = group_report(head, self.threshold, classes, entropy_before=before)
             dump_json(report, folder / REPORT)
             print_report(report)
+            # The thresholded model
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             with atomic_path(folder / THRESHOLDED) as temporary:
                 torch.save(dict(meta=dict(iter=runner.iter, dataset_meta=dict(classes=classes)), state_dict=weights),

@@ -125,6 +125,7 @@ def set_episodes(cfg: Config,
             raise ConfigError(f'test_dataloader.dataset is a {dataset.get("type")}, which has no "{key}" to change.')
         if value < (0 if key == 'seed' else 1):
             raise ConfigError(f'{key} must be {0 if key == "seed" else 1} or more, got {value}.')
+        # The dataset's own argument replaces that of its sampler
         dataset[key] = value
         if isinstance(dataset.get('sampler'), dict):
             dataset.sampler.pop(key, None)

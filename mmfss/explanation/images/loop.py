@@ -151,6 +151,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         record, arrays = self.study(self.model, index, data['inputs'], sample)
         picture = to_rgb(data_batch['inputs'][0])
         record['info']['upright'] = loads_upright(self.dataloader.dataset)
+        # A page needs the picture where there is no file of it
         path = record['info']['img_path']
         if path is None or not Path(path).is_file():
             arrays['image'] = picture

@@ -86,6 +86,7 @@ def summarize_classes(records: Sequence[Record], head: PrototypeHead, classes: S
     """
     summaries = (_summarize_class(records, head, class_id, name) for class_id, name in enumerate(classes))
     per_class = [entry for entry in summaries if entry is not None]
+    # Confusions of classes
     failures = [
         dict({key: failure[key] for key in ('class_name', 'iou', 'pixels')}, index=record['index'], number=number,
              image=record['info']['name'], truth=classes[failure['truth']], predicted=classes[failure['predicted']])

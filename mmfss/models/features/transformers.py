@@ -73,6 +73,7 @@ class ViTFeatures(FeatureReader):
                 backbone(images)
             finally:
                 handle.remove()
+        # From tokens to maps
         height, width = grid[0]
         return FeaturePyramid(
             tuple(

@@ -32,6 +32,7 @@ def reading_entry(records: Sequence[Record], arrays: Arrays,
     sources: dict[str, dict[str, Any]] = {}
     classes = []
     for way, record in enumerate(records):
+        # The sources of all shown prototypes, each once
         for group in record['groups']:
             for entry in group['prototypes']:
                 key = f'{way}/{entry["index"]}'
