@@ -30,8 +30,8 @@ def support_warnings(classes: Mapping[str, Sequence[SupportShot]]) -> List[str]:
     for name, shots in classes.items():
         if all(_looks_inverted(shot.mask == 1) for shot in shots):
             share = 100 * np.mean([(shot.mask == 1).mean() for shot in shots])
-            found.append(f'The masks of "{name}" cover {share:.0f} % of the pictures and most of their borders. If they '
-                         'are inverted, exchange object and background (--invert).')
+            found.append(f'The masks of "{name}" cover {share:.0f} % of the pictures and most of their borders. If '
+                         'they are inverted, exchange object and background (--invert).')
         files = [shot.mask_name for shot in shots if shot.mask_name is not None]
         painted = [file for file in files if _is_colourful(file)]
         if painted:

@@ -40,7 +40,8 @@ def shape(kind: str = 'polygon', points: Any = SQUARE, label: str = 'mug', **key
 
 def write_coco(path: Path, *annotations: dict, name: str = 'a.jpg') -> Path:
     path.write_text(json.dumps(dict(
-        images=[dict(id=7, file_name=name, height=HEIGHT, width=WIDTH), dict(id=8, file_name='b.jpg', height=3, width=4)],
+        images=[dict(id=7, file_name=name, height=HEIGHT, width=WIDTH),
+                dict(id=8, file_name='b.jpg', height=3, width=4)],
         categories=[dict(id=1, name='mug'), dict(id=2, name='spoon')],
         annotations=[dict(id=number, image_id=7, iscrowd=0, **annotation)
                      for number, annotation in enumerate(annotations)])))
@@ -156,7 +157,8 @@ class TestYolo:
         np.testing.assert_array_equal(read_annotated_mask(tmp_path / 'a.txt', None, SIZE), SQUARE_MASK)
 
     @pytest.mark.parametrize('name, text', [
-        ('classes.txt', 'fork\nmug\n'), ('data.yaml', 'names: [fork, mug]\n'), ('data.yaml', 'names: {0: fork, 1: mug}\n')
+        ('classes.txt', 'fork\nmug\n'), ('data.yaml', 'names: [fork, mug]\n'),
+        ('data.yaml', 'names: {0: fork, 1: mug}\n')
     ])
     def test_class_names(self, tmp_path: Path, name: str, text: str) -> None:
         labels = tmp_path / 'labels' / 'train'
@@ -172,7 +174,8 @@ class TestYolo:
     @pytest.mark.parametrize('line, message', [
         ('0 0.5 0.5 0.1 0.1', 'is a box'), ('0 0.1 0.1 0.2 0.2 0.3 12', 'outside 0 to 1'),
         ('0 0.1 0.1 0.2 0.2 0.3 nan', 'outside 0 to 1'), ('mug 0.1 0.1 0.2 0.2 0.3 0.3', 'not with the number'),
-        ('0 0.1 0.1 0.2 x', 'is no polygon'), ('0 0.1 0.1 0.2 0.2 0.3', 'polygon of 5 numbers'), ('0 0.1 0.1', '1 points')
+        ('0 0.1 0.1 0.2 x', 'is no polygon'), ('0 0.1 0.1 0.2 0.2 0.3', 'polygon of 5 numbers'),
+        ('0 0.1 0.1', '1 points')
     ])
     def test_wrong_lines(self, tmp_path: Path, line: str, message: str) -> None:
         (tmp_path / 'a.txt').write_text(f'0 {self.LINE}\n{line}\n')
