@@ -1,29 +1,39 @@
 """The command ``mmfss``: every command of the package by name, ``mmfss NAME ...`` or ``python -m mmfss NAME ...``."""
-import difflib
-import importlib
 import sys
 from typing import List, Optional
 
+from mmfss.utils.names import did_you_mean
 from mmfss.version import __version__
+from . import (
+    check_dataset,
+    choose_threshold,
+    configs,
+    cross_validate,
+    explain,
+    predict,
+    select_support,
+    test,
+    train,
+)
 
+# Each module has the parser of its command, and imports its work when that begins.
 COMMANDS = {
-    'predict': 'segment own photographs by the example of annotated ones',
-    'train': 'train a model',
-    'test': 'test a model',
-    'explain': 'explain predictions and measure the explanations',
-    'cross-validate': 'test a model on all folds, with controls',
-    'select-support': 'choose the best examples of a class',
-    'choose-threshold': 'choose the threshold without the tested classes',
-    'check-data': 'read a dataset once and list all its faults',
-    'configs': 'list, show or copy the configs of the model zoo',
+    'predict': (predict, 'segment own photographs by the example of annotated ones'),
+    'train': (train, 'train a model'),
+    'test': (test, 'test a model'),
+    'explain': (explain, 'explain predictions and measure the explanations'),
+    'cross-validate': (cross_validate, 'test a model on all folds, with controls'),
+    'select-support': (select_support, 'choose the best examples of a class'),
+    'choose-threshold': (choose_threshold, 'choose the threshold without the tested classes'),
+    'check-data': (check_dataset, 'read a dataset once and list all its faults'),
+    'configs': (configs, 'list, show or copy the configs of the model zoo'),
 }
-_MODULES = {'check-data': 'check_dataset'}
 
 
 def usage() -> str:
     """Return the overview of all commands."""
     width = max(map(len, COMMANDS))
-    lines = [f'  {name:{width}}  {text}' for name, text in COMMANDS.items()]
+    lines = [f'  {name:{width}}  {text}' for name, (_, text) in COMMANDS.items()]
     return '\n'.join(['usage: mmfss COMMAND ...', '', 'Few-shot semantic segmentation that explains itself.', '',
                       'commands:', *lines, '', 'mmfss COMMAND --help describes a command.'])
 
@@ -43,13 +53,11 @@ def main(arguments: Optional[List[str]] = None) -> None:
         print(f'mmfss {__version__}')
         return
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=2)
-        hint = f' Did you mean {" or ".join(close)}?' if close else ''
+        hint = did_you_mean(name, COMMANDS, limit=2)
         print(f'mmfss: there is no command "{name}".{hint}\n\n{usage()}', file=sys.stderr)
         raise SystemExit(2)
-    module = importlib.import_module(f'mmfss.commands.{_MODULES.get(name, name.replace("-", "_"))}')
     sys.argv = [f'mmfss {name}', *rest]
-    module.main()
+    COMMANDS[name][0].main()
 
 
 if __name__ == '__main__':
