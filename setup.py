@@ -71,6 +71,7 @@ setup(
     license_files=['LICENSE'],
     keywords='computer vision, few-shot segmentation, explainability, attribution',
     packages=find_packages(include=['mmfss', 'mmfss.*']),
+    entry_points=dict(console_scripts=['mmfss=mmfss.commands.main:main']),
     package_data={'mmfss.visualization.pages': ['assets/*']},
     python_requires='>=3.10,<3.14',
     install_requires=[

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
+from mmfss.datasets.class_indices.folders import IMAGE_SUFFIXES
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.names import list_names
 from .image_transform import ImageInput, ImageTransform
@@ -15,8 +16,6 @@ from .inference import init_model
 from .prediction_files import FailedQueries, JobRecord, PredictionWriter
 from .query_explanation import Explain, QueryExplainer, build_explainer
 from .support_set import EncodedSupport, Support, load_support
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 Queries = Union[ImageInput, Sequence[ImageInput]]
 
@@ -56,6 +55,7 @@ class FewShotInferencer:
             image as it is stored, and nothing is turned.
         max_pixels (int, optional): Largest number of pixels of a file; by default the environment variable
             ``MMFSS_MAX_PIXELS``, else 89 million.
+        invert (bool): Exchange object and background of all masks.
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
@@ -87,7 +87,8 @@ class FewShotInferencer:
                  upright: Optional[bool] = None,
                  batch_size: int = 4,
                  explain: Optional[Explain] = None,
-                 max_pixels: Optional[int] = None) -> None:
+                 max_pixels: Optional[int] = None,
+                 invert: bool = False) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
         if not isinstance(model, torch.nn.Module):
@@ -105,6 +106,7 @@ class FewShotInferencer:
         self.upright = upright
         self.bgr = bgr
         self.ignore_value = ignore_value
+        self.invert = invert
         self.batch_size = batch_size
         self.explainer = None if explain is None else build_explainer(explain)
         self.support: Optional[EncodedSupport] = None
@@ -187,7 +189,8 @@ class FewShotInferencer:
         Args:
             support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
                 classes may differ in K. A mask has the size of its image; black or transparent is background,
-                everything else the object, see :func:`read_object_mask`.
+                everything else the object, see :func:`read_object_mask`. In place of a mask, a file of LabelMe, a COCO
+                file or YOLO polygons may be given, see :func:`~mmfss.datasets.annotations.read_annotated_mask`.
 
         Returns:
             EncodedSupport: The encoded set. It serves any inferencer with the same weights on the same device.
@@ -197,7 +200,7 @@ class FewShotInferencer:
             ValueError: If a file cannot be read, a mask is empty or of another size than its image, or a class has no
                 pair. The message names the file.
         """
-        classes = load_support(support, self.transform, self.bgr, self.ignore_value, self.upright)
+        classes = load_support(support, self.transform, self.bgr, self.ignore_value, self.upright, self.invert)
         with torch.no_grad():
             images = [self._normalize([shot.network_image for shot in shots])[None] for shots in classes.values()]
             masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]

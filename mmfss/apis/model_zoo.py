@@ -107,6 +107,28 @@ def get_config_path(name: str, root: Optional[Path] = None) -> Path:
     return root / load_model_index(root)[resolve_model_name(name, root)]['Config']
 
 
+def find_config(name_or_path: Union[str, Path]) -> Path:
+    """Find a config file by the model's name; what ends in ``.py`` or exists is taken as a file.
+
+    Args:
+        name_or_path (str | Path): As in :func:`get_model_config`.
+
+    Returns:
+        Path: The file. A number of shots at the end of the name is kept, as :func:`load_config` reads it.
+
+    Raises:
+        UnknownModelError: If there is no model of that name, a KeyError.
+    """
+    path = Path(name_or_path)
+    if path.suffix == '.py' or path.exists():
+        return path
+    path = get_config_path(str(name_or_path))
+    shots = split_shots(str(name_or_path))[1]
+    if shots is not None and split_shots(path.stem)[1] is None:
+        path = path.with_stem(f'{path.stem}_{shots}shot')
+    return path
+
+
 def get_model_config(name_or_path: Union[str, Path], cfg_options: Optional[Dict[str, Any]] = None) -> Config:
     """Read the config of a model.
 
@@ -126,13 +148,7 @@ def get_model_config(name_or_path: Union[str, Path], cfg_options: Optional[Dict[
         >>> get_model_config('dcama_resnet18_shapes_5shot').test_dataloader.dataset.num_shots
         5
     """
-    path = Path(name_or_path)
-    if path.suffix != '.py':
-        path = get_config_path(str(name_or_path))
-        shots = split_shots(str(name_or_path))[1]
-        if shots is not None and split_shots(path.stem)[1] is None:
-            path = path.with_stem(f'{path.stem}_{shots}shot')
-    return load_config(path, cfg_options)
+    return load_config(find_config(name_or_path), cfg_options)
 
 
 def build_model(config: Union[str, Path, Config],

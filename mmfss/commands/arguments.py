@@ -161,4 +161,17 @@ def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
                 print(f'error: --{name.replace("_", "-")} {error}', file=sys.stderr)
                 raise SystemExit(2) from error
     with plain_errors():
+        _find_configs(args)
         run(args)
+
+
+def _find_configs(args: argparse.Namespace) -> None:
+    """Replace names of models by their config files, in place."""
+    from mmfss.apis.model_zoo import find_config
+
+    for key in ('config', 'configs'):
+        value = getattr(args, key, None)
+        if isinstance(value, Path):
+            setattr(args, key, find_config(value))
+        elif isinstance(value, list):
+            setattr(args, key, [find_config(path) for path in value])

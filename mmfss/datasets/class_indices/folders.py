@@ -203,9 +203,9 @@ class ImageFolderIndex(ClassFolderIndex):
             return []
         # Match images and masks by their stems
         image_folder, mask_folder = folders
-        images, masks = _by_stem(image_folder, IMAGE_SUFFIXES), _by_stem(mask_folder, MASK_SUFFIXES)
+        images, masks = files_by_stem(image_folder, IMAGE_SUFFIXES), files_by_stem(mask_folder, MASK_SUFFIXES)
         if set(images) - set(masks):
-            masks = {**_by_stem(mask_folder, OTHER_MASK_SUFFIXES, without=masks), **masks}
+            masks = {**files_by_stem(mask_folder, OTHER_MASK_SUFFIXES, without=masks), **masks}
         missing = sorted(set(images) - set(masks))
         self.unmatched += [(os.path.join(image_folder, images[stem]),
                             f'The image "{class_name}/{self.img_dir}/{images[stem]}" has no mask: expected '
@@ -267,8 +267,13 @@ class ImageFolderIndex(ClassFolderIndex):
         return read_object_mask(path, self.ignore_value, self.upright, self.image_path(self._image_of[path]))
 
 
-def _by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
-    """Map each stem, in composed Unicode form, to its file; two images of one stem would share a mask."""
+def files_by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
+    """Map each stem, in composed Unicode form, to its file; two images of one stem would share a mask.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If two files have one stem.
+    """
     found: Dict[str, str] = {}
     for name, file in list_names(folder, suffixes).items():
         stem = os.path.splitext(name)[0]

@@ -1,0 +1,69 @@
+"""Work of :mod:`mmfss.commands.predict`."""
+import argparse
+import warnings
+from typing import Any, Optional
+
+from PIL import Image
+
+from mmfss.apis import FewShotInferencer, find_support, init_model
+from mmfss.apis.support_checks import draw_supports, support_warnings
+from mmfss.apis.support_set import EncodedSupport, Support
+from mmfss.utils.files import atomic_path, check_writable
+
+DEFAULT_MODEL = 'prototype_efficientnet-lite2'
+
+
+def collect_support(args: argparse.Namespace) -> Support:
+    """Return the examples as the inferencer takes them."""
+    if args.support_dir is not None:
+        return find_support(args.support_dir, args.classes)
+    if args.support:
+        return args.support
+    classes: dict[str, list[tuple[str, str]]] = {}
+    for name, image, mask in args.class_support:
+        classes.setdefault(name, []).append((image, mask))
+    return classes
+
+
+def show_support(support: EncodedSupport, args: argparse.Namespace) -> None:
+    """Write ``supports.png``, and warn of masks that are probably wrong."""
+    classes = dict(zip(support.class_names, support.shots))
+    path = args.out / 'supports.png'
+    with atomic_path(path) as temporary:
+        Image.fromarray(draw_supports(classes)).save(temporary)
+    counts = ', '.join(f'{name} ({len(shots)})' for name, shots in classes.items())
+    print(f'examples: {counts}, as they were read: {path}', flush=True)
+    for text in support_warnings(classes):
+        warnings.warn(text, stacklevel=1)
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Describe a result in a line."""
+    parts = [f'{100 * result["foreground_fraction"]:.1f} % foreground']
+    for name, shares in zip(result['class_names'], result.get('support_shares', ())):
+        text = None if shares is None or len(shares) == 1 else strongest(shares)
+        if text is not None:
+            parts.append(text if len(result['class_names']) == 1 else f'{name}: {text}')
+    parts += [result[key] for key in ('overlay_path', 'explanation_path') if key in result]
+    return f'{result["query"]}: {", ".join(parts)}'
+
+
+def strongest(shares: list[float]) -> Optional[str]:
+    """Name the support that decided most."""
+    number = max(range(len(shares)), key=shares.__getitem__)
+    return f'{100 * shares[number]:.0f} % from support {number + 1}'
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command with parsed arguments."""
+    check_writable(args.out, 'folder', '--out')
+    support = collect_support(args)
+    config = args.config or DEFAULT_MODEL
+    print(f'model: {config}', flush=True)
+    model = init_model(config, args.checkpoint, args.device, args.cfg_options)
+    inferencer = FewShotInferencer(
+        model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size, explain=args.explain,
+        max_pixels=args.max_pixels, invert=args.invert)
+    show_support(inferencer.set_support(support), args)
+    for result in inferencer.iterate(args.query, args.out):
+        print(describe(result), flush=True)
