@@ -12,6 +12,7 @@ from .heads import (
     FewShotScaleProtoHead,
     HSNetHead,
     MatchingHead,
+    PrototypeMatchingHead,
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
@@ -23,6 +24,6 @@ __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
     'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
-    'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
-    'SupportEncoding'
+    'PrototypeMatchingHead', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor',
+    'StridedFCNHead', 'SupportEncoding'
 ]
