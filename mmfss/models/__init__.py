@@ -11,6 +11,7 @@ from .heads import (
     FewShotScaleProtoHead,
     HSNetHead,
     MatchingHead,
+    PrototypeMatchingHead,
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
@@ -20,6 +21,6 @@ __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
     'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
-    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead',
-    'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]
