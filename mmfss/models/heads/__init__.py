@@ -6,9 +6,10 @@ from .few_shot_head import FewShotHead
 from .few_shot_scaleproto_head import FewShotScaleProtoHead
 from .hsnet_head import HSNetHead
 from .matching_head import MatchingHead
+from .prototype_matching_head import PrototypeMatchingHead
 from .prototype_reader import PrototypeReader
 
 __all__ = [
     'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead', 'MatchingHead',
-    'PrototypeReader'
+    'PrototypeMatchingHead', 'PrototypeReader'
 ]
