@@ -11,6 +11,7 @@ from .heads import (
     FewShotHead,
     FewShotScaleProtoHead,
     HSNetHead,
+    INSID3Head,
     MatchingHead,
     PrototypeReader,
 )
@@ -22,7 +23,7 @@ import_multimodal_models()
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
-    'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
+    'FewShotSegmentor', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
     'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
     'SupportEncoding'
 ]

@@ -1,5 +1,6 @@
 """Intermediate features of frozen or trained backbones."""
 from .convolutional import ConvNeXtFeatures, InvertedResidualFeatures, ResNetFeatures, VGGFeatures
+from .debiased import DebiasedFeatures
 from .locks import lock_of
 from .modules import ModuleFeatures
 from .pyramid import FeaturePyramid
@@ -7,6 +8,6 @@ from .reader import FeatureReader, build_feature_reader
 from .transformers import SwinFeatures, ViTFeatures
 
 __all__ = [
-    'ConvNeXtFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures',
+    'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures',
     'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]

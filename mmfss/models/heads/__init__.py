@@ -5,10 +5,11 @@ from .dmtnet_head import DMTNetHead
 from .few_shot_head import FewShotHead
 from .few_shot_scaleproto_head import FewShotScaleProtoHead
 from .hsnet_head import HSNetHead
+from .insid3_head import INSID3Head
 from .matching_head import MatchingHead
 from .prototype_reader import PrototypeReader
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead', 'MatchingHead',
-    'PrototypeReader'
+    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead', 'INSID3Head',
+    'MatchingHead', 'PrototypeReader'
 ]
