@@ -88,8 +88,7 @@ class Affinity(metaclass=ABCMeta):
     def nearest(self, groups: int = 1, chunk_size: int = CHUNK_SIZE) -> Tensor:
         """Find the support position of highest score for each query position, in each of several groups.
 
-        Time O(Q S d) for scores of d channels, memory O(chunk_size S + Q groups). Scores are computed in float32 at
-        least, under autocast too.
+        Time O(Q S d) for scores of d channels, memory O(chunk_size S + Q groups).
 
         Args:
             groups (int): Number of equal, consecutive groups of support positions: K for each shot apart, 1 (the
@@ -114,10 +113,8 @@ class Affinity(metaclass=ABCMeta):
         """
         if groups < 1 or self.num_support % groups:
             raise ValueError(f'{self.num_support} support positions cannot be cut into {groups} equal groups.')
-        places = []
-        for start, stop in chunks(self.num_query, chunk_size):
-            scores = self.scores(start, stop).unflatten(-1, (groups, -1))
-            places.append(scores.max(-1).indices)  # (several times faster than argmax on a CPU)
+        rows = chunks(self.num_query, chunk_size)
+        places = [self.scores(start, stop).unflatten(-1, (groups, -1)).argmax(-1) for start, stop in rows]
         return torch.cat(places, dim=1)
 
     def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = CHUNK_SIZE) -> Tensor:

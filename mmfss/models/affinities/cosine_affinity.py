@@ -35,3 +35,16 @@ class CosineAffinity(Affinity):
     def scores(self, start: int, stop: int) -> Tensor:
         with full_precision(self.query.device):
             return self.query[:, start:stop] @ self.key.transpose(1, 2)
+
+    def part(self, index: int, positions: Tensor) -> 'CosineAffinity':
+        """Return the affinity of some query positions of one batch element.
+
+        Args:
+            index (int): Number of the element.
+            positions (Tensor): Numbers of n query positions, shape (n, ).
+
+        Returns:
+            CosineAffinity: Of batch size 1; its ``query_size`` is (1, n).
+        """
+        query = self.query[index, positions][None]
+        return CosineAffinity(query, self.key[index:index + 1], (1, len(positions)), self.support_size)

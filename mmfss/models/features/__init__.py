@@ -8,6 +8,6 @@ from .reader import FeatureReader, build_feature_reader
 from .transformers import SwinFeatures, ViTFeatures
 
 __all__ = [
-    'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures',
-    'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
+    'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures',
+    'ModuleFeatures', 'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]

@@ -65,8 +65,8 @@ class INSID3Reading:
 class INSID3Head(MatchingHead):
     r"""Match query and supports in both directions, and grow the matched cells to clusters of the query.
 
-    It needs :class:`~mmfss.models.features.DebiasedFeatures`: for each cell a unit vector X, and a unit vector D without
-    the directions that encode the position. X compares cells within the query, D across images.
+    It needs :class:`~mmfss.models.features.DebiasedFeatures`, which gives each cell a unit vector X, and a unit vector
+    D without the directions that encode the position. X compares cells within the query, D across images.
 
     1. *Prototype.* p is the normalized mean over the shots of the mean D of their object's cells.
     2. *Forward.* A query cell t matches if :math:`f(t) = p \cdot D_t > 0`; if none does, those above the 0.9 quantile.
@@ -77,12 +77,13 @@ class INSID3Head(MatchingHead):
     6. *Growth.* A cluster's score is its mean f, times the cosine of its mean X with the seed's, times its share of
        candidates (1 for the seed). Clusters that score more than alpha are the mask.
 
-    The mask is resized bilinearly to the query; where it exceeds one half, the pixel is foreground. The foreground logit
-    is the resized mask minus one half, times 1 plus the cluster's score, so that several classes are ranked by score.
+    The mask is resized bilinearly to the query; where it exceeds one half, the pixel is foreground. The foreground
+    logit is the resized mask minus one half, times 1 plus the cluster's score, so that several classes are ranked by
+    score.
 
     Clusters depend on the query alone: they are computed once per query and shared by its classes and by perturbed
-    supports (:meth:`FeaturePyramid.once`). With Q cells of the query and S of the supports, matching takes time O(Q S C)
-    and memory O(Q + S), clustering time O(Q^2 C) and memory of Q^2 / 2 doubles. Both compute in float32, under autocast
+    supports (:meth:`FeaturePyramid.once`). With Q and S cells of query and supports, matching takes time O(Q S C) and
+    memory O(Q + S), clustering time O(Q^2 C) and memory of Q^2 / 2 doubles. Both compute in float32, under autocast
     too. A shot with an empty mask is skipped; with none left, or without a candidate, all is background.
 
     *Relaxed form* (AffEx's implementation). The decisions have no gradient. Explainers that need one get the logit
@@ -179,49 +180,50 @@ class INSID3Head(MatchingHead):
         yield CosineAffinity(tokens(debiased), encoding.keys, debiased.shape[-2:], encoding.size)
 
     def aggregate(self, affinity: CosineAffinity, encoding: INSID3Encoding) -> Tensor:
-        """Match backward: which query cells vote for the object, 1 or 0 (relaxed: how much), (B, 1, h, w)."""
-        shots = (encoding.masks.flatten(2).sum(2) > 0).sum(1)
+        """Select the candidates, 1 or 0 (relaxed: how much a cell matches), (B, 1, h, w)."""
+        forward = forward_match(affinity.query, encoding.prototype)
         if self.relaxed:
-            votes = self._soft_votes(affinity, encoding) / shots.clamp(min=1)[:, None]
+            matches = torch.sigmoid(forward / SOFTNESS) * self._soft_votes(affinity, encoding)
         else:
-            nearest = affinity.nearest(groups=encoding.size[0]).transpose(1, 2)
-            masks = encoding.masks.expand(len(nearest), -1, -1)
-            needed = ((shots + 1) // 2).clamp(min=1)
-            votes = (masks.gather(2, nearest).sum(1) >= needed[:, None]).to(masks)
-        return votes.unflatten(1, (1, *affinity.query_size))
+            matches = self._candidates(affinity, encoding, forward)
+        return matches.unflatten(1, (1, *affinity.query_size))
+
+    @torch.no_grad()
+    def _candidates(self, affinity: CosineAffinity, encoding: INSID3Encoding, forward: Tensor) -> Tensor:
+        """Match in both directions, (B, h * w); backward only those cells that match forward, which saves time."""
+        matches = forward > 0
+        high = forward > forward.quantile(FALLBACK_QUANTILE, dim=1, keepdim=True)
+        matches = torch.where(matches.any(1, keepdim=True), matches, high)
+        candidates = torch.zeros_like(forward)
+        for index, masks in enumerate(encoding.masks.expand(len(forward), -1, -1)):
+            num_shots, cells = int(masks.any(1).sum()), matches[index].nonzero()[:, 0]
+            if num_shots:
+                nearest = affinity.part(index, cells).nearest(groups=encoding.size[0])[0]
+                votes = masks.gather(1, nearest.T).sum(0)
+                candidates[index, cells] = (votes >= (num_shots + 1) // 2).to(candidates)
+        return candidates
 
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: INSID3Encoding) -> Tensor:
-        """Return logits (B, 2, h, w): background 0; foreground plus or minus (1 + score) / 2 of the cell's cluster."""
-        if self.relaxed:
-            foreground = torch.sigmoid(self.forward_match(query, encoding) / SOFTNESS).view_as(evidence[0]) * evidence[0]
-        else:
+        """Return logits (B, 2, h, w): background 0, foreground plus or minus (1 + score) / 2 of the cell's cluster."""
+        foreground = evidence[0]
+        if not self.relaxed:
             foreground = torch.stack([
                 (kept_cells(reading) - 0.5) * (1 + reading.scores.clamp(min=0))[reading.clusters.labels]
                 for reading in self.read(evidence, query, encoding)
-            ]).view_as(evidence[0])
+            ]).view_as(foreground)
         return torch.cat((torch.zeros_like(foreground), foreground), dim=1)
 
     @torch.no_grad()
     def read(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: INSID3Encoding) -> list[INSID3Reading]:
         """Decide on each of B queries; arguments as :meth:`decode`."""
-        with full_precision(encoding.keys.device):
-            forward = self.forward_match(query, encoding)
-            matches = forward > 0
-            high = forward > forward.quantile(FALLBACK_QUANTILE, dim=1, keepdim=True)
-            candidates = torch.where(matches.any(1, keepdim=True), matches, high) & (evidence[0].flatten(1) > 0)
-            # One query may serve all support sets, and one support set all queries.
-            clusters, directions = self.clusters(query), self._cluster_directions(query)
-            return [
-                self._grow(clusters[index % len(clusters)], directions[index % len(clusters)], *decisions,
-                           encoding.prototype[index % len(encoding.prototype)])
-                for index, decisions in enumerate(zip(forward, candidates))
-            ]
-
-    def forward_match(self, query: FeaturePyramid, encoding: INSID3Encoding) -> Tensor:
-        """Compute f, the cosines of the query's cells with the prototype, (B, h * w)."""
-        with full_precision(encoding.keys.device):
-            debiased = self.debiased(query).flatten(2)
-            return (encoding.prototype.unsqueeze(1) @ debiased).squeeze(1)
+        # One query may serve all support sets, and one support set all queries.
+        clusters, directions = self.clusters(query), self._cluster_directions(query)
+        forward = forward_match(tokens(self.debiased(query)), encoding.prototype)
+        return [
+            self._grow(clusters[index % len(clusters)], directions[index % len(clusters)], *decisions,
+                       encoding.prototype[index % len(encoding.prototype)])
+            for index, decisions in enumerate(zip(forward, evidence[0].flatten(1) > 0))
+        ]
 
     def clusters(self, query: FeaturePyramid) -> list[CellClusters]:
         """Cluster the cells of each query, or of the one query that was expanded to a batch; computed once."""
@@ -279,6 +281,12 @@ class INSID3Head(MatchingHead):
         background, foreground = (resize_unaligned(x, size) for x in (logits[:, :1], logits[:, 1:].sign() / 2))
         strength = resize_unaligned(2 * logits[:, 1:].abs(), size)
         return torch.cat((background, foreground * strength), dim=1)
+
+
+def forward_match(cells: Tensor, prototype: Tensor) -> Tensor:
+    """Compute f, the cosines (B, Q) of cells (B, Q, C) with the prototype (B, C), or (1, C) for all."""
+    with full_precision(cells.device):
+        return (cells @ prototype.unsqueeze(2)).squeeze(2)
 
 
 def kept_cells(reading: INSID3Reading) -> Tensor:
