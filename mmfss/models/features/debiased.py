@@ -79,7 +79,7 @@ class DebiasedFeatures(FeatureReader):
 
     def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
         width = self.reader(backbone).channels(backbone)[-1][-1]
-        return ((width, width - self._num_removed(width) if self.compact else width), )
+        return ((width, width - self.num_removed(width) if self.compact else width), )
 
     def basis(self, backbone: nn.Module, image: Tensor) -> PositionBasis:
         """Return the directions of the position for images of the size, type and device of ``image`` (3, H, W)."""
@@ -97,9 +97,9 @@ class DebiasedFeatures(FeatureReader):
         black = image.new_tensor(self.black)[:, None, None].expand(-1, *image.shape[-2:])
         with full_precision(image.device):
             features = self.reader(backbone)(backbone, black[None])[-1][-1][0]
-        return PositionBasis.of_blank_image(features, self._num_removed(len(features)))
+        return PositionBasis.of_blank_image(features, self.num_removed(len(features)))
 
-    def _num_removed(self, width: int) -> int:
+    def num_removed(self, width: int) -> int:
         """Return s for C = ``width`` channels."""
         number = round(width * SHARE_OF_CHANNELS) if self.num_components is None else self.num_components
         if not 0 <= number < width:

@@ -155,7 +155,7 @@ class INSID3Head(MatchingHead):
 
     def use_differentiable_form(self) -> str:
         self._relaxed = True
-        return 'relaxed INSID3: soft matches, no clusters'
+        return 'relaxed form (INSID3: soft matches, no clusters)'
 
     def debiased(self, pyramid: FeaturePyramid) -> Tensor:
         """Return D, adapted if there is an adapter, (B, C, h, w)."""
@@ -254,14 +254,15 @@ class INSID3Head(MatchingHead):
         return INSID3Reading(forward, candidates, clusters, seed, ratios, scores, scores > self.merge_threshold)
 
     def _soft_votes(self, affinity: CosineAffinity, encoding: INSID3Encoding) -> Tensor:
-        """Sum the soft votes of the shots for the object, (B, h * w)."""
+        """Average the soft votes of the shots for the object, (B, h * w)."""
+        num_shots = encoding.masks.any(2).sum(1, keepdim=True).clamp(min=1)
         sharp = affinity.query * (sqrt(affinity.query.shape[-1]) / SOFTNESS)  # attention divides by the root
         keys = affinity.key.unflatten(1, (encoding.size[0], -1))
         with full_precision(sharp.device):
             return sum(
                 DotProductAffinity(sharp, key, 1, affinity.query_size, (1, *encoding.size[1:])).attend(
                     mask.unsqueeze(-1)).squeeze(-1)
-                for key, mask in zip(keys.unbind(1), encoding.masks.unbind(1)))
+                for key, mask in zip(keys.unbind(1), encoding.masks.unbind(1))) / num_shots
 
     def forward_train(self, query: FeaturePyramid, encoding: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Segment with the relaxed form, whose logits train the adapter; arguments as in :class:`FewShotHead`.
