@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmfss.evaluation import PerturbedEpisode
 from mmfss.evaluation.attribution.perturbation_path import PerturbationPath
+from mmfss.evaluation.attribution.substrates import Substrate
 from mmfss.models import FeaturePyramid, FewShotSegmentor, INSID3Head
 from mmfss.models.features.position_basis import PositionBasis
 from mmfss.registry import MODELS
@@ -22,8 +23,8 @@ WIDTH, REMOVED, GRID = 1024, 500, 64
 ENCODER_SIDE = 256
 INSID3_PART = 'insid3'
 INSID3_MEANING = """\
-insid3     21 states of perturbed supports, features given (ViT-L/16 at 1024 px) -> masks; reference: one by one,
-           measured: the clusters of the query computed once
+insid3     21 states of perturbed supports, features given (ViT-L/16 at 1024 px) -> masks; reference: one by
+           one, measured: the clusters of the query computed once
 insid3*    an insertion path of 21 states, images (ViT-S/16 at 256 px) -> masks; reference: single predictions, measured:
            by PerturbedEpisode; bound: (K + 1) / (supports changed per state), what encoding the query once can save
 basis      features of a black image (1024 x 4096) -> 500 directions; reference: full SVD, measured: eigenvectors of the
@@ -97,7 +98,7 @@ def with_encoder(shots: int) -> Computations:
     images, masks = torch.randn(1 + shots, 3, ENCODER_SIDE, ENCODER_SIDE), torch.zeros(1, shots, *2 * [ENCODER_SIDE])
     masks[..., 64:192, 64:192] = 1
     episode = Episode(images[0], images[1:][None], masks)
-    path = PerturbationPath(episode, torch.rand(masks.shape), 'ins', 'black')
+    path = PerturbationPath(episode, torch.rand(masks.shape), 'ins', Substrate())
     stops = [int(masks.numel() * state / NUM_STATES) for state in range(NUM_STATES)]
 
     def states() -> Iterator[tuple[Tensor, Tensor]]:

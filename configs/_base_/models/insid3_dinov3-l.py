@@ -1,5 +1,5 @@
-# INSID3 with DINOv3 ViT-L/16 (weights: configs/insid3/README.md). There is nothing to train; the schedules of its configs
-# serve an adapter (head.adapter_channels with features.compact=False).
+# INSID3 with DINOv3 ViT-L/16 (weights: configs/insid3/README.md). There is nothing to train. The schedules of its
+# configs serve an adapter (head.adapter_channels with features.compact=False).
 model = dict(
     type='FewShotSegmentor',
     data_preprocessor=dict(
