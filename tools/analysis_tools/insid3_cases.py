@@ -25,7 +25,7 @@ INSID3_PART = 'insid3'
 INSID3_MEANING = """\
 insid3     21 states of perturbed supports, features given (ViT-L/16 at 1024 px) -> masks; reference: one by
            one, measured: the clusters of the query computed once
-insid3*    an insertion path of 21 states, images (ViT-S/16 at 256 px) -> masks; reference: single predictions, measured:
+insid3*    an insertion path of 21 states, images (ViT-S/16 at 256 px) -> masks; reference: one by one, measured:
            by PerturbedEpisode; bound: (K + 1) / (supports changed per state), what encoding the query once can save
 basis      features of a black image (1024 x 4096) -> 500 directions; reference: full SVD, measured: eigenvectors of the
            Gram matrix"""
