@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.layers import compose_ways
+from mmfss.models.segmentors.base_few_shot_segmentor import add_predictions, support_masks
 from mmfss.structures import EpisodeDataSample
 
 
@@ -53,11 +53,8 @@ class ControlModel(BaseModel):
         """Add ``seg_logits`` and ``pred_sem_seg`` to the samples."""
         if mode != 'predict':
             raise ValueError(f'A control only predicts, but mode={mode!r} was asked for.')
-        masks = (torch.stack([sample.support_sem_seg for sample in data_samples]) == 1).float()
-        for sample, logits in zip(data_samples, self.logits(inputs['query'], inputs['support'], masks)):
-            sample.seg_logits = PixelData(data=logits)
-            sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
-        return data_samples
+        logits = self.logits(inputs['query'], inputs['support'], support_masks(data_samples).float())
+        return add_predictions(data_samples, logits)
 
 
 class CopiedMask(ControlModel):

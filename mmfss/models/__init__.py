@@ -1,5 +1,4 @@
 """Models: features of any backbone, matching heads, segmentors."""
-from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
 from .backbones import DeconvUNet, DeepLabResNet, EfficientNetLite, PackagedWeights
 from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
@@ -13,17 +12,16 @@ from .heads import (
     HSNetHead,
     INSID3Head,
     MatchingHead,
+    PrototypeMatchingHead,
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
 
-import_multimodal_models()
-
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
     'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss', 'MatchingHead',
-    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead',
-    'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

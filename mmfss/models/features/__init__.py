@@ -5,9 +5,11 @@ from .locks import lock_of
 from .modules import ModuleFeatures
 from .pyramid import FeaturePyramid
 from .reader import FeatureReader, build_feature_reader
+from .timm_features import TIMMFeatures
 from .transformers import SwinFeatures, ViTFeatures
 
 __all__ = [
     'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures',
-    'ModuleFeatures', 'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
+    'ModuleFeatures', 'ResNetFeatures', 'SwinFeatures', 'TIMMFeatures', 'VGGFeatures', 'ViTFeatures',
+    'build_feature_reader', 'lock_of'
 ]

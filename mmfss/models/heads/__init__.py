@@ -7,9 +7,10 @@ from .few_shot_scaleproto_head import FewShotScaleProtoHead
 from .hsnet_head import HSNetHead
 from .insid3_head import INSID3Head
 from .matching_head import MatchingHead
+from .prototype_matching_head import PrototypeMatchingHead
 from .prototype_reader import PrototypeReader
 
 __all__ = [
     'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead', 'INSID3Head',
-    'MatchingHead', 'PrototypeReader'
+    'MatchingHead', 'PrototypeMatchingHead', 'PrototypeReader'
 ]
