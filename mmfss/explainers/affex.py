@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.models import BaseFewShotSegmentor
+from mmfss.models.affinities import TemperedAffinity
 from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
@@ -51,6 +52,8 @@ class AffEx(Explainer):
             published settings.
         use_softmax (bool): Whether a support position gives the softmax of its scores over all support positions, or
             the raw scores. Defaults to True.
+        temperature (float): Divides the scores before that softmax. A value below 1 sharpens affinities that are plain
+            cosines, as of INSID3, whose softmax over thousands of positions is almost flat. Defaults to 1.
         mask_blur_kernel_size (int): Side in pixels of the blur of masks, odd; 1 for none. Defaults to 31.
         mask_blur_sigma (float): Its standard deviation in pixels. Defaults to 50.
         mask_dilation_radius (int): How often masks are dilated before. Defaults to 0.
@@ -81,6 +84,7 @@ class AffEx(Explainer):
                  aggregation: str = 'feature_ablation',
                  explanation_size: Union[int, tuple[int, int], None] = None,
                  use_softmax: bool = True,
+                 temperature: float = 1.,
                  mask_blur_kernel_size: int = 31,
                  mask_blur_sigma: float = 50.,
                  mask_dilation_radius: int = 0,
@@ -97,6 +101,7 @@ class AffEx(Explainer):
         self.aggregation = aggregation
         self.explanation_size = _size(explanation_size)
         self.use_softmax = use_softmax
+        self.temperature = temperature
         self.mask_blur_kernel_size = mask_blur_kernel_size
         self.mask_blur_sigma = mask_blur_sigma
         self.mask_dilation_radius = mask_dilation_radius
@@ -192,13 +197,16 @@ class AffEx(Explainer):
     def _way(self, way: MatchedWay, region: Tensor) -> tuple[list[Tensor], Optional[Tensor], Tensor]:
         """Compute shares of each layer (B, K, h', w'), effects and weights (B, L), for a region (B, T_h, T_w)."""
         weights = RegionWeights(region, torch.promote_types(way.dtype, torch.float32))
-        shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in way.affinities]
+        affinities = way.affinities
+        if self.temperature != 1:
+            affinities = [TemperedAffinity(affinity, self.temperature) for affinity in affinities]
+        shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in affinities]
         if self.aggregation == 'mean':
             return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0])
         # A way of an own model need not know other references.
         other = {} if self.ablation_reference == 'same_shot' else dict(ablation_reference=self.ablation_reference)
         effects = way.layer_effects(region, **other)
-        sizes = [affinity.query_size for affinity in way.affinities]
+        sizes = [affinity.query_size for affinity in affinities]
         return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order)
 
     def _pixels(self, region: Region, model: BaseFewShotSegmentor, episode: Episode,
@@ -237,6 +245,8 @@ class AffEx(Explainer):
             size = getattr(self, name)
             if size is not None and (size < 1 or size % 2 == 0):
                 raise ValueError(f'{name} must be odd and at least 1, got {size}.')
+        if not self.temperature > 0:
+            raise ValueError(f'temperature must be above 0, got {self.temperature}.')
         if self.mask_blur_sigma <= 0 or self.chunk_size < 1 or self.mask_dilation_radius < 0:
             raise ValueError('mask_blur_sigma must be above 0, chunk_size at least 1 and mask_dilation_radius at least '
                              f'0, got {self.mask_blur_sigma}, {self.chunk_size} and {self.mask_dilation_radius}.')

@@ -10,6 +10,7 @@ from .heads import (
     FewShotHead,
     FewShotScaleProtoHead,
     HSNetHead,
+    INSID3Head,
     MatchingHead,
     PrototypeMatchingHead,
     PrototypeReader,
@@ -20,7 +21,7 @@ from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmen
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
-    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
+    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss', 'MatchingHead',
     'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

@@ -53,8 +53,8 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
         dict: ``num_explained``; ``empty``, episodes that could not be explained, with the reason; ``mean_iou`` of all
         episodes; ``prediction_seconds`` (median); ``metrics``, by name whether ``higher_is_better`` and whether in
         ``percent``; ``scores`` by explainer and metric (``value``, ``interval``, ``num_nan``); ``seconds`` by explainer
-        (median); ``contributions`` by explainer, where it says them: the mean weight of each of its ``layers``, and
-        the ``layer_sizes``.
+        (median); ``forms`` by explainer, where it explained a differentiable form of the model; ``contributions`` by
+        explainer, where it says them: the mean weight of each of its ``layers``, and the ``layer_sizes``.
     """
     explained = [record for record in records if not record['empty']]
     return dict(
@@ -67,6 +67,7 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
         scores={name: {metric.name: _score(figures, f'{name}/{metric.name}') for metric in metrics}
                 for name in explainers},
         seconds={name: _median(record['seconds'][name] for record in explained) for name in explainers},
+        forms={name: form for record in explained for name, form in record.get('forms', {}).items()},
         contributions={name: _mean_contributions(explained, name) for name in explainers
                        if explained and name in explained[0]['contributions']})
 
@@ -140,6 +141,7 @@ def _remarks(results: Results) -> str:
         f'Seconds: median of an explanation on {results["device"]}, its own predictions included; one prediction takes '
         f'{table_figure(results["prediction_seconds"], ".3g")}.',
     ]
+    said += _settings(results)
     # Episodes and figures that are missing
     if results['empty']:
         indices = [str(item['index']) for item in results['empty']]
@@ -149,6 +151,17 @@ def _remarks(results: Results) -> str:
              for name, scores in results['scores'].items() for metric, score in scores.items()
              if score['num_nan']]
     return '\n'.join(said)
+
+
+def _settings(results: Results) -> list[str]:
+    """Write what was explained other than by default: sharpened affinities, differentiable forms."""
+    configs, forms = results['explainers'], results['forms']
+    values = [f'{config["temperature"]:g} ({name})' for name, config in configs.items() if 'temperature' in config]
+    said = [f'Temperature of the affinities: {", ".join(values)}.'] if values else []
+    for form in dict.fromkeys(forms.values()):
+        names = ', '.join(name for name, other in forms.items() if other == form)
+        said.append(f'The decisions of the model have no gradient: {names} explained its {form}.')
+    return said
 
 
 def _units(metrics: Mapping[str, Mapping[str, Any]]) -> str:

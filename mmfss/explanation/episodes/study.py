@@ -64,7 +64,7 @@ class EpisodeStudy:
         labels = logits.argmax(0)
         record = dict(
             index=index, info=_plain_info(episode), empty=False, reason=None, iou=_foreground_iou(labels, episode),
-            prediction_seconds=seconds, seconds={}, scores={}, contributions={}, neutral={})
+            prediction_seconds=seconds, seconds={}, scores={}, contributions={}, neutral={}, forms={})
         arrays = dict(_bytes('prediction', labels), **_bytes('support_masks', episode.masks),
                       **_bytes('target', episode.target))
         region, reason = self._region(model, episode, logits)
@@ -76,7 +76,7 @@ class EpisodeStudy:
             try:
                 maps = self._explain(model, episode, region, record)
             except EmptyRegionError as error:  # at an explainer's own size nothing may be left of a small region
-                record.update(empty=True, reason=str(error), seconds={}, contributions={}, neutral={})
+                record.update(empty=True, reason=str(error), seconds={}, contributions={}, neutral={}, forms={})
                 return record, arrays
             record['scores'] = self._measure(subject, maps, region, record)
         arrays.update((name, attribution.cpu().numpy().astype(self.dtype)) for name, attribution in maps.items())
@@ -106,6 +106,8 @@ class EpisodeStudy:
                 maps[name] = explanation.attribution
                 if explanation.contributions is not None:
                     record['contributions'][name] = explanation.contributions.summary()
+                if explanation.form is not None:
+                    record['forms'][name] = explanation.form
                 if explanation.neutral is not None:
                     record['neutral'][name] = explanation.neutral.tolist()
                 _check_map(maps[name], episode)

@@ -1,11 +1,13 @@
 """The intermediate features of a batch of images."""
 from dataclasses import dataclass
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Hashable, Iterator, Sequence, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..layers.pytrees import pytree
+
+T = TypeVar('T')
 
 
 @pytree
@@ -70,7 +72,29 @@ class FeaturePyramid:
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
         """Expand the features of one image to a batch of ``batch_size``, without copying."""
-        return self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
+        expanded = self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
+        expanded.__dict__['_source'] = self.source
+        return expanded
+
+    @property
+    def source(self) -> 'FeaturePyramid':
+        """The pyramid that this one was expanded from, or this one."""
+        return self.__dict__.get('_source', self)
+
+    def once(self, key: Hashable, compute: Callable[['FeaturePyramid'], T]) -> T:
+        """Compute something from the features once, and keep it as long as they live.
+
+        Expanded pyramids share the result of their source: a query is clustered once for all its ways, supports and
+        perturbed supports. Threads that ask at the same moment may each compute it; all get one result.
+
+        Args:
+            key (Hashable): What is computed, with the options that it depends on.
+            compute (Callable): A deterministic function of :attr:`source`.
+        """
+        results = self.source.__dict__.setdefault('_results', {})
+        if key not in results:
+            results.setdefault(key, compute(self.source))
+        return results[key]
 
     def select(self, index: Tensor) -> 'FeaturePyramid':
         """Select images of the batch in the order of ``index``, which may repeat them."""

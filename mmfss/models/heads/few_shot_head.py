@@ -97,6 +97,14 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         """
         return logits
 
+    def use_differentiable_form(self) -> Optional[str]:
+        """Replace decisions without gradient by a smooth form, for explainers, on their own copy of the head.
+
+        Returns:
+            str, optional: Name of the form; None (the default) for a head that is differentiable as it is.
+        """
+        return None
+
     def matched_way(self, query: FeaturePyramid, encoding: Any) -> MatchedWay:
         """Return the affinities of one class, from which AffEx explains; arguments as :meth:`forward`.
 

@@ -108,6 +108,17 @@ class BaseFewShotSegmentor(BaseSegmentor):
         raise ValueError(f'AffEx reads affinities, which a {type(self).__name__} does not have: choose an explainer '
                          'that needs predictions alone.')
 
+    def use_differentiable_form(self) -> Optional[str]:
+        """Replace decisions without gradient by a smooth form, on an explainer's copy of the model.
+
+        Returns:
+            str, optional: Name of the form; None (the default) for a model that is differentiable as it is.
+
+        Raises:
+            ValueError: If the model has no such form, so that explainers that need gradients cannot explain it.
+        """
+        return None
+
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
         return way

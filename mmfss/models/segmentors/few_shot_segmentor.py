@@ -104,6 +104,9 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     def matched_ways(self, pyramid: FeaturePyramid, encoding: SupportEncoding) -> list[MatchedWay]:
         return [self.head.matched_way(pyramid, way) for way in encoding.ways]
 
+    def use_differentiable_form(self) -> Optional[str]:
+        return self.head.use_differentiable_form()
+
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         return self.head.combine_shots(way, size, for_loss)
 
