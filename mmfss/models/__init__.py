@@ -1,6 +1,6 @@
 """Models: features of any backbone, matching heads, segmentors."""
 from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
-from .backbones import DeconvUNet, DeepLabResNet
+from .backbones import DeconvUNet, DeepLabResNet, EfficientNetLite, PackagedWeights
 from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
 from .features import FeaturePyramid, FeatureReader
@@ -22,8 +22,8 @@ import_multimodal_models()
 
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
-    'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
-    'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
-    'PrototypeMatchingHead', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor',
-    'StridedFCNHead', 'SupportEncoding'
+    'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
+    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
+    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]
