@@ -5,6 +5,7 @@ from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
 from .features import FeaturePyramid, FeatureReader
 from .heads import (
+    AdditiveHead,
     CorrelationHead,
     DCAMAHead,
     DMTNetHead,
@@ -21,8 +22,8 @@ from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmen
 import_multimodal_models()
 
 __all__ = [
-    'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
-    'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
+    'AdditiveHead', 'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet',
+    'DeepLabResNet', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
     'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
     'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
