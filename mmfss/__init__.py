@@ -9,6 +9,7 @@ from typing import Any
 from .utils.import_hooks import after_import
 from .utils.mmcv_ops import check_mmcv_ops, provide_mmcv_ops
 from .utils.mmpretrain_multimodal import skip_multimodal_models
+from .utils.package_root import provide_base_configs
 from .version import __version__
 
 
@@ -17,7 +18,7 @@ def _read_checkpoints_safely(_: ModuleType) -> None:
 
 
 def _know_the_scope(utils: ModuleType) -> None:
-    utils.MODULE2PACKAGE['mmfss'] = 'mmfss'  # for _base_ = 'mmfss::...'
+    utils.MODULE2PACKAGE['mmfss'] = 'mmfss'  # for mmengine.hub
 
 
 def _load_operators(_: ModuleType) -> None:
@@ -28,6 +29,7 @@ if provide_mmcv_ops():
     after_import('mmseg.version', _load_operators)
 skip_multimodal_models()
 after_import('mmengine.config.utils', _know_the_scope)
+after_import('mmengine.config.config', provide_base_configs)
 after_import('mmengine.runner.checkpoint', _read_checkpoints_safely)
 
 

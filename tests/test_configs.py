@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmfss.engine.threshold_choice import validates_on_tested_classes
 from mmfss.evaluation.attribution import InsertionDeletion, InsertionDeletionGap
+from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.explanation.episodes.loop import check_metrics
 from mmfss.models import FewShotSegmentor

@@ -14,9 +14,9 @@ import pytest
 from mmengine.config import Config
 
 from mmfss import register_all_modules
-from mmfss.engine.cross_validation import expand_braces
 from mmfss.evaluation.attribution.presets import metric_configs
 from mmfss.explainers.building import explainer_configs
+from mmfss.utils.checkpoint_paths import expand_braces
 from mmfss.utils.config_options import check_options, parse_options
 
 ROOT = Path(__file__).parents[1]

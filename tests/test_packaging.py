@@ -56,14 +56,25 @@ def test_wheel_never_asks_for_torch_or_an_mmcv(wheel: zipfile.ZipFile) -> None:
     assert '>=3.10' in python and '<3.14' in python
 
 
-def test_configs_of_the_installed_package_as_base(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+@pytest.mark.parametrize('install', ['wheel', 'editable'])
+def test_configs_of_the_installed_package_as_base(request: pytest.FixtureRequest, tmp_path: Path, install: str) -> None:
     """``_base_ = 'mmfss::...'`` in a config of another project, with a config of the model zoo or a part of one."""
-    wheel.extractall(tmp_path / 'site')
+    package = tmp_path / 'site'
+    if install == 'wheel':
+        request.getfixturevalue('wheel').extractall(package)
+    else:  # The metadata is in one folder, the package in another, without .mim.
+        package = ROOT
+        (tmp_path / 'site/mmfss-0.1.0.dist-info').mkdir(parents=True)
+        metadata = 'Metadata-Version: 2.1\nName: mmfss\nVersion: 0.1.0\n'
+        (tmp_path / 'site/mmfss-0.1.0.dist-info/METADATA').write_text(metadata)
     (tmp_path / 'own.py').write_text("_base_ = ['mmfss::dcama/resnet18_shapes_fold0.py']\nname = 'mine'")
     (tmp_path / 'part.py').write_text("_base_ = ['mmfss::_base_/default_runtime.py']")
+    (tmp_path / 'wrong.py').write_text("_base_ = ['mmfss::dcama/resnet17.py']")
     code = ('import mmfss\nfrom mmengine.config import Config\n'
-            'print(mmfss.__file__, Config.fromfile("own.py").model.type, Config.fromfile("part.py").default_scope)')
+            'print(mmfss.__file__, Config.fromfile("own.py").model.type, Config.fromfile("part.py").default_scope)\n'
+            'Config.fromfile("wrong.py")')
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=100,
-                          env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')))
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == [str(tmp_path / 'site/mmfss/__init__.py'), 'FewShotSegmentor', 'mmfss']
+                          env=dict(os.environ, PYTHONPATH=f'{tmp_path / "site"}{os.pathsep}{package}'))
+    assert done.stdout.split() == [str(package / 'mmfss/__init__.py'), 'FewShotSegmentor', 'mmfss'], done.stderr[-2000:]
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith('FileNotFoundError: ') and 'based on "mmfss::dcama/resnet17.py", but there is no' in error

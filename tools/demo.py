@@ -60,7 +60,7 @@ def run(tool: str, *args: object, log: Optional[Path] = None) -> None:
 
 def train(args: argparse.Namespace) -> Path:
     """Train, or continue, unless it is done; returns the last checkpoint."""
-    from mmfss.engine.runner_setup import plain_errors
+    from mmfss.commands.errors import plain_errors
     from mmfss.utils.config import load_config
 
     work_dir = args.work_dir / args.config.stem

@@ -1,15 +1,12 @@
 _base_ = [
-    '../_base_/models/scaleproto_r101.py', '../_base_/datasets/ade20k_512.py',
+    '../_base_/models/scaleproto_r101_groups.py', '../_base_/datasets/ade20k_512.py',
     '../_base_/schedules/scaleproto_stage2.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
     data_preprocessor=dict(size=(512, 512)),
-    backbone=dict(init_cfg=None),
     decode_head=dict(
-        type='ScaleProtoGroupHead',
         num_classes=150,
-        num_groups=3,
         regularizers=[
             dict(type='OffClassL1Loss', loss_weight=1e-4),
             dict(type='GroupEntropyLoss', loss_weight=0.25),

@@ -1,19 +1,11 @@
 _base_ = [
-    '../_base_/models/scaleproto_r101.py', '../_base_/datasets/cityscapes_513.py',
+    '../_base_/models/scaleproto_r101_groups.py', '../_base_/datasets/cityscapes_513.py',
     '../_base_/schedules/scaleproto_stage2.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
     data_preprocessor=dict(size=(513, 513)),
-    backbone=dict(init_cfg=None),
-    decode_head=dict(
-        type='ScaleProtoGroupHead',
-        num_classes=19,
-        num_groups=3,
-        regularizers=[
-            dict(type='OffClassL1Loss', loss_weight=1e-3),
-            dict(type='GroupEntropyLoss', loss_weight=0.05),
-        ]))
+    decode_head=dict(num_classes=19))
 
 load_from = 'work_dirs/scaleprotoseg/resnet101_cityscapes_stage1/joint/pushed.pth'
 train_cfg = dict(val_interval=1488)

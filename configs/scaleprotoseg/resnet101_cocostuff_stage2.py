@@ -1,16 +1,13 @@
 _base_ = [
-    '../_base_/models/scaleproto_r101.py', '../_base_/datasets/coco_stuff182_321.py',
+    '../_base_/models/scaleproto_r101_groups.py', '../_base_/datasets/coco_stuff182_321.py',
     '../_base_/schedules/scaleproto_stage2.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
     msc_scales=(0.5, 0.75),
     data_preprocessor=dict(size=(321, 321)),
-    backbone=dict(init_cfg=None),
     decode_head=dict(
-        type='ScaleProtoGroupHead',
         num_classes=182,
-        num_groups=3,
         regularizers=[
             dict(type='OffClassL1Loss', loss_weight=1e-4),
             dict(type='GroupEntropyLoss', loss_weight=0.25),

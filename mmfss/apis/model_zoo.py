@@ -3,7 +3,6 @@
 MMEngine resolves names only for the packages of a fixed table, so the index is read here: from the source tree, or from
 the folder ``.mim`` of an installed wheel.
 """
-import difflib
 import fnmatch
 import re
 from pathlib import Path
@@ -14,13 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-import mmfss
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.config import load_config, split_shots
 from mmfss.utils.config_options import ConfigError
-
-INDEX = 'model-index.yml'
+from mmfss.utils.names import did_you_mean
+from mmfss.utils.package_root import INDEX, get_package_root
 
 
 class UnknownModelError(ConfigError, KeyError):
@@ -28,23 +26,6 @@ class UnknownModelError(ConfigError, KeyError):
 
     # That of a KeyError has quotes around it.
     __str__ = Exception.__str__
-
-
-def get_package_root() -> Path:
-    """Find the folder that holds ``configs`` and the model index.
-
-    Returns:
-        Path: ``.mim`` of an installed wheel, or the source tree.
-
-    Raises:
-        FileNotFoundError: If the installation has neither.
-    """
-    package = Path(mmfss.__file__).parent
-    for root in (package / '.mim', package.parent):
-        if (root / INDEX).is_file():
-            return root
-    raise FileNotFoundError(f'The installation in "{package}" has no {INDEX}: install the wheel, or the source tree '
-                            'with "pip install -e .".')
 
 
 def load_model_index(root: Optional[Path] = None) -> Dict[str, Dict[str, Any]]:
@@ -108,9 +89,8 @@ def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
     for wanted in (name, split_shots(name)[0]):
         if wanted in names or wanted in without_fold:
             return wanted if wanted in names else without_fold[wanted]
-    close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
-    hint = f'Did you mean {", ".join(close)}?' if close else f'There are: {", ".join(names)}.'
-    raise UnknownModelError(f'There is no model "{name}". {hint}')
+    hint = did_you_mean(name, names, limit=4, cutoff=0.5) or f' There are: {", ".join(names)}.'
+    raise UnknownModelError(f'There is no model "{name}".{hint}')
 
 
 def get_config_path(name: str, root: Optional[Path] = None) -> Path:

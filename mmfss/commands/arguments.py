@@ -48,6 +48,66 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add_unsafe_load(parser)
 
 
+def add_model(parser: argparse.ArgumentParser, config: str = 'config file, e.g. configs/dcama/swinb_coco20i_fold0.py',
+              checkpoint: str = 'checkpoint file or address') -> None:
+    """Add the positional arguments ``config`` and ``checkpoint``.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+        config (str): Help of the config.
+        checkpoint (str): Help of the checkpoint.
+    """
+    parser.add_argument('config', type=Path, help=config)
+    parser.add_argument('checkpoint', help=checkpoint)
+
+
+def add_shots(parser: argparse.ArgumentParser) -> None:
+    """Add ``--shots``, one number.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+
+
+def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of episodes; default: that of the config',
+                 seed: str = 'seed of the episodes; default: that of the config') -> None:
+    """Add ``--ways``, ``--episodes`` and ``--seed`` of the tested episodes.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+        episodes (str): Help of ``--episodes``.
+        seed (str): Help of ``--seed``.
+    """
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--episodes', type=int, help=episodes)
+    parser.add_argument('--seed', type=int, help=seed)
+
+
+def add_device(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    """Add ``--batch-size`` and ``--device`` of a command without a runner.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+        batch_size (int): Default of ``--batch-size``.
+    """
+    parser.add_argument('--batch-size', type=int, default=batch_size,
+                        help=f'images that go through the model together; default: {batch_size}')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+
+
+def add_upright(parser: argparse.ArgumentParser, masks: str = 'masks') -> None:
+    """Add ``--upright`` and ``--no-upright``.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+        masks (str): Which masks are meant, for the help.
+    """
+    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
+                        help=f'{masks} without an EXIF orientation were drawn on the upright picture; --no-upright: on '
+                        'the picture as it is stored, without turning it. Needed only where the files do not tell')
+
+
 def add_launcher(parser: argparse.ArgumentParser, help: str) -> None:
     """Add ``--launcher`` and ``--local-rank``.
 
@@ -90,8 +150,8 @@ def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
         run (Callable): Takes the arguments.
         args (Namespace): The arguments; values of options are parsed in place.
     """
-    from mmfss.engine.runner_setup import plain_errors
     from mmfss.utils.config_options import ConfigError, parse_options
+    from .errors import plain_errors
 
     for name, value in vars(args).items():
         if isinstance(value, RawOptions):

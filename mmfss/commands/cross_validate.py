@@ -5,7 +5,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_options, add_unsafe_load, run_command
+from .arguments import add_episodes, add_options, add_unsafe_load, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,9 +26,7 @@ def parse_args() -> argparse.Namespace:
                         help='parent of the working directories of training; default: as tools/train.py chooses them')
     parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K',
                         help='numbers of supports; default: 1')
-    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
-    parser.add_argument('--episodes', type=int, help='episodes per fold; default: that of the config')
-    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
+    add_episodes(parser, 'episodes per fold; default: that of the config')
     parser.add_argument('--controls', action='store_true',
                         help='also test, on the same episodes, a copied support mask, supports of another class, and '
                         'an untrained prototype; what depends on the features alone, once for models of equal features')

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmfss.utils.defaults import EPISODES, EXPLAINERS, METRICS, REGIONS
-from .arguments import add_common_arguments, add_options, run_command
+from .arguments import add_common_arguments, add_episodes, add_model, add_options, add_shots, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,8 +15,7 @@ def parse_args() -> argparse.Namespace:
         'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
         'all of the below; and with those of configs/scaleprotoseg, whose predictions are taken apart into groups, '
         'prototypes and training patches. What is done is kept in --out and not done again.')
-    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    add_model(parser)
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
                         help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
     add_options(parser, '--explainer-options', 'NAME.OPTION=VALUE',
@@ -26,13 +25,10 @@ def parse_args() -> argparse.Namespace:
                         f'config, or {" ".join(METRICS).replace("%", "%%")}')
     parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: that of the config, '
                         'or prediction')
-    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
-    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
-    parser.add_argument('--episodes', type=int,
-                        help='number of episodes, or of images; default: that of a config that explains, else '
-                        f'{EPISODES}')
-    parser.add_argument('--seed', type=int, help='seed of the episodes and of explainers that draw random numbers; '
-                        'default: that of the config')
+    add_shots(parser)
+    add_episodes(
+        parser, f'number of episodes, or of images; default: that of a config that explains, else {EPISODES}',
+        'seed of the episodes and of explainers that draw random numbers; default: that of the config')
     parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
                         'default: the one of this model, beside the checkpoint or in the folders of the other phases '
                         'and configs of its training')

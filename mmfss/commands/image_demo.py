@@ -8,7 +8,7 @@ the exit status is 1.
 import argparse
 from pathlib import Path
 
-from .arguments import add_options, run_command
+from .arguments import add_device, add_options, add_upright, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,15 +22,12 @@ def parse_args() -> argparse.Namespace:
                         help='an example of a named class, to segment several classes at once; repeatable')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
     parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
-    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
-                        help='masks without an EXIF orientation were drawn on the upright picture; --no-upright: on it '
-                        'as it is stored, nothing is turned; to be given where files do not tell')
+    add_upright(parser)
     parser.add_argument('--max-pixels', type=int, metavar='N',
                         help='largest picture to read; default: $MMFSS_MAX_PIXELS, else 89 million pixels')
     parser.add_argument('--explain', metavar='EXPLAINER',
                         help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
-    parser.add_argument('--batch-size', type=int, default=4, help='pictures that go through the model together')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    add_device(parser, batch_size=4)
     add_options(parser)
     args = parser.parse_args()
     if bool(args.support) == bool(args.class_support):

@@ -8,14 +8,13 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, run_command
+from .arguments import add_common_arguments, add_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='config of stage 1')
-    parser.add_argument('checkpoint', help='pushed model')
+    add_model(parser, 'config of stage 1', 'pushed model')
     parser.add_argument('dst', type=Path, help='file to write, not *.json; a record goes beside it')
     parser.add_argument('--num-nearest', type=int, default=6, help='nearest images that are looked at')
     parser.add_argument('--min-hits', type=int, default=3, help='how many of them must show the class')

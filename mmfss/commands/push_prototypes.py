@@ -8,14 +8,13 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, run_command
+from .arguments import add_common_arguments, add_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='config of stage 1')
-    parser.add_argument('checkpoint', help='checkpoint of its joint phase')
+    add_model(parser, 'config of stage 1', 'checkpoint of its joint phase')
     parser.add_argument('--out', type=Path, help='folder to write to; default: <work dir>/push')
     parser.add_argument('--no-pictures', action='store_true', help='do not draw the sources')
     add_common_arguments(parser)

@@ -6,19 +6,16 @@ choices. With ``--folder`` on one's own pictures, ``<class>/images/*`` and ``<cl
 import argparse
 from pathlib import Path
 
-from .arguments import add_options, run_command
+from .arguments import add_device, add_model, add_options, add_upright, run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Rank candidate support images of each class by what explanations credit them with and by what the '
         'pool loses without them, and measure the chosen ones against random choices.')
-    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    add_model(parser)
     parser.add_argument('--folder', type=Path, help='folder of your own class folders, instead of the test data')
-    parser.add_argument('--upright', action=argparse.BooleanOptionalAction,
-                        help='masks of --folder without an EXIF orientation were drawn on the upright picture; '
-                        '--no-upright: on it as it is stored, nothing is turned; to be given where files do not tell')
+    add_upright(parser, 'masks of --folder')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help='names of classes, or their ids where no class is called by a number (id:3 is always '
                         'an id); default: all of the test')
@@ -32,8 +29,7 @@ def parse_args() -> argparse.Namespace:
                         help='other queries to measure on; default: 24, or what a class has')
     parser.add_argument('--draws', type=int, default=20, help='random choices; default: 20')
     parser.add_argument('--seed', type=int, default=0, help='seed of images and random choices; default: 0')
-    parser.add_argument('--batch-size', type=int, default=8, help='images that go through the model together')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
+    add_device(parser, batch_size=8)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/select_support'),
                         help='folder of the results; default: work_dirs/select_support')
     add_options(parser)

@@ -2,17 +2,14 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, run_command
+from .arguments import add_common_arguments, add_episodes, add_model, add_shots, run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
-    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
-    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
-    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
-    parser.add_argument('--episodes', type=int, help='number of episodes; default: that of the config')
-    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of the config')
+    add_model(parser)
+    add_shots(parser)
+    add_episodes(parser)
     parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
                         'the working directory')
     parser.add_argument('--threshold-from', type=Path, metavar='FILE',

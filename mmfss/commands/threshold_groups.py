@@ -6,14 +6,13 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, run_command
+from .arguments import add_common_arguments, add_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='config of stage 2')
-    parser.add_argument('checkpoint', help='checkpoint of stage 2')
+    add_model(parser, 'config of stage 2', 'checkpoint of stage 2')
     parser.add_argument('dst', type=Path, help='file to write, not *.json; the report goes beside it')
     parser.add_argument('--threshold', type=float, default=0.05, help='smallest weight that stays; default: 0.05')
     add_common_arguments(parser)

@@ -1,17 +1,28 @@
-"""Test loop that computes the mIoU at every threshold in one pass."""
+"""Test loop that computes the mIoU at every threshold in one pass, and its runs on validation episodes.
+
+:mod:`mmfss.evaluation.threshold_choice` chooses on the results.
+"""
+import copy
+from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
 import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmfss.evaluation.threshold_choice import fold_curve
 from mmfss.evaluation.threshold_curve import ThresholdCounts, log_odds, threshold_grid
 from mmfss.models.segmentors.base_few_shot_segmentor import BaseFewShotSegmentor, support_masks
-from mmfss.registry import LOOPS
-from mmfss.utils.config_options import ConfigError
+from mmfss.registry import LOOPS, register_all_modules
+from mmfss.utils.config import set_episodes
+from mmfss.utils.config_options import ConfigError, accepted_arguments, find_class
+from mmfss.utils.stored_results import fingerprint, load_result, save_result
 from mmfss.utils.unwrap import unwrap
+from .cross_validation import build_runner
 
 
 @LOOPS.register_module()
@@ -109,3 +120,73 @@ class ThresholdLoop(TestLoop):
 
 def _margin(logits: Tensor) -> Tensor:
     return logits[:, 1] - logits[:, 0]
+
+
+def sweep_config(cfg: Config,
+                 thresholds: Sequence[float],
+                 held_out: bool,
+                 num_shots: Optional[int] = None,
+                 num_episodes: Optional[int] = None,
+                 seed: Optional[int] = None) -> Config:
+    """Make the config of a pass that gives the mIoU at every threshold; its test data are the validation episodes.
+
+    Args:
+        cfg (Config): Config of a few-shot model; not changed.
+        thresholds (Sequence[float]): See :func:`threshold_grid`.
+        held_out (bool): Draw from the classes that the fold holds out, and ignore ``classes_of``.
+        num_shots (int, optional): Supports of each class; by default, as all of these, those of validation.
+        num_episodes (int, optional): Number of episodes.
+        seed (int, optional): Seed of the episodes.
+
+    Returns:
+        Config: To be run by ``runner.test()``.
+
+    Raises:
+        ConfigError: If the config has no validation episodes or tests on them, or its model has no threshold.
+    """
+    register_all_modules(init_default_scope=True)
+    name = cfg.filename
+    model = find_class((cfg.get('model') or {}).get('type'))
+    accepted = accepted_arguments(model) if model is not None else set()
+    if accepted is not None and 'threshold' not in accepted:
+        raise ConfigError(f'The model of "{name}" is a {cfg.get("model", {}).get("type")}, which has no threshold to '
+                          'choose; a FewShotSegmentor has.')
+    loader = copy.deepcopy(cfg.get('val_dataloader'))
+    if loader is None:
+        raise ConfigError(f'The config "{name}" has no val_dataloader: a threshold is chosen on validation episodes.')
+    if loader['dataset'].get('split', 'test') != 'val':
+        raise ConfigError(f'val_dataloader.dataset of "{name}" has split={loader["dataset"].get("split", "test")!r}: a '
+                          "threshold is chosen on validation episodes (split='val'), never on those of the test.")
+    if held_out:
+        loader['dataset'].pop('classes_of', None)
+    # Not a single episode twice, however many processes there are.
+    loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=False)
+    cfg = copy.deepcopy(cfg)
+    cfg.test_dataloader, cfg.test_evaluator = loader, []
+    cfg.test_cfg = dict(type='ThresholdLoop', thresholds=list(thresholds))
+    set_episodes(cfg, num_shots=num_shots, num_episodes=num_episodes, seed=seed)
+    return cfg
+
+
+def sweep(cfg: Config, config: Path, checkpoint: Path, out: Path, name: str, overwrite: bool = False) -> dict[str, Any]:
+    """Compute the curve of a checkpoint, or read it if it was computed before.
+
+    Args:
+        cfg (Config): Result of :func:`sweep_config`.
+        config (Path): The config file.
+        checkpoint (Path): The checkpoint.
+        out (Path): Folder of the results; the curve is kept in ``curves/<name>.json`` below.
+        name (str): Name of the config's files.
+        overwrite (bool): Compute it again.
+
+    Returns:
+        dict: As of :func:`fold_curve`, the same in all processes.
+    """
+    path, key = out / 'curves' / f'{name}.json', fingerprint(cfg, checkpoint, 'thresholds')
+    stored = [None if overwrite or not is_main_process() else load_result(path, key)]
+    broadcast_object_list(stored)
+    if stored[0] is not None:
+        return stored[0]
+    runner = build_runner(cfg, checkpoint, out / 'logs' / name)
+    curve = fold_curve(config, checkpoint, runner.test(), runner.test_dataloader.dataset.metainfo)
+    return save_result(path, curve, key) if is_main_process() else curve

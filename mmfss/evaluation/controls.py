@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 from mmengine.model import BaseModel
-from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfss.models import BaseFewShotSegmentor, FeaturePyramid, PrototypeMatchingHead
 from mmfss.models.layers import compose_ways, resize_aligned
+from mmfss.models.segmentors.base_few_shot_segmentor import add_predictions, support_masks
 from mmfss.structures import EpisodeDataSample
 
 
@@ -52,11 +52,8 @@ class ControlModel(BaseModel):
         """Add ``seg_logits`` and ``pred_sem_seg`` to the samples."""
         if mode != 'predict':
             raise ValueError(f'A control only predicts, but mode={mode!r} was asked for.')
-        masks = (torch.stack([sample.support_sem_seg for sample in data_samples]) == 1).float()
-        for sample, logits in zip(data_samples, self.logits(inputs['query'], inputs['support'], masks)):
-            sample.seg_logits = PixelData(data=logits)
-            sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
-        return data_samples
+        logits = self.logits(inputs['query'], inputs['support'], support_masks(data_samples).float())
+        return add_predictions(data_samples, logits)
 
 
 class CopiedMask(ControlModel):

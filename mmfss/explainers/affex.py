@@ -19,6 +19,7 @@ from .scaling import min_max
 
 CHOICES = dict(
     aggregation=('feature_ablation', 'mean'),
+    ablation_reference=('same_shot', 'last_shot'),
     mask_resize=('full', 'reference'),
     layer_order=('aligned', 'reference'),
     region_class=('own', 'first'),
@@ -62,6 +63,9 @@ class AffEx(Explainer):
             the ground truth of class 1.
         region_resize (str): How a predicted region is resized to the explanation size: 'nearest' resizes the region,
             'logits' the logits.
+        ablation_reference (str): What the prediction without a layer is compared with, for DMTNet with several shots:
+            'same_shot', the whole prediction of the same shot, or 'last_shot', that of the last shot, as in AffEx's
+            reference implementation. Other heads have the first only.
         parity (bool): Reproduce published tables: 'reference' for ``mask_resize`` and ``layer_order``, 'first' for
             ``region_class``. Defaults to False.
         chunk_size (int): Query positions handled at a time. Defaults to 256.
@@ -85,6 +89,7 @@ class AffEx(Explainer):
                  layer_order: str = 'aligned',
                  region_class: str = 'own',
                  region_resize: str = 'nearest',
+                 ablation_reference: str = 'same_shot',
                  parity: bool = False,
                  chunk_size: int = 256) -> None:
         if parity:
@@ -100,6 +105,7 @@ class AffEx(Explainer):
         self.layer_order = layer_order
         self.region_class = region_class
         self.region_resize = region_resize
+        self.ablation_reference = ablation_reference
         self.chunk_size = chunk_size
         self._check_options()
 
@@ -189,7 +195,9 @@ class AffEx(Explainer):
         shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in way.affinities]
         if self.aggregation == 'mean':
             return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0])
-        effects = way.layer_effects(region)
+        # A way of an own model need not know other references.
+        other = {} if self.ablation_reference == 'same_shot' else dict(ablation_reference=self.ablation_reference)
+        effects = way.layer_effects(region, **other)
         sizes = [affinity.query_size for affinity in way.affinities]
         return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order)
 

@@ -1,9 +1,9 @@
 """Build explainers by name."""
-import difflib
 from typing import Any, Mapping, Optional, Sequence, Union
 
 from mmfss.registry import EXPLAINERS
 from mmfss.utils.config_options import ConfigError, accepted_arguments
+from mmfss.utils.names import did_you_mean
 from . import Explainer
 
 # Entries of attributions.npz beside the explainers' maps (the last two: pictures, for the page), and those with a "/".
@@ -52,8 +52,7 @@ def explainer_configs(explainers: ExplainerConfigs) -> dict[str, dict[str, Any]]
 def _check_type(name: str) -> None:
     known = list_explainers()
     if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=2)
-        hint = f' Did you mean {" or ".join(close)}?' if close else ''
+        hint = did_you_mean(str(name), known, limit=2)
         raise ConfigError(f'Unknown explainer "{name}".{hint} Known: {", ".join(known)}.')
 
 

@@ -1,5 +1,4 @@
 """Models: features of any backbone, matching heads, segmentors."""
-from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
 from .backbones import DeconvUNet, DeepLabResNet, EfficientNetLite, PackagedWeights
 from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
@@ -18,8 +17,6 @@ from .heads import (
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
-
-import_multimodal_models()
 
 __all__ = [
     'AdditiveHead', 'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet',

@@ -1,5 +1,4 @@
 """Read a config file and apply what a command asks for."""
-import difflib
 import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
@@ -8,6 +7,7 @@ from mmengine.config import Config
 
 from .config_options import ConfigError, accepted_arguments, check_options, find_class
 from .formatted_config import FormattedConfig
+from .names import did_you_mean
 
 
 def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None) -> Config:
@@ -62,8 +62,7 @@ def split_shots(name: str) -> Tuple[str, Optional[int]]:
 
 def _read_config(path: Path) -> Config:
     if not path.is_file():
-        close = difflib.get_close_matches(path.as_posix(), list(_nearby_configs(path)), n=4, cutoff=0.5)
-        hint = f' Did you mean {", ".join(close)}?' if close else ''
+        hint = did_you_mean(path.as_posix(), _nearby_configs(path), limit=4, cutoff=0.5)
         raise ConfigError(f'The config "{path}" does not exist.{hint}')
     try:
         return FormattedConfig.of(Config.fromfile(path))

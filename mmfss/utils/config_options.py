@@ -1,6 +1,5 @@
 """Reading configs and their changes from the command line, with errors for what MMEngine would take silently."""
 import argparse
-import difflib
 import inspect
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
@@ -11,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from torch.utils.data import DataLoader
 
 from mmfss import registry as mmfss_registry
+from .names import did_you_mean
 
 _EVERYWHERE = {'type', '_delete_', '_scope_'}
 # Top-level keys that are read from the config and are no argument of the runner.
@@ -104,16 +104,15 @@ def _check_key(root: Dict[str, Any], full_key: str) -> None:
 def _unknown_key(root: Dict[str, Any], full_key: str, parent: str, part: str, node: Dict[str, Any],
                  known: Set[str]) -> str:
     prefix = f'{parent}.' if parent else ''
-    close = [prefix + name for name in difflib.get_close_matches(part, sorted(known), n=3, cutoff=0.6)]
-    if not close:
-        leaf = full_key.rpartition('.')[2]
-        everywhere = list(_dotted_keys(root))
-        close = [name for name in everywhere if name.rpartition('.')[2] == leaf][:3]
-        close = close or difflib.get_close_matches(full_key, everywhere, n=3, cutoff=0.75)
+    leaf = full_key.rpartition('.')[2]
+    everywhere = list(_dotted_keys(root))
+    same_leaf = [name for name in everywhere if name.rpartition('.')[2] == leaf]
+    # A misspelt key, a key in another place, both
+    hint = (did_you_mean(part, sorted(known), prefix=prefix) or did_you_mean(full_key, same_leaf, cutoff=0.)
+            or did_you_mean(full_key, everywhere, cutoff=0.75) or f' It has: {", ".join(sorted(known)[:12])}.')
     owner = f'"{parent}"' if parent else 'the config'
     if 'type' in node:
         owner += f' ({node["type"]})'
-    hint = f' Did you mean {", ".join(close)}?' if close else f' It has: {", ".join(sorted(known)[:12])}.'
     return f'--cfg-options {full_key}: {owner} has no key "{part}".{hint}'
 
 

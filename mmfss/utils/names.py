@@ -1,4 +1,5 @@
-"""Names of files and classes: comparison by appearance, safe display, valid file names."""
+"""Names of files, classes and keys: comparison by appearance, safe display, valid file names, suggestions."""
+import difflib
 import hashlib
 import os
 import re
@@ -126,3 +127,24 @@ def file_name(stem: str, suffix: str = '') -> str:
         digest = hashlib.sha256(content).hexdigest()[:8]
         name = content[:MAX_BYTES - len(suffix.encode()) - 9].decode(errors='ignore') + f'~{digest}'
     return name + suffix
+
+
+def did_you_mean(name: str, known: Iterable[str], limit: int = 3, cutoff: float = 0.6, prefix: str = '') -> str:
+    """Suggest names that come close to a wrong one, as the end of an error message.
+
+    Args:
+        name (str): The wrong name.
+        known (Iterable[str]): The names that exist.
+        limit (int): Largest number of suggestions.
+        cutoff (float): Smallest similarity, 0 to 1.
+        prefix (str): Beginning of each suggestion.
+
+    Returns:
+        str: With a space in front; empty if nothing comes close.
+
+    Example:
+        >>> did_you_mean('lerning_rate', ['learning_rate', 'momentum'])
+        ' Did you mean learning_rate?'
+    """
+    close = [prefix + other for other in difflib.get_close_matches(name, list(known), limit, cutoff)]
+    return f' Did you mean {", ".join(close)}?' if close else ''

@@ -379,6 +379,7 @@ class TestErrors:
         (dict(region_class='second'), 'region_class must be one of own, first'),
         (dict(mask_resize='none'), 'mask_resize must be one of'),
         (dict(region_resize='none'), 'region_resize must be one of'),
+        (dict(ablation_reference='first'), 'ablation_reference must be one of same_shot, last_shot'),
         (dict(explanation_size=0), 'explanation_size must be None'),
         (dict(explanation_size=(3, 4, 5)), 'explanation_size must be None'),
         (dict(mask_blur_kernel_size=30), 'mask_blur_kernel_size must be odd'),

@@ -103,6 +103,22 @@ def test_options(model: FewShotSegmentor, episode: Episode, numbers: dict, key: 
     assert_close(explainer.attribute(model, episode, 'prediction')[0][:, ::5, ::5], numbers[key], atol)
 
 
+def test_ablation_reference(model: FewShotSegmentor, episode: Episode) -> None:
+    """The option of the explainer reaches the head. With a single shot it changes nothing."""
+    two = Episode(episode.query, torch.cat((episode.support, episode.support.flip(-1)), 1),
+                  torch.cat((episode.masks, episode.masks.flip(-1)), 1), episode.target)
+    same, last = (EXPLAINERS.build(dict(type='unmasked_affex', ablation_reference=name))
+                  for name in ('same_shot', 'last_shot'))
+    alone = [explainer.contributions(model, episode, 'ground_truth').effects for explainer in (same, last)]
+    torch.testing.assert_close(*alone)
+    parts = last.contributions(model, two, 'ground_truth')
+    way, = model.matched_ways(*model.encode(two.query[None], two.support[None], two.masks[None]))
+    with torch.no_grad():
+        expected = model.head.layer_effects(way.evidence, way.query, way.encoding, parts.region, 'last_shot')
+    torch.testing.assert_close(parts.effects, expected)
+    assert not torch.allclose(parts.effects, same.contributions(model, two, 'ground_truth').effects, rtol=0.01)
+
+
 class DrawnAffinity(Affinity):
     """Sum of both sides of drawn correlations (1, K, 2, h, w, h', w')."""
 
@@ -149,8 +165,8 @@ class TestShotsOfDrawnCorrelations:
 
     @torch.no_grad()
     def test_effects(self, evidence: list[Tensor], expected: dict) -> None:
-        same, last = self.head(), self.head(ablation_reference='last_shot')
-        assert_close(same.decode(evidence, None, None)[0, :1], expected['hpn_logits_shot0_fg'], 1e-4)
+        head = self.head()
+        assert_close(head.decode(evidence, None, None)[0, :1], expected['hpn_logits_shot0_fg'], 1e-4)
         region = torch.from_numpy(expected['R_gt']).bool()[None]
         compared = 0
         for size in ('full', 's32', 's10'):
@@ -158,13 +174,13 @@ class TestShotsOfDrawnCorrelations:
                 continue
             side = SIDE if size == 'full' else int(size[1:])
             pixels = torch.nn.functional.interpolate(region[None].float(), (side, side))[0].bool()
-            effects = last.layer_effects(evidence, None, None, pixels)[0]
+            effects = head.layer_effects(evidence, None, None, pixels, ablation_reference='last_shot')[0]
             assert_close(effects / effects.sum(), expected[f'abl_gt_{size}_c0'], 1e-3, size)
             for shot in range(2):
-                alone = same.layer_effects([x[:, shot:shot + 1] for x in evidence], None, None, pixels)[0]
+                alone = head.layer_effects([x[:, shot:shot + 1] for x in evidence], None, None, pixels)[0]
                 assert_close(alone / alone.sum(), expected[f'abl_singleshot_gt_{size}_c0'][shot], 1e-3, size)
-            both = same.layer_effects(evidence, None, None, pixels)[0]
-            singles = [same.layer_effects([x[:, s:s + 1] for x in evidence], None, None, pixels)[0] for s in range(2)]
+            both = head.layer_effects(evidence, None, None, pixels)[0]
+            singles = [head.layer_effects([x[:, s:s + 1] for x in evidence], None, None, pixels)[0] for s in range(2)]
             torch.testing.assert_close(both, sum(singles) / 2)
             compared += 1
         assert compared >= 1
@@ -174,7 +190,7 @@ class TestShotsOfDrawnCorrelations:
         affinities = [DrawnAffinity(x) for x in evidence]
         for layer, affinity in enumerate(affinities):
             assert_close(affinity.scores(0, 2)[0], expected[f'affinity_rows_c0_l{layer:02d}'], 1e-5)
-        head = self.head(ablation_reference='last_shot')
+        head = self.head()
         masks = torch.from_numpy(seeded_mask(f'{self.NAME}/support_masks', (1, 2, SIDE, SIDE), self.SEED))
         truth = torch.from_numpy(expected['R_gt']).bool()[None]
         found = [(key, KEY.match(key)) for key in expected if KEY.match(key)]
@@ -185,7 +201,7 @@ class TestShotsOfDrawnCorrelations:
             shares = tuple(region_shares(a, RegionWeights(region, torch.float32), True, 64) for a in affinities)
             low = expected[f'low_gt_{size}_c0']
             assert_close(torch.cat([x.flatten() for x in shares]), low, 5e-4 * np.abs(low).max(), size)
-            effects = head.layer_effects(evidence, None, None, region)
+            effects = head.layer_effects(evidence, None, None, region, ablation_reference='last_shot')
             for key, match in found:
                 if match['size'] != size:
                     continue

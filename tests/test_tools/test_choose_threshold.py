@@ -79,7 +79,7 @@ class TestWholeWay:
 
         # What is there is not computed again.
         with monkeypatch.context() as patch:
-            patch.setattr('mmfss.engine.threshold_choice.build_runner', lambda *args: pytest.fail('computed again'))
+            patch.setattr('mmfss.engine.threshold_loop.build_runner', lambda *args: pytest.fail('computed again'))
             call(CHOOSE, *PAIRS, '--step', '0.05', '--out', 'out')
         assert next(iter(read(root / 'out' / 'choices.json')['models'].values())) == model
 
@@ -175,7 +175,7 @@ class TestWholeWay:
 ])
 def test_errors_are_one_line(call: Callable, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch,
                              arguments: tuple, message: str) -> None:
-    monkeypatch.setattr('mmfss.engine.threshold_choice.build_runner', lambda *args: pytest.fail('work was done'))
+    monkeypatch.setattr('mmfss.engine.threshold_loop.build_runner', lambda *args: pytest.fail('work was done'))
     with pytest.raises(SystemExit) as error:
         call(CHOOSE, *arguments)
     printed = capsys.readouterr().err

@@ -3,7 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from mmfss.utils.names import MAX_BYTES, few, file_name, is_clutter, list_names, normal_name, real_path, visible
+from mmfss.utils.names import (
+    MAX_BYTES,
+    did_you_mean,
+    few,
+    file_name,
+    is_clutter,
+    list_names,
+    normal_name,
+    real_path,
+    visible,
+)
 
 NFC, NFD = 'caf\xe9', 'cafe\u0301'
 
@@ -64,3 +74,11 @@ def test_file_names() -> None:
     long = [file_name('\u4e2d' * 90 + end, '.png') for end in ('', 'a', 'b')]
     assert len(set(long)) == 3 and all(len(name.encode()) <= MAX_BYTES and name.endswith('.png') for name in long)
     assert file_name('x' * (MAX_BYTES - 4), '.png') == 'x' * (MAX_BYTES - 4) + '.png'
+
+
+def test_suggestions() -> None:
+    known = ['max_iters', 'max_epochs', 'val_interval']
+    assert did_you_mean('max_iter', known, limit=1) == ' Did you mean max_iters?'
+    assert did_you_mean('max_iter', known, prefix='train_cfg.') == ' Did you mean train_cfg.max_iters?'
+    assert did_you_mean('xyz', known) == '' and did_you_mean('xyz', []) == ''
+    assert len(did_you_mean('max', known, limit=2, cutoff=0.).split(', ')) == 2

@@ -19,8 +19,9 @@ from typing import Any, Sequence
 import torch
 from zoo_cases import PASSES, Passes, count, measure
 
-from mmfss.apis.model_zoo import get_package_root, load_model_index
+from mmfss.apis.model_zoo import load_model_index
 from mmfss.utils.files import atomic_path, dump_json
+from mmfss.utils.package_root import get_package_root
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'en' / 'model_zoo.md'

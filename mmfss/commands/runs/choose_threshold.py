@@ -7,20 +7,13 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmfss.engine.cross_validation import expand_braces, expand_checkpoints, trained_checkpoint
 from mmfss.engine.distributed import setup_distributed, setup_local_rank
 from mmfss.engine.runner_setup import default_work_dir
-from mmfss.engine.threshold_choice import (
-    PROCEDURE,
-    check_choosable,
-    choose,
-    model_key,
-    save_choices,
-    sweep,
-    sweep_config,
-)
+from mmfss.engine.threshold_loop import sweep, sweep_config
+from mmfss.evaluation.threshold_choice import PROCEDURE, check_choosable, choose, model_key, save_choices
 from mmfss.evaluation.threshold_curve import DEFAULT, threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
+from mmfss.utils.checkpoint_paths import expand_braces, expand_checkpoints, trained_checkpoint
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import atomic_path, check_writable

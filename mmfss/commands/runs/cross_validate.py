@@ -12,20 +12,11 @@ from typing import Any, Optional, Sequence
 
 from mmengine.config import Config
 
-from mmfss.engine.cross_validation import (
-    CONTROLS,
-    METHODS,
-    MODEL,
-    evaluate_methods,
-    expand_braces,
-    expand_checkpoints,
-    fingerprint,
-    load_result,
-    save_result,
-    trained_checkpoint,
-)
+from mmfss.engine.cross_validation import CONTROLS, METHODS, MODEL, evaluate_methods
 from mmfss.engine.runner_setup import default_work_dir
-from mmfss.engine.threshold_choice import (
+from mmfss.engine.threshold_loop import sweep, sweep_config
+from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
+from mmfss.evaluation.threshold_choice import (
     apply_choice,
     check_choosable,
     check_not_tested,
@@ -33,16 +24,15 @@ from mmfss.engine.threshold_choice import (
     load_choice,
     model_key,
     save_choices,
-    sweep,
-    sweep_config,
     validates_on_tested_classes,
 )
-from mmfss.evaluation.fold_table import FoldScore, TableRow, make_rows, to_markdown
 from mmfss.evaluation.threshold_curve import threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
+from mmfss.utils.checkpoint_paths import expand_braces, expand_checkpoints, trained_checkpoint
 from mmfss.utils.config import load_config, set_episodes
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import atomic_path, check_writable, dump_json, write_text
+from mmfss.utils.stored_results import fingerprint, load_result, save_result
 
 
 @dataclass
@@ -199,7 +189,7 @@ def report(fold: Fold, shots: int, method: str, result: dict[str, Any], remark: 
     print(f'{fold.name}, {shots}-shot, {method}: {figures} ({remark})', flush=True)
 
 
-def summarise(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
+def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
     """The table and what must be known to read it."""
     models = list(dict.fromkeys(fold.model for fold, _, _ in results))
     column = column_names(results)
@@ -281,6 +271,6 @@ def run(args: argparse.Namespace) -> None:
     checkpoints = find_checkpoints(folds, args)
     if args.choose_threshold:
         choose_thresholds(folds, checkpoints, args)
-    write_summary(summarise([(fold, shots, evaluate_fold(fold, checkpoint, shots, args))
-                             for shots in dict.fromkeys(args.shots)
-                             for fold, checkpoint in zip(folds, checkpoints)]), args.out)
+    results = [(fold, shots, evaluate_fold(fold, checkpoint, shots, args))
+               for shots in dict.fromkeys(args.shots) for fold, checkpoint in zip(folds, checkpoints)]
+    write_summary(summarize(results), args.out)

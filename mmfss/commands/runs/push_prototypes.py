@@ -12,9 +12,9 @@ from mmengine.registry import DefaultScope
 from mmfss.engine.runner_setup import prepare_config, print_table
 from mmfss.prototypes.push import PrototypePush
 from mmfss.prototypes.sources import PROVENANCE, PUSHED
-from mmfss.registry import MODELS, register_all_modules
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.config_options import ConfigError
+from .changed_model import build_model
 
 
 def push_options(cfg: Config) -> dict[str, Any]:
@@ -32,12 +32,11 @@ def run(args: argparse.Namespace) -> None:
     cfg = prepare_config(args)
     if args.launcher != 'none' and not torch.distributed.is_initialized():
         init_dist(args.launcher)
-    register_all_modules()
     out_dir = args.out or Path(cfg.work_dir) / 'push'
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmfss')):
         options = push_options(cfg)
         push = PrototypePush(**dict(options, pictures=options.get('pictures', True) and not args.no_pictures))
-        model = MODELS.build(cfg.model)
+        model = build_model(cfg)
         meta = load_model_checkpoint(model, args.checkpoint).get('meta', {})
         record = push.run(model.to(get_device()), out_dir, dict(dataset_meta=meta.get('dataset_meta')))
     print_table('push', [('prototypes', len(record['prototypes'])), ('duplicates', len(record['duplicates'])),

@@ -10,10 +10,10 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmfss.datasets import EpisodicDataset
-from mmfss.engine.cross_validation import protocol_deviations
 from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.runner_setup import prepare_config, print_table
-from mmfss.engine.threshold_choice import apply_choice, check_not_tested, load_choice
+from mmfss.evaluation.protocol import protocol_deviations
+from mmfss.evaluation.threshold_choice import apply_choice, check_not_tested, load_choice
 from mmfss.utils.config import add_hook, set_episodes
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import check_output_file, check_writable, dump_json

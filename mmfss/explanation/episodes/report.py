@@ -8,6 +8,7 @@ from typing import Any, Mapping, Optional, Sequence
 from mmfss.evaluation.attribution import AttributionMetric
 from mmfss.utils.files import atomic_path, dump_json, write_text
 from mmfss.visualization.pages.explanation_page import write_explanation_page
+from ..figures import known_mean, table_figure
 from ..run_folder import ExplanationFolder
 
 Record = dict[str, Any]
@@ -59,7 +60,7 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
     return dict(
         num_explained=len(explained),
         empty=[dict(index=record['index'], reason=record['reason']) for record in records if record['empty']],
-        mean_iou=_mean(record['iou'] for record in records),
+        mean_iou=known_mean(record['iou'] for record in records),
         prediction_seconds=_median(record['prediction_seconds'] for record in records),
         metrics={metric.name: dict(higher_is_better=metric.higher_is_better, percent=metric.percent)
                  for metric in metrics},
@@ -72,11 +73,6 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
 
 def _score(figures: Mapping[str, Any], key: str) -> dict[str, Any]:
     return dict(value=figures.get(key), interval=figures.get(f'{key}/interval'), num_nan=figures.get(f'{key}/num_nan'))
-
-
-def _mean(values: Any) -> Optional[float]:
-    values = [value for value in values if value is not None]
-    return mean(values) if values else None
 
 
 def _median(values: Any) -> Optional[float]:
@@ -107,8 +103,8 @@ def to_markdown(results: Results) -> str:
     for explainer, scores in results['scores'].items():
         cells = [_cell(scores[name], explainer in best[name], digits=1 if meta['percent'] else 4)
                  for name, meta in metrics.items()]
-        lines.append([explainer, *cells, _number(results['seconds'][explainer]), str(results['num_explained']),
-                      str(len(results['empty']))])
+        lines.append([explainer, *cells, table_figure(results['seconds'][explainer], '.3g'),
+                      str(results['num_explained']), str(len(results['empty']))])
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     return f'{table}\n\n{_remarks(results)}\n'
 
@@ -132,10 +128,6 @@ def _cell(score: Mapping[str, Any], best: bool, digits: int) -> str:
     return text if interval is None else f'{text} ({low} to {high})'
 
 
-def _number(value: Optional[float]) -> str:
-    return '-' if value is None else f'{value:.3g}'
-
-
 def _remarks(results: Results) -> str:
     """Write the notes below the table."""
     episodes = results['episodes']
@@ -146,7 +138,7 @@ def _remarks(results: Results) -> str:
         f'{_units(results["metrics"])}; in brackets the 95 % bootstrap interval over episodes. Better is up (↑) or '
         'down (↓).',
         f'Seconds: median of an explanation on {results["device"]}, its own predictions included; one prediction takes '
-        f'{_number(results["prediction_seconds"])}.',
+        f'{table_figure(results["prediction_seconds"], ".3g")}.',
     ]
     if results['empty']:
         indices = [str(item['index']) for item in results['empty']]

@@ -1,12 +1,13 @@
 """Report of a run that decomposed the predictions of a prototype model: JSON, a table, a page."""
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any, Mapping, Optional, Sequence
 
 from mmfss.models import PrototypeHead
 from mmfss.prototypes.sources import PrototypeSources
 from mmfss.utils.files import dump_json, write_text
 from mmfss.visualization import write_prototype_page
+from ..figures import known_mean, table_figure
 from ..run_folder import ExplanationFolder
 from .panels import first_colour, region_pixels
 
@@ -94,7 +95,7 @@ def summarize_classes(records: Sequence[Record], head: PrototypeHead, classes: S
         definitions=DEFINITIONS,
         classes=list(classes),
         per_class=per_class,
-        mean_iou=_mean(entry['iou'] for entry in per_class),
+        mean_iou=known_mean(entry['iou'] for entry in per_class),
         seconds=median(record['seconds'] for record in records) if records else None,
         empty=[dict(index=record['index'], reason=record['reason']) for record in records if record['empty']],
         failures=sorted(failures, key=lambda failure: (failure['iou'], -failure['pixels'])))
@@ -109,6 +110,7 @@ def _summarize_class(records: Sequence[Record], head: PrototypeHead, class_id: i
     members = head.class_prototypes(class_id)
     own = [sum(group['contribution'] for group in tree['groups']) for tree in trees]
     size = [sum(abs(term['contribution']) for term in tree['terms']) for tree in trees]
+    own_shares = (abs(part) / (abs(part) + others) for part, others in zip(own, size) if abs(part) + others > 0)
     return dict(
         class_id=class_id,
         name=name,
@@ -116,10 +118,10 @@ def _summarize_class(records: Sequence[Record], head: PrototypeHead, class_id: i
         iou=sum(hit for hit, _ in counts) / sum(union for _, union in counts) if counts else None,
         groups=head.filled_groups(class_id),
         prototypes=len(members),
-        logit=_mean(tree['total'] for tree in trees),
-        own=_mean(own),
-        own_share=_mean(abs(part) / (abs(part) + others) for part, others in zip(own, size) if abs(part) + others > 0),
-        top_share=_mean(_top(tree) / part for tree, part in zip(trees, own) if len(members) and part > 0))
+        logit=known_mean(tree['total'] for tree in trees),
+        own=known_mean(own),
+        own_share=known_mean(own_shares),
+        top_share=known_mean(_top(tree) / part for tree, part in zip(trees, own) if len(members) and part > 0))
 
 
 def _top(tree: Mapping[str, Any]) -> float:
@@ -129,11 +131,6 @@ def _top(tree: Mapping[str, Any]) -> float:
         for prototype in group['prototypes']:
             sums[prototype['index']] = sums.get(prototype['index'], 0.) + prototype['contribution']
     return max(sums.values(), default=0.)
-
-
-def _mean(values: Any) -> Optional[float]:
-    values = [value for value in values if value is not None]
-    return mean(values) if values else None
 
 
 def to_markdown(results: Results) -> str:
@@ -152,7 +149,8 @@ def to_markdown(results: Results) -> str:
         lines.append([
             entry['name'], str(entry['images']), _percent(entry['iou']),
             *([str(entry['groups'])] if results['stage'] == 2 else []), str(entry['prototypes']),
-            _number(entry['logit']), _number(entry['own']), _percent(entry['own_share']), _percent(entry['top_share'])])
+            table_figure(entry['logit'], '.2f'), table_figure(entry['own'], '.2f'), _percent(entry['own_share']),
+            _percent(entry['top_share'])])
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     mean_iou = '' if results['mean_iou'] is None else f', mean IoU {_percent(results["mean_iou"])} %'
     said = [f'{results["num_images"]} images of {results["dataset"]}{mean_iou}. Explained: the region '
@@ -165,7 +163,3 @@ def to_markdown(results: Results) -> str:
 
 def _percent(value: Optional[float]) -> str:
     return '-' if value is None else f'{100 * value:.1f}'
-
-
-def _number(value: Optional[float]) -> str:
-    return '-' if value is None else f'{value:.2f}'

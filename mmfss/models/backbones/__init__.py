@@ -3,5 +3,8 @@ from .deconv_unet import DeconvUNet
 from .deeplab_resnet import DeepLabResNet
 from .efficientnet_lite import EfficientNetLite
 from .packaged_weights import PackagedWeights
+from .timm_vision_transformer import TIMMVisionTransformer, TIMMWeights
 
-__all__ = ['DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'PackagedWeights']
+__all__ = [
+    'DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'PackagedWeights', 'TIMMVisionTransformer', 'TIMMWeights'
+]

@@ -2,10 +2,13 @@
 import re
 from typing import Any, Mapping
 
-from mmpretrain.models import EfficientNet
 from torch import Tensor
 
 from mmfss.registry import MODELS
+from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
+
+import_multimodal_models()  # MMPretrain's first import follows: what is wrong with it should be told in our words
+from mmpretrain.models import EfficientNet  # noqa: E402
 
 # Of each of seven groups of blocks: kernel, stride of the first block, expansion, stage.
 _GROUPS = ((3, 1, 1, 1), (3, 2, 6, 2), (5, 2, 6, 3), (3, 2, 6, 4), (5, 1, 6, 4), (5, 2, 6, 5), (3, 1, 6, 5))

@@ -4,9 +4,10 @@ from .locks import lock_of
 from .modules import ModuleFeatures
 from .pyramid import FeaturePyramid
 from .reader import FeatureReader, build_feature_reader
+from .timm_features import TIMMFeatures
 from .transformers import SwinFeatures, ViTFeatures
 
 __all__ = [
     'ConvNeXtFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures', 'ModuleFeatures',
-    'ResNetFeatures', 'SwinFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
+    'ResNetFeatures', 'SwinFeatures', 'TIMMFeatures', 'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]

@@ -8,10 +8,26 @@ from mmfss.registry import MODELS
 from .pyramid import FeaturePyramid
 from .reader import FeatureReader
 
+DEFAULT_SCALES = (4, 2, 1, 0.5)
+
 
 def tokens_to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """Turn raster-ordered tokens (B, h*w, C) into a map (B, C, h, w)."""
     return tokens.transpose(1, 2).unflatten(2, size)
+
+
+def consecutive_groups(blocks: Sequence[nn.Module], count: int) -> list[list[nn.Module]]:
+    """Cut blocks into ``count`` groups of consecutive depth, of about equal size; empty ones are left out."""
+    bounds = [len(blocks) * i // count for i in range(count + 1)]
+    return [list(blocks[a:b]) for a, b in zip(bounds, bounds[1:]) if b > a]
+
+
+def scaled(feature: Tensor, scale: float) -> Tensor:
+    """Resize a map (B, C, h, w) to ``scale`` times its size (bilinear), at least 1 x 1."""
+    size = tuple(max(1, round(side * scale)) for side in feature.shape[-2:])
+    if size == tuple(feature.shape[-2:]):
+        return feature
+    return F.interpolate(feature, size, mode='bilinear', align_corners=False)
 
 
 @MODELS.register_module()
@@ -48,7 +64,7 @@ class ViTFeatures(FeatureReader):
 
     families = ('VisionTransformer', 'ViTEVA02', 'DistilledVisionTransformer')
 
-    def __init__(self, scales: Sequence[float] = (4, 2, 1, 0.5), indices: Sequence[int] | None = None) -> None:
+    def __init__(self, scales: Sequence[float] = DEFAULT_SCALES, indices: Sequence[int] | None = None) -> None:
         super().__init__(len(scales), indices)
         self.scales = tuple(scales)
 
@@ -57,9 +73,7 @@ class ViTFeatures(FeatureReader):
 
     def chosen_blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
         blocks, = super().chosen_blocks(backbone)
-        groups = len(self.scales)
-        bounds = [len(blocks) * i // groups for i in range(groups + 1)]
-        return [blocks[a:b] for a, b in zip(bounds, bounds[1:]) if b > a]
+        return consecutive_groups(blocks, len(self.scales))
 
     def block_channels(self, block: nn.Module) -> int:
         return block.ln1.normalized_shape[0]
@@ -73,16 +87,8 @@ class ViTFeatures(FeatureReader):
                 backbone(images)
             finally:
                 handle.remove()
-        height, width = grid[0]
+        size = grid[0]
         return FeaturePyramid(
             tuple(
-                tuple(self._resized_map(tokens, height, width, scale) for tokens in level)
+                tuple(scaled(tokens_to_map(tokens[:, -size[0] * size[1]:], size), scale) for tokens in level)
                 for level, scale in zip(captured, self.scales)))
-
-    @staticmethod
-    def _resized_map(tokens: Tensor, height: int, width: int, scale: float) -> Tensor:
-        patches = tokens_to_map(tokens[:, tokens.shape[1] - height * width:], (height, width))
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        if size == (height, width):
-            return patches
-        return F.interpolate(patches, size, mode='bilinear', align_corners=False)

@@ -78,8 +78,6 @@ class DMTNetHead(CorrelationHead):
         clean_background (bool): Background is one minus the resized mask. Rounding leaves pure foreground a background
             of 6e-8, which the correlation may treat as a match. True sets it to zero. Defaults to False, as published.
         coarse_weight (float): Weight of ``loss_coarse``. Defaults to 0.5.
-        ablation_reference (str): Reference of a shot in :meth:`layer_effects`: 'same_shot', or 'last_shot' as in
-            AffEx's reference implementation.
         one_shot_probabilities (bool): Return probabilities instead of logits for a single shot, as AffEx's reference
             implementation does. Defaults to False.
         in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg: See :class:`CorrelationHead`. AffEx's
@@ -107,6 +105,7 @@ class DMTNetHead(CorrelationHead):
     """
 
     sides = 2
+    ablation_references = ('same_shot', 'last_shot')
 
     def __init__(self,
                  in_channels: Sequence[Sequence[int]],
@@ -115,7 +114,6 @@ class DMTNetHead(CorrelationHead):
                  references: str = 'level',
                  clean_background: bool = False,
                  coarse_weight: float = 0.5,
-                 ablation_reference: str = 'same_shot',
                  one_shot_probabilities: bool = False,
                  shots: str = 'vote',
                  support_strides: Sequence[Sequence[int]] = SUPPORT_STRIDES,
@@ -123,14 +121,11 @@ class DMTNetHead(CorrelationHead):
                  ignore_index: Optional[int] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(in_channels, shots, support_strides, loss_decode, ignore_index, init_cfg)
-        if ablation_reference not in ('same_shot', 'last_shot'):
-            raise ValueError(f"ablation_reference must be 'same_shot' or 'last_shot', got {ablation_reference!r}.")
         if not 0 < rcond < 1:
             raise ValueError(f'rcond must be between 0 and 1, got {rcond}.')
         self.rcond = rcond
         self.clean_background = clean_background
         self.coarse_weight = coarse_weight
-        self.ablation_reference = ablation_reference
         self.one_shot_probabilities = one_shot_probabilities
         groups = reference_groups(self.in_channels[-3:], references)
         self.group_of_layer = [group for level in groups[::-1] for group in level]
@@ -232,11 +227,12 @@ class DMTNetHead(CorrelationHead):
         return combined.softmax(1) if as_probabilities else combined
 
     def layer_effects(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: list[SupportLayer],
-                      region: Tensor) -> Tensor:
+                      region: Tensor, ablation_reference: str = 'same_shot') -> Tensor:
         """Measure the effect that AffEx defines for DMTNet.
 
         The effect is the absolute change of both logits of both sides when a layer is removed from both sides, averaged
         over the logits, the sides, the pixels of the region and the shots. Logits are resized with corners aligned.
+        ``ablation_reference='same_shot'`` compares each shot with itself, 'last_shot' all shots with the last one.
         """
         pixels = (region / region.sum((1, 2), keepdim=True))[:, None, None, None]
 
@@ -244,7 +240,7 @@ class DMTNetHead(CorrelationHead):
             return resize_aligned(logits.flatten(0, 2), region.shape[-2:]).view(*logits.shape[:4], *region.shape[-2:])
 
         whole, *ablated = map(resized, self.ablations(evidence, 2))
-        if self.ablation_reference == 'last_shot':
+        if ablation_reference == 'last_shot':
             whole = whole[:, -1:]
         effects = [((whole - without).abs() * pixels).sum((-2, -1)).mean((1, 2, 3)) for without in ablated]
         return torch.stack(effects, dim=1)

@@ -43,6 +43,18 @@ class MatchedWay:
         """Compute the head's logits, (B, 2, h, w)."""
         return self.head.decode(self.evidence, self.query, self.encoding)
 
-    def layer_effects(self, region: Tensor) -> Tensor:
-        """Compute the effects (B, L) of removing each layer on the prediction in a region (B, T_h, T_w)."""
-        return self.head.layer_effects(self.evidence, self.query, self.encoding, region)
+    def layer_effects(self, region: Tensor, ablation_reference: str = 'same_shot') -> Tensor:
+        """Compute the effects (B, L) of removing each layer on the prediction in a region (B, T_h, T_w).
+
+        Args:
+            region (Tensor): Boolean, no episode's empty.
+            ablation_reference (str): See :class:`~mmfss.explainers.affex.AffEx`.
+
+        Raises:
+            ValueError: If the head does not have this reference.
+        """
+        if ablation_reference not in self.head.ablation_references:
+            raise ValueError(f'ablation_reference={ablation_reference!r} does not exist for a '
+                             f'{type(self.head).__name__}, which has: {", ".join(self.head.ablation_references)}.')
+        options = {} if ablation_reference == 'same_shot' else dict(ablation_reference=ablation_reference)
+        return self.head.layer_effects(self.evidence, self.query, self.encoding, region, **options)

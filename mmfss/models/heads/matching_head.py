@@ -58,6 +58,10 @@ class MatchingHead(FewShotHead):
     ablation_batch = 4
     """Ablated layers that :meth:`layer_effects` decodes at a time, for each episode."""
 
+    ablation_references = ('same_shot', )
+    """Values of AffEx's option ``ablation_reference`` that :meth:`layer_effects` has. Others than 'same_shot' are
+    passed to it by this name."""
+
     @abstractmethod
     def match(self, query: FeaturePyramid, encoding: Any) -> Iterator[Affinity]:
         """Compare query and supports.

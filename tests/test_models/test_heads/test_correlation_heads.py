@@ -197,8 +197,6 @@ class TestOptions:
             head.encode_support(pyramid(1, ((33, 33), (16, 16), (8, 8))), torch.ones(1, 1, 264, 264))
 
     def test_errors_of_dmtnet(self) -> None:
-        with pytest.raises(ValueError, match='ablation_reference must be'):
-            DMTNetHead(CHANNELS, ablation_reference='first')
         with pytest.raises(ValueError, match='rcond must be between 0 and 1'):
             DMTNetHead(CHANNELS, rcond=0)
         with pytest.raises(ValueError, match='2 x 2 is too small'):

@@ -103,3 +103,10 @@ def test_inputs_stay_as_they_are() -> None:
     before = [x.clone() for x in evidence], encoding.mixed.clone()
     head.layer_effects(evidence, query, encoding, region_of(2, (48, 80)))
     assert all(map(torch.equal, evidence, before[0])) and torch.equal(encoding.mixed, before[1])
+
+
+def test_a_reference_that_the_head_lacks() -> None:
+    head = build_head()
+    way = head.matched_way(pyramid(1, 0), head.encode_support(pyramid(1, 2), torch.ones(1, 1, 48, 80)))
+    with pytest.raises(ValueError, match="'last_shot' does not exist for a DCAMAHead, which has: same_shot"):
+        way.layer_effects(region_of(1, (48, 80)), 'last_shot')

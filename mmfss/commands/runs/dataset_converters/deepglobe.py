@@ -89,7 +89,7 @@ def save(picture: np.ndarray, path: Path, **options: Any) -> None:
         Image.fromarray(np.ascontiguousarray(picture)).save(temporary, **options)
 
 
-def summarise(records: Dict[str, Record], settings: Record) -> Record:
+def summarize(records: Dict[str, Record], settings: Record) -> Record:
     """The content of deepglobe.json."""
     kept = [f'{name}_mask_{suffix}' for name, record in records.items() for suffix in record['kept']]
     classes = {
@@ -119,7 +119,7 @@ def convert(args: argparse.Namespace) -> None:
             pool.shutdown(cancel_futures=True)
             raise
     print()
-    summary = summarise(records, settings)
+    summary = summarize(records, settings)
     dump_json(summary, args.out / 'deepglobe.json')
     print(f'{args.out}: {len(summary["kept"])} of {summary["tiles"]} tiles count; masks by class: '
           + ', '.join(f'{folder}: {len(tiles)}' for folder, tiles in summary['classes'].items()))

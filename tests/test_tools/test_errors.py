@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader
 
+from mmfss.commands.errors import plain_errors, worker_message
 from mmfss.datasets import ImageFolderDataset
-from mmfss.engine.runner_setup import plain_errors, worker_message
 from tests.tiny.data import PIPELINE, write_class_folders
 
 

@@ -1,0 +1,59 @@
+"""Errors that a user can put right, in one line."""
+import os
+import re
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import Iterator, Optional
+
+from mmfss.engine.distributed import leave_distributed
+from mmfss.utils.checkpoint import CheckpointError
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.files import print_any_name
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
+
+    Errors in files, folders, data, checkpoints and configs (also a class that does not exist, or has no such argument)
+    end with status 1, an interruption with 130. Any other error is a defect and keeps its traceback; the environment
+    variable ``MMFSS_DEBUG=1`` keeps every traceback. Work that succeeds leaves the process group.
+
+    Names that the terminal cannot show, such as files whose names are not UTF-8, are printed with escapes.
+    """
+    print_any_name()
+    try:
+        yield
+        leave_distributed()
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ConfigError, CheckpointError, OSError, ValueError, KeyError, TypeError) as error:
+        message = worker_message(error) if isinstance(error, (OSError, ValueError)) else _of_registry(error)
+        if os.environ.get('MMFSS_DEBUG') == '1' or message is None:
+            raise
+        print(f'error: {message}', file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def worker_message(error: Exception) -> str:
+    """The message of an error without the traceback of the data loader's worker in which it was raised."""
+    text = str(error)
+    if not re.match(r'Caught \w+ in DataLoader worker process \d+\.\n', text):
+        return text
+    # The last unindented line that names the error begins its message, which may have several lines.
+    starts = list(re.finditer(r'^(?:[A-Za-z_]\w*\.)*[A-Z]\w*: ', text, re.MULTILINE))
+    return text[starts[-1].end():].rstrip() if starts else text
+
+
+def _of_registry(error: Exception) -> Optional[str]:
+    """What to say if a config asks for a class that does not exist, or for an argument that a class does not have."""
+    if traceback.extract_tb(error.__traceback__)[-1].name != 'build_from_cfg':
+        return None
+    missing = re.match(r'(\S+) is not in the (\S+) registry', str(error.args[0]))
+    if missing is None:
+        return f'The config gives a class wrong arguments: {error.args[0]}.'
+    name, registry = missing.groups()
+    return (f'A `type` in the config is "{name}", which is not in the registry {registry}. Is the name right? A class '
+            'of your own must be imported (custom_imports).')

@@ -1,0 +1,88 @@
+"""Paths of checkpoints: patterns as a shell expands them, and what training left in a working directory."""
+import re
+from itertools import chain
+from pathlib import Path
+from typing import Optional, Sequence
+
+from .config_options import ConfigError
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Expand ``{0..3}`` and ``{a,b}`` like a shell.
+
+    Args:
+        pattern (str): A path with any number of braces, not nested.
+
+    Returns:
+        list[str]: The paths, the last brace varying fastest.
+
+    Example:
+        >>> from mmfss.utils.checkpoint_paths import expand_braces
+        >>> expand_braces('fold{0..2}.py')
+        ['fold0.py', 'fold1.py', 'fold2.py']
+    """
+    match = re.search(r'\{(-?\d+)\.\.(-?\d+)\}|\{([^{}]*,[^{}]*)\}', pattern)
+    if match is None:
+        return [pattern]
+    first, last, choices = match.groups()
+    if choices is not None:
+        values = choices.split(',')
+    else:
+        step = 1 if int(first) <= int(last) else -1
+        values = [str(value) for value in range(int(first), int(last) + step, step)]
+    head, tail = pattern[:match.start()], pattern[match.end():]
+    return list(chain.from_iterable([head + value + rest for rest in expand_braces(tail)] for value in values))
+
+
+def expand_checkpoints(patterns: Sequence[str], num_configs: int) -> list[Path]:
+    """Find one checkpoint per config.
+
+    Args:
+        patterns (Sequence[str]): Paths with braces and the wildcards ``*`` and ``?``; of several matches the newest
+            counts.
+        num_configs (int): Number of configs.
+
+    Returns:
+        list[Path]: The files, in the order of the patterns.
+
+    Raises:
+        FileNotFoundError: If a pattern has no match.
+        ConfigError: If their number differs from that of the configs.
+    """
+    expanded = [path for pattern in patterns for path in expand_braces(pattern)]
+    if len(expanded) != num_configs:
+        raise ConfigError(f'--checkpoints names {len(expanded)} checkpoints ({", ".join(expanded)}) for {num_configs} '
+                          'configs: one for each is needed, in the same order.')
+    return [_newest(path) for path in expanded]
+
+
+def trained_checkpoint(work_dir: Path) -> Optional[Path]:
+    """Find the best checkpoint of a working directory, or the last one if none was selected.
+
+    Args:
+        work_dir (Path): Working directory of ``tools/train.py``.
+
+    Returns:
+        Path, optional: The file; None if there is none.
+    """
+    for pattern in ('best_*.pth', '*.pth'):
+        # A name that begins with a dot is a file that was being written when the run was killed.
+        files = [file for file in Path(work_dir).glob(pattern) if not file.name.startswith('.')]
+        if files:
+            return max(files, key=_time)
+    return None
+
+
+def _newest(pattern: str) -> Path:
+    path = Path(pattern)
+    if path.is_file():
+        return path
+    base = Path(path.anchor or '.')
+    files = [file for file in base.glob(str(path.relative_to(path.anchor))) if not file.name.startswith('.')]
+    if not files:
+        raise FileNotFoundError(f'The checkpoint "{pattern}" does not exist.')
+    return max(files, key=_time)
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
