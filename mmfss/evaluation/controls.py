@@ -8,12 +8,11 @@ from abc import abstractmethod
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmfss.models import BaseFewShotSegmentor
-from mmfss.models.layers import compose_ways
+from mmfss.models import BaseFewShotSegmentor, FeaturePyramid, PrototypeMatchingHead
+from mmfss.models.layers import compose_ways, resize_aligned
 from mmfss.models.segmentors.base_few_shot_segmentor import add_predictions, support_masks
 from mmfss.structures import EpisodeDataSample
 
@@ -72,10 +71,7 @@ class CopiedMask(ControlModel):
 class PrototypeMatching(ControlModel):
     """Compare query features with the support's mean foreground and background, which measures the backbone alone.
 
-    Foreground and background prototype are the averages of the last map of one level over the pixels inside and outside
-    the masks of all shots (a feature weighs as the share of its cell that the mask covers, so that no object is lost).
-    Each query pixel goes to the prototype with the larger cosine, after resizing the two cosine maps to the input's
-    size. Nothing is trained.
+    A :class:`~mmfss.models.PrototypeMatchingHead` of mode ``mean`` on the last map of one level. Nothing is trained.
 
     Args:
         model (BaseFewShotSegmentor): The model under test; only its backbone is used.
@@ -89,18 +85,9 @@ class PrototypeMatching(ControlModel):
         self._segmentor = [model]
 
     def way_logits(self, query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
-        batch_size, num_shots = masks.shape[:2]
-        features = self._features(torch.cat([query, support.flatten(0, 1)]))
-        query_features, support_features = features.split([batch_size, batch_size * num_shots])
-        weights = F.adaptive_avg_pool2d(masks, features.shape[-2:])
-        weights = torch.stack([1 - weights, weights], 1)
-        support_features = support_features.unflatten(0, (batch_size, num_shots))
-        # A sum over shots and pixels instead of an average: the cosine does not see the length.
-        prototypes = torch.einsum('bskhw,bkchw->bsc', weights, support_features)
-        cosines = torch.einsum('bsc,bchw->bshw', F.normalize(prototypes, dim=2), F.normalize(query_features, dim=1))
-        return F.interpolate(cosines, query.shape[-2:], mode='bilinear', align_corners=True)
-
-    def _features(self, images: Tensor) -> Tensor:
-        """Return the last map of the chosen level, (B, C, h, w)."""
         model, = self._segmentor
-        return model.extract_feat(images)[self.level][-1]
+        maps = model.extract_feat(torch.cat([query, support.flatten(0, 1)])).levels[self.level][-1]
+        pyramid = FeaturePyramid(((maps, ), ))
+        query_pyramid, support_pyramid = pyramid.split([len(query), len(maps) - len(query)])
+        head = PrototypeMatchingHead([[maps.shape[1]]])
+        return resize_aligned(head(query_pyramid, head.encode_support(support_pyramid, masks)), query.shape[-2:])

@@ -17,6 +17,7 @@ from .lime import Lime
 from .prototypes import PrototypeExplainer
 from .region import REGIONS, EmptyRegionError, Region, select_region
 from .saliency import Saliency
+from .true_attribution import TrueAttribution, true_cell_attribution
 from .xrai import XRAI
 
 __all__ = [
@@ -24,5 +25,5 @@ __all__ = [
     'EncodedEpisode', 'EncoderAffinity', 'Explainer', 'Explanation', 'FeatureAblation', 'GaussianNoiseControl',
     'GradCAM', 'GradientShap', 'GuidedIG', 'IntegratedGradients', 'Lime', 'MaskedAffEx', 'Occlusion',
     'PrototypeExplainer', 'PrototypeReadout', 'REGIONS', 'RandomControl', 'Region', 'ReverseSignedAffEx', 'Saliency',
-    'SignedAffEx', 'SmoothedAffEx', 'XRAI', 'select_region'
+    'SignedAffEx', 'SmoothedAffEx', 'TrueAttribution', 'XRAI', 'select_region', 'true_cell_attribution'
 ]

@@ -17,6 +17,7 @@ OPTIONS = dict(
     xrai=dict(n_steps=2))
 PROTOTYPE_HEAD = dict(type='FewShotScaleProtoHead', scale_channels=8, prototypes_per_scale=(2, 3), num_groups=(2, 2),
                       num_iterations=3, decoder_channels=8)
+HEADS = dict(prototypes=PROTOTYPE_HEAD, true_attribution=dict(type='PrototypeMatchingHead'))
 
 
 def build_explainer(name: str) -> Explainer:
@@ -26,18 +27,18 @@ def build_explainer(name: str) -> Explainer:
 def build_model(name: str) -> FewShotSegmentor:
     """A model that the explainer of this name can explain."""
     model = build_tiny_model(seed=1)
-    if name != 'prototypes':
+    if name not in HEADS:
         return model
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return MODELS.build({**TINY_MODEL, 'head': PROTOTYPE_HEAD}).eval()
+        return MODELS.build({**TINY_MODEL, 'head': HEADS[name]}).eval()
 
 
 @cache
-def _shared(prototypes: bool) -> FewShotSegmentor:
-    return build_model('prototypes' if prototypes else '')
+def _shared(name: str) -> FewShotSegmentor:
+    return build_model(name)
 
 
 def shared_model(name: str) -> FewShotSegmentor:
     """The same model for all explainers that can explain it; to be left as it is."""
-    return _shared(name == 'prototypes')
+    return _shared(name if name in HEADS else '')

@@ -10,14 +10,17 @@ _FIXED: dict[str, dict[str, Any]] = {
     'diff': dict(type='InsertionDeletionGap', skip_empty=True),
     'diff_confidence': dict(type='InsertionDeletionGap', measure='confidence', name='Diff-confidence'),
     'infidelity': dict(type='Infidelity'),
+    'readout_correlation': dict(type='TrueAgreement', kind='readout'),
+    'removal_correlation': dict(type='TrueAgreement', kind='removal'),
 }
 for _name, _mode in _AREAS.items():
     for _prefix, _type in (('', 'InsertionDeletion'), ('support_', 'SupportRanking')):
         _FIXED[f'{_prefix}{_name}'] = dict(type=_type, mode=_mode, skip_empty=True)
         _FIXED[f'{_prefix}{_name}_confidence'] = dict(type=_type, mode=_mode, measure='confidence')
 _LOSSES = dict(miou_loss='miou', confidence_loss='confidence')
+_OVERLAPS = dict(readout_overlap='readout', removal_overlap='removal')
 
-KNOWN_METRICS = (*sorted(_FIXED), *(f'{name}@P%' for name in (*_AREAS, *_LOSSES)))
+KNOWN_METRICS = (*sorted(_FIXED), *(f'{name}@P%' for name in (*_AREAS, *_LOSSES, *_OVERLAPS)))
 """Names that :func:`attribution_metric_config` knows; P is any percentage, e.g. ``miou_loss@1%``."""
 
 
@@ -33,6 +36,8 @@ def attribution_metric_config(name: str) -> dict[str, Any]:
     ``miou_loss@P%``, ``confidence_loss@P%``            all support pixels against the best P per cent
     ``support_iauc`` ..., ``support_dauc_confidence``   whole supports, see :class:`SupportRanking`
     ``infidelity``                                      see :class:`Infidelity`
+    ``readout_correlation``, ``removal_correlation``,   agreement with the exact contributions of support cells, of
+    ``readout_overlap@P%``, ``removal_overlap@P%``      heads that know them, see :class:`TrueAgreement`
     ==================================================  ==============================================================
 
     Args:
@@ -54,11 +59,13 @@ def attribution_metric_config(name: str) -> dict[str, Any]:
         return dict(_FIXED[name])
     found = re.fullmatch(r'(\w+)@(\d+(?:\.\d+)?|\.\d+)%', name)
     # A metric with a percentage
-    if found and found[1] in (*_AREAS, *_LOSSES):
+    if found and found[1] in (*_AREAS, *_LOSSES, *_OVERLAPS):
         base, percentage = found[1], float(found[2]) / 100
-        most = 1 if base in _AREAS else 0.999999
+        most = 0.999999 if base in _LOSSES else 1
         if not 0 < percentage <= most:
             raise ValueError(f'{name}: the percentage must be above 0 and {"at most" if most == 1 else "below"} 100.')
+        if base in _OVERLAPS:
+            return dict(type='TrueAgreement', kind=_OVERLAPS[base], top=percentage)
         common = dict(type='InsertionDeletion', percentage=percentage)
         if base in _LOSSES:
             return dict(common, measure=_LOSSES[base], num_steps=1, loss=True, skip_empty=True)

@@ -1,4 +1,5 @@
 """Matching heads, one file per method."""
+from .additive_head import AdditiveHead
 from .correlation_head import CorrelationHead
 from .dcama_head import DCAMAHead
 from .dmtnet_head import DMTNetHead
@@ -11,6 +12,6 @@ from .prototype_matching_head import PrototypeMatchingHead
 from .prototype_reader import PrototypeReader
 
 __all__ = [
-    'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead', 'INSID3Head',
-    'MatchingHead', 'PrototypeMatchingHead', 'PrototypeReader'
+    'AdditiveHead', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'FewShotHead', 'FewShotScaleProtoHead', 'HSNetHead',
+    'INSID3Head', 'MatchingHead', 'PrototypeMatchingHead', 'PrototypeReader'
 ]
