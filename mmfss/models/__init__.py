@@ -1,8 +1,16 @@
 """Models: features of any backbone, matching heads, segmentors."""
 from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
 from .backbones import DeconvUNet, DeepLabResNet
+from .cls_heads import PooledClassifier, VGGClassifier
 from .data_preprocessor import EpisodeDataPreProcessor
-from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
+from .decode_heads import (
+    GradientInputHead,
+    PrototypeHead,
+    ScaleProtoGroupHead,
+    ScaleProtoHead,
+    StridedFCNHead,
+    UnrolledLRPHead,
+)
 from .features import FeaturePyramid, FeatureReader
 from .heads import (
     CorrelationHead,
@@ -15,14 +23,22 @@ from .heads import (
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
-from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+from .segmentors import (
+    BaseFewShotSegmentor,
+    FewShotSegmentor,
+    ImageLabelSegmentor,
+    ScaleProtoSegmentor,
+    SupportEncoding,
+    UnrolledLRPSegmentor,
+)
 
 import_multimodal_models()
 
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
-    'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead', 'PrototypeLoss',
-    'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
-    'SupportEncoding'
+    'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'ImageLabelSegmentor', 'JeffreysDiversityLoss',
+    'MatchingHead', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead',
+    'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding', 'UnrolledLRPHead',
+    'UnrolledLRPSegmentor', 'VGGClassifier'
 ]
