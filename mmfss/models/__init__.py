@@ -5,6 +5,7 @@ from .cls_heads import PooledClassifier, VGGClassifier
 from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import (
     GradientInputHead,
+    MirrorUNetHead,
     PrototypeHead,
     ScaleProtoGroupHead,
     ScaleProtoHead,
@@ -27,6 +28,7 @@ from .segmentors import (
     BaseFewShotSegmentor,
     FewShotSegmentor,
     ImageLabelSegmentor,
+    MirrorUNetSegmentor,
     ScaleProtoSegmentor,
     SupportEncoding,
     UnrolledLRPSegmentor,
@@ -38,7 +40,7 @@ __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
     'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'ImageLabelSegmentor', 'JeffreysDiversityLoss',
-    'MatchingHead', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead',
-    'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding', 'UnrolledLRPHead',
-    'UnrolledLRPSegmentor', 'VGGClassifier'
+    'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss',
+    'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
+    'SupportEncoding', 'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier'
 ]

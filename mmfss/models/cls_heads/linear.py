@@ -55,6 +55,9 @@ class VGGClassifier(BaseModule):
         init_cfg (dict, optional): Initialization of the whole.
     """
 
+    min_size = 32
+    """Pixels that the five poolings of VGG need."""
+
     def __init__(self, num_classes: int, in_channels: int = 512, channels: int = 4096,
                  hidden_init_cfg: Optional[dict] = None, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)

@@ -1,4 +1,5 @@
 """Decode heads of ordinary segmentation models."""
+from .mirror_unet_head import MirrorUNetHead
 from .prototype_head import PrototypeHead
 from .scaleproto_group_head import ScaleProtoGroupHead
 from .scaleproto_head import ScaleProtoHead
@@ -6,6 +7,6 @@ from .strided_fcn_head import StridedFCNHead
 from .unrolled_lrp_head import GradientInputHead, RelevanceHead, UnrolledLRPHead
 
 __all__ = [
-    'GradientInputHead', 'PrototypeHead', 'RelevanceHead', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'StridedFCNHead',
-    'UnrolledLRPHead'
+    'GradientInputHead', 'MirrorUNetHead', 'PrototypeHead', 'RelevanceHead', 'ScaleProtoGroupHead',
+    'ScaleProtoHead', 'StridedFCNHead', 'UnrolledLRPHead'
 ]

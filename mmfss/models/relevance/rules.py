@@ -197,18 +197,20 @@ def _pooling(full: int, part: int, like: Tensor) -> Tensor:
     return F.adaptive_avg_pool1d(torch.eye(full, dtype=like.dtype, device=like.device), part)
 
 
-def split_residual(R: Tensor, total: Tensor, shortcut: Tensor) -> tuple[Tensor, Tensor]:
-    """Split relevance over the branches of total = main + shortcut, in proportion to what each adds.
+def split_residual(R: Tensor, main: Tensor, shortcut: Tensor) -> tuple[Tensor, Tensor]:
+    """Split relevance over the branches of a residual block, in proportion to what each adds to their sum.
 
     Args:
         R (Tensor): Shape (..., N, C, H, W).
-        total (Tensor): The sum, before its ReLU, shape (N, C, H, W).
-        shortcut (Tensor): Shape (N, C, H, W).
+        main (Tensor): Output of the main branch, shape (N, C, H, W). (The published code computes it as sum - shortcut,
+            whose rounding errors the following division by ``main`` magnifies.)
+        shortcut (Tensor): Output of the shortcut, shape (N, C, H, W).
 
     Returns:
         tuple[Tensor, Tensor]: Relevance of the main branch and of the shortcut, each (..., N, C, H, W).
     """
-    return safe_divide(total - shortcut, total) * R, safe_divide(shortcut, total) * R
+    total = main + shortcut
+    return safe_divide(main, total) * R, safe_divide(shortcut, total) * R
 
 
 def _alpha_beta(R: Tensor, a: Tensor, weight: Tensor, alpha: float, forward: Callable[[Tensor, Tensor], Tensor],

@@ -74,7 +74,7 @@ class RelevanceWalk:
         main = record[block.main[-1].module].output
         # The shortcut's output: that of its batch norm, or the block's input
         shortcut = record[block.shortcut[-1].module].output if block.shortcut else record[block.main[0].module].input
-        of_main, of_shortcut = split_residual(relevance, main + shortcut, shortcut)
+        of_main, of_shortcut = split_residual(relevance, main, shortcut)
         for layer in reversed(block.main):
             of_main = self._through_layer(layer, record, of_main)
         for layer in reversed(block.shortcut):

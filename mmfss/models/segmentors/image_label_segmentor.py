@@ -92,7 +92,15 @@ class ImageLabelSegmentor(BaseSegmentor):
         return self.backbone(inputs)
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Compute the logits (N, K) of images (N, 3, H, W)."""
+        """Compute the logits (N, K) of images (N, 3, H, W).
+
+        Raises:
+            ValueError: If the images are smaller than the classifier allows.
+        """
+        smallest, size = getattr(self.cls_head, 'min_size', 1), inputs.shape[2:]
+        if min(size) < smallest:
+            raise ValueError(f'{type(self.cls_head).__name__} needs images of at least {smallest} x {smallest} pixels, '
+                             f'got {size[0]} x {size[1]}.')
         return self.cls_head(self.extract_feat(inputs))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: Optional[list[dict]] = None) -> Tensor:
