@@ -66,3 +66,27 @@ def gradients(model: nn.Module, inputs: Tensor, samples: list) -> dict[str, Tens
     model.zero_grad()
     sum(model.loss(inputs, samples).values()).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def step(inputs: Tensor, samples: list, distributed: bool) -> dict:
+    """One step of SGD, batch norm in eval mode; the losses and the weights after it."""
+    from mmengine.model import MMDistributedDataParallel
+    from mmengine.optim import OptimWrapper
+    model = build()
+    wrapped = MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False) if distributed else model
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+    losses = wrapped(inputs, samples, mode='loss')
+    optimizer.update_params(sum(losses.values()))
+    return dict(losses={name: float(value.detach()) for name, value in losses.items()}, weights=model.state_dict())
+
+
+if __name__ == '__main__':
+    import sys
+    from pathlib import Path
+
+    from mmfss.engine import leave_distributed
+    torch.distributed.init_process_group('gloo')
+    rank = torch.distributed.get_rank()
+    images, labels = batch()
+    torch.save(step(images[2 * rank:2 * rank + 2], labels[2 * rank:2 * rank + 2], True), Path(sys.argv[1], f'{rank}.pt'))
+    leave_distributed()

@@ -1,5 +1,5 @@
 """Decoder of a U-Net that mirrors its encoder."""
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,15 +21,16 @@ class MirrorUNetHead(BaseModule):
         in_channels (Sequence[int]): Channels of the levels, from the finest to the coarsest.
         depths (Sequence[int]): Blocks of the levels; those of the coarsest one are not mirrored.
         num_classes (int): K.
-        norm_cfg (dict): Normalization.
+        norm_cfg (dict, optional): Normalization; batch norm by default.
     """
 
     def __init__(self, in_channels: Sequence[int], depths: Sequence[int], num_classes: int,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+                 norm_cfg: Optional[dict] = None) -> None:
         super().__init__()
         if len(in_channels) != len(depths):
             raise ValueError(f'in_channels and depths must have one entry per level, got {in_channels} and {depths}.')
         self.num_classes = num_classes
+        norm_cfg = norm_cfg or dict(type='BN')
         self.levels = nn.ModuleList()
         for level in range(len(in_channels) - 1):
             width, below = in_channels[level], in_channels[level + 1]

@@ -1,5 +1,6 @@
 """Decoders without parameters: the relevance of a classifier's logits, as maps of its classes."""
 from abc import abstractmethod
+from collections import deque
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Iterator, Optional, Sequence
 
@@ -146,8 +147,8 @@ class UnrolledLRPHead(RelevanceHead):
     def decode(self, record: tuple[Chain, ForwardRecord], images: Tensor, logits: Tensor,
                classes: Sequence[int]) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
-            for _, relevance in self.walk(*record, start_relevance(logits, classes)):
-                pass
+            # Nothing but the last step is kept.
+            (_, relevance), = deque(self.walk(*record, start_relevance(logits, classes)), maxlen=1)
             return relevance.sum(2).transpose(0, 1)
 
 
@@ -168,8 +169,8 @@ class GradientInputHead(RelevanceHead):
     """Decode any differentiable classifier by gradient x input, trained by double backward.
 
     For networks of convolutions, linear layers, ReLU, max and average pooling, and batch norm in eval mode this is LRP
-    with ``unpool='sum'``, up to the rule's epsilon; :attr:`exact` says so. Elsewhere it is gradient x input and not
-    LRP. ReLU6 passes nothing where it saturates: what an input at 6 or above adds gets no relevance. Batch norm works as
+    with ``unpool='sum'``, up to the rule's epsilon; the attribute ``exact`` says so. Elsewhere it is gradient x input
+    and not LRP. ReLU6 passes nothing where it saturates: an input at 6 or above gets no relevance. Batch norm works as
     in evaluation during training too.
 
     Args:
