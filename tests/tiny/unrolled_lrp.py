@@ -88,5 +88,6 @@ if __name__ == '__main__':
     torch.distributed.init_process_group('gloo')
     rank = torch.distributed.get_rank()
     images, labels = batch()
-    torch.save(step(images[2 * rank:2 * rank + 2], labels[2 * rank:2 * rank + 2], True), Path(sys.argv[1], f'{rank}.pt'))
+    part = slice(2 * rank, 2 * rank + 2)
+    torch.save(step(images[part], labels[part], True), Path(sys.argv[1], f'{rank}.pt'))
     leave_distributed()

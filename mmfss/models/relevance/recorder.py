@@ -24,22 +24,17 @@ class Recorded:
         self.module, self.input = module, _full(input)
         self._output = output.clone() if isinstance(module, _BatchNorm) else output
         self._version = self._output._version
-        self._variance: Optional[Tensor] = None
-        # Statistics of evaluation are those of now, whatever the module learns until the rules are applied.
-        if isinstance(module, _BatchNorm) and not module.training:
-            self._variance = module.running_var.clone()
+        self.variance: Optional[Tensor] = None
+        """Variance by which batch norm has normalized, shape (C,)."""
+        if isinstance(module, _BatchNorm):
+            # The running statistics of now, whatever the module learns until the rules are applied
+            self.variance = (batch_variance(self.input, isinstance(module, nn.SyncBatchNorm)) if module.training
+                             else module.running_var.clone())
 
     @property
     def output(self) -> Optional[Tensor]:
         """Tensor, optional: The output; None if something has changed it in place since."""
         return _full(self._output) if self._output._version == self._version else None
-
-    @property
-    def variance(self) -> Tensor:
-        """Tensor: Variance by which batch norm has normalized, shape (C,)."""
-        if self._variance is None:
-            self._variance = batch_variance(self.input, isinstance(self.module, nn.SyncBatchNorm))
-        return self._variance
 
 
 def batch_variance(x: Tensor, over_ranks: bool = False) -> Tensor:

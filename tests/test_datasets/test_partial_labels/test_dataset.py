@@ -51,7 +51,7 @@ def test_voc(voc: Path) -> None:
 
 
 def test_few_masks(voc: Path) -> None:
-    dataset = build(voc, num_masks=3, uniform=1.0, batch_size=4)
+    dataset = build(voc, num_masks=3, batch_size=4)
     assert len(dataset) == 11 and len(dataset.masked) == 3 and set(dataset.masked) <= set(range(6))
     seen = [dataset[i] for i in range(16)]
     for batch in range(0, 16, 4):
@@ -65,7 +65,7 @@ def test_few_masks(voc: Path) -> None:
             assert set(target.unique().tolist()) - {0} == set(labels[1:].nonzero().flatten().add(1).tolist())
         else:
             assert target.unique().tolist() == [255] and labels.sum() in (2, 3)
-    again = build(voc, num_masks=3, uniform=1.0, batch_size=4)
+    again = build(voc, num_masks=3, batch_size=4)
     assert again[9]['inputs'].equal(seen[9]['inputs'])
 
 
