@@ -1,6 +1,6 @@
 # Real photographs on a CPU by the generic path: gradient x input of MobileNetV2, batch norm in eval mode. Image-level
 # labels are a CSV file, made from the masks by
-#   python tools/dataset_converters/image_labels.py configs/unrolled_lrp/mobilenetv2_voc257.py --out data/labels.csv
+#   python tools/dataset_converters/image_labels.py data/VOCdevkit/VOC2012/SegmentationClassAug data/image_labels.csv
 _base_ = [
     '../_base_/models/scaleproto_mobilenetv2.py', '../_base_/datasets/voc_semantic_257.py',
     '../_base_/default_runtime.py', '../_base_/schedules/unrolled_lrp.py'
@@ -38,7 +38,7 @@ train_dataloader = dict(
         _delete_=True,
         type='PartialLabelDataset',
         dataset=dataset,
-        image_labels='data/labels.csv',
+        image_labels='data/image_labels.csv',
         mask_share=0.05,
         uniform=1.0,
         batch_size=8))

@@ -47,8 +47,8 @@ def summarize_relevance(records: Sequence[Record], explainers: Sequence[str], me
         classes (Sequence[str]): Names of the classes.
 
     Returns:
-        dict: ``scores`` by explainer and metric, ``seconds`` (median), ``per_class``, ``mean_iou``, ``confusions`` (true
-        class, predicted class, pixels; most first), ``metrics``, ``empty``.
+        dict: ``scores`` by explainer and metric, ``seconds`` (median), ``per_class``, ``mean_iou``, ``confusions``
+        (true class, predicted class, pixels; most first), ``metrics``, ``empty``.
     """
     explained = [record for record in records if not record['empty']]
     confused: Counter = Counter()
@@ -103,8 +103,8 @@ def to_markdown(results: Results) -> str:
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     iou = '' if results['mean_iou'] is None else f', mIoU {100 * results["mean_iou"]:.1f} %'
     said = [
-        f'{results["num_images"]} images of {results["dataset"]}{iou}. Explained: the logits of the classes in the region '
-        f'"{results["region"]}" by {results["decoder"]}.',
+        f'{results["num_images"]} images of {results["dataset"]}{iou}. Explained: the logits of the classes in the '
+        f'region "{results["region"]}" by {results["decoder"]}.',
         'Relevance mass and rank accuracy in per cent; deletion and insertion are mean class logits, '
         f'{100 * results["step"]:g} % of the pixels per step. Better is up (↑) or down (↓).']
     if results['confusions']:

@@ -8,8 +8,8 @@ from mmfss.utils.files import atomic_path
 from .episode import episode_entry
 from .file import open_page, write_head, write_item, write_tail
 
-_SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_images', 'num_explained', 'mean_iou', 'region',
-                 'device', 'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
+_SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_images', 'num_explained', 'mean_iou',
+                 'region', 'device', 'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
 
 Record = Mapping[str, Any]
 
