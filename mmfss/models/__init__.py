@@ -1,7 +1,16 @@
 """Models: features of any backbone, matching heads, segmentors."""
 from .backbones import DeconvUNet, DeepLabResNet, EfficientNetLite, PackagedWeights
+from .cls_heads import PooledClassifier, VGGClassifier
 from .data_preprocessor import EpisodeDataPreProcessor
-from .decode_heads import PrototypeHead, ScaleProtoGroupHead, ScaleProtoHead, StridedFCNHead
+from .decode_heads import (
+    GradientInputHead,
+    MirrorUNetHead,
+    PrototypeHead,
+    ScaleProtoGroupHead,
+    ScaleProtoHead,
+    StridedFCNHead,
+    UnrolledLRPHead,
+)
 from .features import FeaturePyramid, FeatureReader
 from .heads import (
     AdditiveHead,
@@ -17,12 +26,22 @@ from .heads import (
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
-from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+from .segmentors import (
+    BaseFewShotSegmentor,
+    FewShotSegmentor,
+    ImageLabelSegmentor,
+    MirrorUNetSegmentor,
+    ScaleProtoSegmentor,
+    SupportEncoding,
+    UnrolledLRPSegmentor,
+)
 
 __all__ = [
     'AdditiveHead', 'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
-    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss', 'MatchingHead',
-    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
-    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'FewShotScaleProtoHead', 'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'INSID3Head', 'ImageLabelSegmentor',
+    'JeffreysDiversityLoss', 'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor', 'PackagedWeights',
+    'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding',
+    'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier'
 ]

@@ -28,6 +28,7 @@ from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode,
 from causal_cases import causal
 from correlation_cases import CORRELATION_PARTS, prepared_correlation
 from insid3_cases import INSID3_MEANING, INSID3_PART, insid3_rows
+from lrp_cases import LRP_MEANING, LRP_PARTS, lrp_rows
 from prettytable import PrettyTable
 from prototype_cases import PROTOTYPE_MEANING, PROTOTYPE_PARTS, prototype_rows
 
@@ -39,7 +40,7 @@ from mmfss.utils.config import load_config
 from mmfss.utils.files import dump_json
 
 PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost', *CORRELATION_PARTS,
-         *PROTOTYPE_PARTS, INSID3_PART)
+         *PROTOTYPE_PARTS, INSID3_PART, *LRP_PARTS)
 MEANING = """\
 attention  projected tokens -> coarse masks of all layers; reference: explicit softmax, measured: this package
 head       features -> logits; reference and measured as above
@@ -294,6 +295,7 @@ def measure(args: argparse.Namespace) -> dict[str, list[Row]]:
     compared += prototype_rows(args.parts, args.repeat_times, args.device, args.threads)
     if INSID3_PART in args.parts:
         compared += insid3_rows(args.shots, args.repeat_times, args.threads)
+    compared += lrp_rows(args.parts, args.repeat_times, args.device, args.threads)
     training: list[Row] = []
     if 'training' in args.parts:
         batch_size = args.batch_size or (12 if args.device == 'cuda' else 1)
@@ -322,7 +324,7 @@ def main() -> None:
         if rows:
             print(table(rows))
     if results['comparisons']:
-        print(f'{PROTOTYPE_MEANING}\n{INSID3_MEANING}\n{MEANING}')
+        print(f'{LRP_MEANING}\n{PROTOTYPE_MEANING}\n{INSID3_MEANING}\n{MEANING}')
     if args.out:
         print(f'All measurements: {args.out}')
 

@@ -1,0 +1,16 @@
+# Few masks on the embedded shapes, from random weights, in minutes on a CPU. The share of the masks:
+#   --cfg-options train_dataloader.dataset.mask_share=0.2
+_base_ = [
+    '../_base_/models/unrolled_lrp_r50.py', '../_base_/datasets/shapes_partial_128.py',
+    '../_base_/default_runtime.py', '../_base_/schedules/unrolled_lrp.py'
+]
+
+width = 16
+model = dict(
+    backbone=dict(depth=18, stem_channels=width, base_channels=width, init_cfg=None),
+    cls_head=dict(in_channels=8 * width, num_classes=17),
+    decode_head=dict(chunk=17, iterative_gradients=False))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_iters=600, val_interval=600)
+phases = dict(stage1=dict(train_cfg=dict(max_iters=1000, val_interval=1000)))
+default_hooks = dict(checkpoint=dict(interval=100))
