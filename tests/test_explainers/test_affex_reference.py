@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from mmfss.explainers import Contributions, Explanation
-from mmfss.models import FewShotSegmentor
+from mmfss.models import FeaturePyramid, FewShotSegmentor, SupportEncoding
+from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from tests.references.affex import COARSE_FIRST, EPISODES, ReferenceEpisode, build_reference_model
+from tests.references.remembered import remembered
 
 KEY = re.compile(r'(?P<kind>map|full)_(?P<variant>\w+)_(?P<aggregation>fa|fafixed|mean)_'
                  r'(?P<region>pred|gt|predown|gtown)_(?P<size>full|s\d+)_c(?P<way>\d)$')
@@ -20,16 +22,33 @@ ATOL = dict(map=2e-4, full=5e-4)
 """Asked for: 2e-3; full maps are stored with half precision."""
 
 
+class RememberingSegmentor(FewShotSegmentor):
+    """Encodes and matches the same episode once, and measures the effects of the layers once for each region."""
+
+    def forget(self) -> None:
+        """The weights have changed."""
+        self.encode, self.matched_ways = remembered(super().encode), remembered(self._matched_ways)
+
+    def _matched_ways(self, pyramid: FeaturePyramid, encoding: SupportEncoding) -> list[MatchedWay]:
+        ways = super().matched_ways(pyramid, encoding)
+        for way in ways:
+            way.layer_effects = remembered(way.layer_effects)
+        return ways
+
+
 @pytest.fixture(scope='module')
-def bare_model() -> FewShotSegmentor:
-    return build_reference_model()
+def bare_model() -> RememberingSegmentor:
+    model = build_reference_model()
+    model.__class__ = RememberingSegmentor
+    return model
 
 
 class Case:
     """An episode, its model, its numbers, and what was explained of it so far."""
 
-    def __init__(self, model: FewShotSegmentor, reference: ReferenceEpisode) -> None:
+    def __init__(self, model: RememberingSegmentor, reference: ReferenceEpisode) -> None:
         reference.load_weights(model)
+        model.forget()
         self.model, self.episode, self.numbers = model, reference.episode(), reference.numbers()
         self.contributions = functools.cache(self._contributions)
 
@@ -39,7 +58,7 @@ class Case:
 
 
 @pytest.fixture(scope='module', params=EPISODES, ids=lambda reference: reference.name)
-def case(request: pytest.FixtureRequest, bare_model: FewShotSegmentor) -> Case:
+def case(request: pytest.FixtureRequest, bare_model: RememberingSegmentor) -> Case:
     return Case(bare_model, request.param)
 
 
