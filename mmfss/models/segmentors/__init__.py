@@ -1,6 +1,7 @@
 """Segmentors."""
 from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
+from .diffews_segmentor import DiffewsSegmentor
 from .few_shot_segmentor import FewShotSegmentor
 from .scaleproto_segmentor import ScaleProtoSegmentor
 
-__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']
+__all__ = ['BaseFewShotSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']
