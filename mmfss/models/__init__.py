@@ -15,14 +15,21 @@ from .heads import (
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
-from .segmentors import BaseFewShotSegmentor, DiffewsSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+from .segmentors import (
+    BaseFewShotSegmentor,
+    DiffewsSegmentor,
+    FewShotSegmentor,
+    LatentAutoencoder,
+    ScaleProtoSegmentor,
+    SupportEncoding,
+)
 
 import_multimodal_models()
 
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'DiffewsSegmentor', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
-    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead', 'PrototypeHead',
-    'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor',
-    'StridedFCNHead', 'SupportEncoding'
+    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'LatentAutoencoder',
+    'MatchingHead', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead',
+    'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

@@ -52,8 +52,8 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
         dict: ``num_explained``; ``empty``, episodes that could not be explained, with the reason; ``mean_iou`` of all
         episodes; ``prediction_seconds`` (median); ``metrics``, by name whether ``higher_is_better`` and whether in
         ``percent``; ``scores`` by explainer and metric (``value``, ``interval``, ``num_nan``); ``seconds`` by explainer
-        (median); ``contributions`` by explainer, where it says them: the mean weight of each of its ``layers``, and
-        the ``layer_sizes``.
+        (median); ``contributions`` by explainer, where it says them: the mean weight of each of its ``layers``, the
+        ``layer_sizes``, and the mean ``own_shares`` of each layer, if the query also attends to itself.
     """
     explained = [record for record in records if not record['empty']]
     return dict(
@@ -87,8 +87,9 @@ def _median(values: Any) -> Optional[float]:
 
 def _mean_contributions(records: Sequence[Record], name: str) -> dict[str, list]:
     said = [record['contributions'][name] for record in records]
-    ways = [layers for contributions in said for layers in contributions['layers']]
-    return dict(layers=[mean(layer) for layer in zip(*ways)], layer_sizes=said[0]['layer_sizes'])
+    keys = [key for key in ('layers', 'own_shares') if key in said[0]]
+    ways = {key: [layers for contributions in said for layers in contributions[key]] for key in keys}
+    return dict({key: [mean(layer) for layer in zip(*ways[key])] for key in keys}, layer_sizes=said[0]['layer_sizes'])
 
 
 def to_markdown(results: Results) -> str:
@@ -148,6 +149,10 @@ def _remarks(results: Results) -> str:
         f'Seconds: median of an explanation on {results["device"]}, its own predictions included; one prediction takes '
         f'{_number(results["prediction_seconds"])}.',
     ]
+    own = next((x['own_shares'] for x in results['contributions'].values() if 'own_shares' in x), None)
+    if own is not None:
+        said.append('Attention that the region keeps to the query itself, per cent by layer: '
+                    f'{", ".join(f"{100 * share:.0f}" for share in own)}.')
     if results['empty']:
         indices = [str(item['index']) for item in results['empty']]
         said.append(f'Nothing to explain in {len(indices)} episode(s): {", ".join(indices[:10])}'
