@@ -1,4 +1,5 @@
-# COCO-20i at 512 x 512, 1-way 1-shot, see coco20i_384.py. Validation shows training classes: nothing is chosen on tested ones.
+# COCO-20i at 512 x 512, 1-way 1-shot, see coco20i_384.py. Validation shows training classes, so that nothing is chosen
+# on tested ones.
 _base_ = './coco20i_384.py'
 
 pipeline = [

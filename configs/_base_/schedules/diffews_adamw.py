@@ -1,6 +1,6 @@
 # The paper's training in the strict setting: 10,000 steps of 16 episodes (4 devices, a batch of 1, gradients of 4
-# batches), AdamW with weight decay 0.01, the rate falling linearly from 1e-5. The section on experiments says 30,000 for
-# this setting too, and the released script 20,000 steps of 4 episodes.
+# batches), AdamW with weight decay 0.01, the rate falling linearly from 1e-5. The paper's section on experiments says
+# 30,000 for this setting too, and the released script 20,000 steps of 4 episodes.
 accumulation = 4
 optimizer_steps = 10000
 optim_wrapper = dict(

@@ -61,8 +61,8 @@ class FusedAttentionAffinity(Affinity):
     def attend(self, values: Tensor) -> Tensor:
         """Sum the support values by attention, P V; the query's own values count as 0."""
         values = values if self.drawn is None else values[:, self.drawn]
-        return torch.cat([self._weights(*rows).to(values.dtype) @ values for rows in chunks(self.num_query, CHUNK_SIZE)],
-                         dim=1)
+        rows = chunks(self.num_query, CHUNK_SIZE)
+        return torch.cat([self._weights(*pair).to(values.dtype) @ values for pair in rows], dim=1)
 
     def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = CHUNK_SIZE) -> Tensor:
         """Sum the query weights that each support position receives, P^T W; with ``softmax=False``, of raw scores."""

@@ -1,37 +1,27 @@
 """VAE and UNet of latent diffusion models, by diffusers: built from arguments, or read from a folder in its layout."""
-import json
 from pathlib import Path
 from typing import Any, Mapping, Union
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mmfss.utils.checkpoint import CheckpointError, load_from_local
+from mmfss.utils.diffusers_files import (
+    checked_weights,
+    folder_config,
+    folder_weights,
+    import_diffusers,
+    reference_weights,
+)
 from .kv_fusion import KVFusionProcessor, RoutedConv, checkpointed
 
 Source = Union[Mapping[str, Any], str, Path]
-WEIGHTS = ('diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.bin')
-
-
-def import_diffusers() -> Any:
-    """Import diffusers.
-
-    Raises:
-        ImportError: With the command that installs it.
-    """
-    try:
-        import diffusers
-    except ImportError as error:
-        raise ImportError(f'DiffewS needs "diffusers", which cannot be imported ({error}). Install it with: '
-                          'pip install "mmfss[diffews]"') from error
-    return diffusers
 
 
 def build_vae(source: Source) -> nn.Module:
     """Build an ``AutoencoderKL`` from its arguments, or from a folder that holds its config and weights."""
     cls = import_diffusers().AutoencoderKL
     if isinstance(source, (str, Path)):
-        return load_folder(cls(**folder_config(source)), source)
+        return _loaded(cls(**folder_config(source)), source)
     return cls(**_plain(source))
 
 
@@ -66,7 +56,7 @@ def build_unet(source: Source) -> nn.Module:
                          'as CrossAttnDownBlock2D.')
     for number, attention in enumerate(layers.values()):
         attention.set_processor(KVFusionProcessor(number))
-    return load_folder(unet, source) if in_folder else unet
+    return _loaded(unet, source) if in_folder else unet
 
 
 def add_reference_conv(unet: nn.Module) -> nn.Module:
@@ -81,11 +71,6 @@ def add_reference_conv(unet: nn.Module) -> nn.Module:
         for name, value in reference_weights(conv.weight, conv.bias).items():
             getattr(unet.conv_in_ref, name).copy_(value)
     return unet
-
-
-def reference_weights(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """Compute the initial weights of ``conv_in_ref`` from those of ``conv_in``."""
-    return dict(weight=torch.cat((weight, weight), dim=1) / 2, bias=bias.clone())
 
 
 def fused_attentions(unet: nn.Module) -> dict[str, nn.Module]:
@@ -111,75 +96,12 @@ def unet_factor(unet: nn.Module) -> int:
     return 2**(len(unet.config.block_out_channels) - 1)
 
 
-def folder_config(folder: Union[str, Path]) -> dict[str, Any]:
-    """Read the arguments of a model from ``config.json`` of a folder in diffusers' layout."""
-    path = Path(folder).expanduser() / 'config.json'
-    if not path.is_file():
-        raise FileNotFoundError(f'The folder "{folder}" is not one of a diffusers model: it has no config.json.')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'"{path}" is not JSON: {error}.') from error
-    return {name: value for name, value in content.items() if not name.startswith('_')}
-
-
-def folder_weights(folder: Union[str, Path]) -> dict[str, Tensor]:
-    """Read the weights of a folder in diffusers' layout: ``.safetensors`` first, else ``.bin`` without its code."""
-    paths = [Path(folder).expanduser() / name for name in WEIGHTS]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f'The folder "{folder}" has no weights: neither {" nor ".join(WEIGHTS)}.')
-    if path.suffix == '.bin':
-        return load_from_local(path, map_location='cpu')
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f'"{path}" is not a safetensors file, or is cut short ({error}).') from error
-
-
-def load_folder(model: nn.Module, folder: Union[str, Path]) -> nn.Module:
-    """Load the weights of a folder into a model, which must have the same names and shapes."""
-    load_exactly(model, folder_weights(folder), str(folder))
-    return model
-
-
-def load_exactly(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Load weights of the same names and shapes, in the precision of the model.
-
-    Raises:
-        CheckpointError: If they differ; for a UNet without ``conv_in_ref`` it says how that is made.
-    """
-    weights = modern_names(weights)
-    own = model.state_dict()
-    missing, unexpected = ([name for name in a if name not in b] for a, b in ((own, weights), (weights, own)))
-    if missing and all(name.startswith('conv_in_ref.') for name in missing) and not unexpected:
-        raise CheckpointError(f'The UNet in "{source}" has no conv_in_ref, the input convolution of supports: it is one '
-                              'of plain Stable Diffusion. tools/model_converters/diffews2mmfss.py adds it.')
-    shapes = [f'{name} is {tuple(weights[name].shape)}, not {tuple(value.shape)}' for name, value in own.items()
-              if name in weights and weights[name].shape != value.shape]
-    if missing or unexpected or shapes:
-        parts = [f'{len(names)} {what}, first {names[0]}' for names, what in (
-            (missing, 'missing'), (unexpected, 'not in the model'), (shapes, 'of another shape')) if names]
-        raise CheckpointError(f'The weights in "{source}" are not those of its config.json: {"; ".join(parts)}.')
-    model.load_state_dict(weights)
-
-
-def modern_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the VAE's attention weights of early diffusers files: query, key, value, proj_attn."""
-    renamed = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v', 'proj_attn': 'to_out.0'}
-
-    def rename(name: str) -> str:
-        head, _, tail = name.rpartition('.')
-        head, dot, part = head.rpartition('.')
-        is_old = '.mid_block.attentions.' in f'.{name}' and part in renamed
-        return f'{head}{dot}{renamed[part]}.{tail}' if is_old else name
-
-    # These files store linear maps as 1 x 1 convolutions.
-    return {rename(name): x[..., 0, 0] if rename(name) != name and x.ndim == 4 else x for name, x in weights.items()}
-
-
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Turn arguments of a config file into plain containers, which diffusers stores."""
     return {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in dict(arguments).items()}
+
+
+def _loaded(model: nn.Module, folder: Union[str, Path]) -> nn.Module:
+    """Load the weights of a folder into a model, in the model's precision."""
+    model.load_state_dict(checked_weights(model.state_dict(), folder_weights(folder), str(folder)))
+    return model

@@ -141,7 +141,10 @@ class ReadPass:
         records (list, optional): Receives a :class:`LayerRecord` of each layer.
     """
 
-    def __init__(self, bank: KVBank, without: Optional[int] = None, records: Optional[list[LayerRecord]] = None) -> None:
+    def __init__(self,
+                 bank: KVBank,
+                 without: Optional[int] = None,
+                 records: Optional[list[LayerRecord]] = None) -> None:
         self.bank = bank
         self.without = without
         self.records = records

@@ -43,8 +43,8 @@ class MaskDecision:
 
     def __post_init__(self) -> None:
         if self.mode not in ('relative', 'absolute') or self.maximum not in ('mean', 'channels'):
-            raise ValueError('The decision on a drawn mask has the modes "relative" and "absolute" and the maxima "mean" '
-                             f'and "channels", got {self.mode!r} and {self.maximum!r}.')
+            raise ValueError('The decision on a drawn mask has the modes "relative" and "absolute" and the maxima '
+                             f'"mean" and "channels", got {self.mode!r} and {self.maximum!r}.')
         if not 0 < self.value < 1:
             raise ValueError(f'The threshold of a drawn mask must be between 0 and 1, got {self.value}.')
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
+from mmfss.utils.diffusers_files import read_text_embedding
 from ..backbones.diffusion import (
     Source,
     build_unet,
@@ -18,7 +19,6 @@ from ..backbones.diffusion import (
     vae_factor,
 )
 from ..backbones.kv_fusion import KVBank, LayerRecord, ReadPass, SupportsWritten, WritePass, running
-from ..backbones.text_embedding import read_text_embedding
 from ..features import FeaturePyramid
 from ..layers.soft_masks import MaskDecision
 from ..pretrained import check_pretrained
@@ -47,8 +47,8 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
        last of these layers.
     3. *Query pass.* The UNet reads the latents of the query through ``conv_in``. In every self-attention layer the
        query's tokens attend to their own keys and to the bank's, in one softmax.
-    4. Minus the output is the latent of the query's mask: one step, without noise and scheduler. The VAE decodes it, and
-       a threshold on its brightness decides, see :class:`MaskDecision`.
+    4. Minus the output is the latent of the query's mask: one step, without noise and scheduler. The VAE decodes it,
+       and a threshold on its brightness decides, see :class:`MaskDecision`.
 
     No parameter is new but ``conv_in_ref``. In training the loss is the squared error of the mask's latent; all
     parameters of the UNet learn. Several queries of one support set cost one support pass; several classes cost a query
@@ -62,12 +62,12 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
         unet (dict | str): The same of ``UNet2DConditionModel``, see
             :func:`~mmfss.models.backbones.diffusion.build_unet`.
         text_embed (str, optional): File of the text encoder's embedding of the empty prompt, (1, T, C) or (T, C), see
-            :func:`~mmfss.models.backbones.text_embedding.read_text_embedding`. None: zeros, which a checkpoint may
+            :func:`~mmfss.utils.diffusers_files.read_text_embedding`. None: zeros, which a checkpoint may
             replace.
         text_tokens (Sequence[int]): Text tokens that the UNet reads in training and at test. Defaults to (77, 2), the
             padded prompt and the bare one, as in the released code.
         timestep (int): Time step that the UNet is told. Defaults to 1.
-        decision (dict, optional): Options of :class:`MaskDecision`. By default the relative threshold 0.25 of the paper.
+        decision (dict, optional): Options of :class:`MaskDecision`. By default the paper's relative threshold, 0.25.
         random_shots (bool): In training, draw for each batch how many of its K supports are used, 1 to K, and for each
             episode which (DiffewS-n). Defaults to False.
         kv_sample (str): ``'train_length'``: of several supports, keep at test as many keys and values in each layer as
@@ -76,8 +76,8 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
         kv_seed (int): Seed of that draw. Every support set draws anew from it, so that no result depends on another.
         bank_dtype (str, optional): Precision in which keys and values are kept: ``'float32'``, ``'float16'``,
             ``'bfloat16'``; None keeps that of the pass.
-        vae_dtype (str, optional): Precision in which the VAE computes in training. Its weights stay as they are, so that
-            predictions are exact. None: that of the images.
+        vae_dtype (str, optional): Precision in which the VAE computes in training. Its weights stay as they are, so
+            that predictions are exact. None: that of the images.
         checkpointing (bool): Compute the UNet's blocks again in the backward pass, which saves memory. The bank is kept
             until then. Defaults to False.
         threshold, data_preprocessor, init_cfg: See :class:`BaseFewShotSegmentor`. Images are scaled to [-1, 1] by
@@ -150,8 +150,8 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
     def _check_parts(self) -> None:
         latent, unet = self.vae.config.latent_channels, self.unet.config
         if (unet.in_channels, unet.out_channels) != (latent, latent):
-            raise ValueError(f'The VAE has latents of {latent} channels, but the UNet reads {unet.in_channels} and draws '
-                             f'{unet.out_channels}: set unet.in_channels and unet.out_channels to {latent}.')
+            raise ValueError(f'The VAE has latents of {latent} channels, but the UNet reads {unet.in_channels} and '
+                             f'draws {unet.out_channels}: set unet.in_channels and unet.out_channels to {latent}.')
 
     @property
     def factor(self) -> int:
@@ -179,9 +179,9 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
             ValueError: If a side is not a multiple of :attr:`factor`.
         """
         if any(side % self.factor for side in inputs.shape[-2:]):
-            raise ValueError(f'Images of {inputs.shape[-2]} x {inputs.shape[-1]} pixels cannot be segmented: their sides '
-                             f'must be multiples of {self.factor}, the factors of VAE ({vae_factor(self.vae)}) and UNet '
-                             f'({unet_factor(self.unet)}). Resize them in the pipeline, e.g. to 512 x 512.')
+            raise ValueError(f'Images of {inputs.shape[-2]} x {inputs.shape[-1]} pixels cannot be segmented: their '
+                             f'sides must be multiples of {self.factor}, the factors of VAE ({vae_factor(self.vae)}) '
+                             f'and UNet ({unet_factor(self.unet)}). Resize them in the pipeline, e.g. to 512 x 512.')
         return FeaturePyramid(((self.latents(inputs), ), ))
 
     def latents(self, images: Tensor) -> Tensor:
@@ -210,7 +210,8 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
         """Encode annotated supports once, for any number of queries; see :class:`KVBank` for the size.
 
         Args:
-            support, masks: See :meth:`BaseFewShotSegmentor.encode_support`.
+            support (Tensor | Sequence[Tensor]): See :meth:`BaseFewShotSegmentor.encode_support`.
+            masks (Tensor | Sequence[Tensor]): See there.
             dtype (torch.dtype, optional): Precision in which keys and values are kept. Defaults to ``bank_dtype``.
             device (torch.device | str, optional): Where they are kept, e.g. ``'cpu'``. Defaults to the model's device.
 
@@ -223,7 +224,8 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
     def encode_features(self, features: FeaturePyramid, masks: SupportImages) -> SupportEncoding:
         masks = list(masks.unbind(1) if isinstance(masks, Tensor) else masks)
         parts = features.split([mask.shape[0] * mask.shape[1] for mask in masks])
-        banks = [self.write(part[0][0], self.mask_latents(mask.flatten(0, 1)), mask) for part, mask in zip(parts, masks)]
+        banks = [self.write(part[0][0], self.mask_latents(mask.flatten(0, 1)), mask)
+                 for part, mask in zip(parts, masks)]
         if self.kv_sample == 'train_length' and not self.training:
             banks = [bank.draw(self.kv_seed) if bank.num_shots > 1 else bank for bank in banks]
         return SupportEncoding(tuple(bank.to(dtype=self.bank_dtype) for bank in banks), masks[0].shape[0])

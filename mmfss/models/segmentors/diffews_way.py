@@ -33,7 +33,8 @@ class DiffewsWay:
     def _affinity(self, layer: int, record: LayerRecord, attention: Any) -> FusedAttentionAffinity:
         size = self.bank.sizes[layer]
         affinity = FusedAttentionAffinity(
-            record.query, record.key, self.bank.keys[layer], attention.heads, layer_size(self.latents.shape[-2:], record.key.shape[1]),
+            record.query, record.key, self.bank.keys[layer], attention.heads,
+            layer_size(self.latents.shape[-2:], record.key.shape[1]),
             (self.bank.num_shots, *size), self.bank.drawn[layer] if self.bank.drawn else None)
         affinity.layer = layer
         return affinity
