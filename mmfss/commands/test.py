@@ -9,6 +9,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
     parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
     parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--test-data', type=Path, metavar='FILE', help='test on the data of another config file, e.g. '
+                        'configs/_base_/datasets/lvis92i.py, through the own pipeline; default: that of the config')
     parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
     parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
     parser.add_argument('--episodes', type=int, help='number of episodes; default: that of the config')

@@ -1,5 +1,5 @@
-# PASCAL-5i at 512 x 512, 1-way 1-shot, see pascal5i_384.py. Validation shows training classes, so that nothing is chosen
-# on tested ones.
+# PASCAL-5i at 512 x 512, 1-way 1-shot, see pascal5i_384.py. Validation shows training classes, so that nothing is
+# chosen on tested ones.
 _base_ = './pascal5i_384.py'
 
 pipeline = [

@@ -126,7 +126,7 @@ class TestBank:
         query, support, masks = inputs(2)
         encoding = model.encode_support(support, masks)
         expected = model.logits(query, encoding)
-        for other in (copy.deepcopy(encoding), pickle.loads(pickle.dumps(encoding)), 
+        for other in (copy.deepcopy(encoding), pickle.loads(pickle.dumps(encoding)),
                       tree_map_only(Tensor, torch.clone, encoding)):
             assert torch.equal(model.logits(query, other), expected)
 
