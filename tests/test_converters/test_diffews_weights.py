@@ -118,7 +118,8 @@ class TestTextEncoder:
     def test_equals_torchs_transformer(self) -> None:
         weights, tokens = text_weights(), [49406, 49407, 0, 0, 0]
         plain = {name.removeprefix('text_model.'): x for name, x in weights.items()}
-        x = (plain['embeddings.token_embedding.weight'][tokens] + plain['embeddings.position_embedding.weight'][:5])[None]
+        token, position = (plain[f'embeddings.{name}_embedding.weight'] for name in ('token', 'position'))
+        x = (token[tokens] + position[:5])[None]
         for number in range(2):
             layer = nn.TransformerEncoderLayer(32, 4, 48, 0., F.gelu, batch_first=True, norm_first=True).eval()
             names = {name.removeprefix(f'encoder.layers.{number}.'): x for name, x in plain.items()}
@@ -149,7 +150,8 @@ class TestTextEncoder:
 
 def test_names_of_early_files() -> None:
     old = {'encoder.mid_block.attentions.0.query.weight': torch.ones(4, 4, 1, 1),
-           'encoder.mid_block.attentions.0.proj_attn.bias': torch.ones(4), 'encoder.conv_in.weight': torch.ones(4, 3, 3, 3)}
+           'encoder.mid_block.attentions.0.proj_attn.bias': torch.ones(4),
+           'encoder.conv_in.weight': torch.ones(4, 3, 3, 3)}
     new = modern_names(old)
     assert {name: tuple(x.shape) for name, x in new.items()} == {
         'encoder.mid_block.attentions.0.to_q.weight': (4, 4), 'encoder.mid_block.attentions.0.to_out.0.bias': (4, ),
