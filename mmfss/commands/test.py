@@ -8,6 +8,8 @@ from .arguments import add_common_arguments, add_episodes, add_model, add_shots,
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
     add_model(parser)
+    parser.add_argument('--test-data', type=Path, metavar='FILE', help='test on the data of another config file, e.g. '
+                        'configs/_base_/datasets/lvis92i.py, through the own pipeline; default: that of the config')
     add_shots(parser)
     add_episodes(parser)
     parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '

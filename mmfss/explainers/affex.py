@@ -12,7 +12,7 @@ from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from .base import Explainer, Explanation, check_masks
-from .contributions import Contributions, RegionWeights, layer_weights, region_shares
+from .contributions import Contributions, RegionWeights, layer_weights, region_reading
 from .isolation import isolated, ordinary
 from .mask_weights import blur, dilate
 from .region import EmptyRegionError, Region, check_region, region_of_each, region_pixels, resize_region
@@ -185,29 +185,32 @@ class AffEx(Explainer):
         pixels = torch.stack([self._pixels(*args) for args in zip(regions, [model] * len(episodes), episodes, logits)])
 
         # Read the affinities backwards
-        shares, effects, weights = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
+        shares, effects, weights, own = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
         size = self.explanation_size or tuple(support.shape[-2:])
         return [
             Contributions(
                 tuple(torch.stack(layer) for layer in zip(*([x[index] for x in way] for way in shares))),
                 torch.stack([way[index] for way in effects]) if self.aggregation == 'feature_ablation' else None,
-                torch.stack([way[index] for way in weights]), size, pixels[index]) for index in range(len(episodes))
+                torch.stack([way[index] for way in weights]), size, pixels[index],
+                None if own[0] is None else torch.stack([way[index] for way in own])) for index in range(len(episodes))
         ]
 
-    def _way(self, way: MatchedWay, region: Tensor) -> tuple[list[Tensor], Optional[Tensor], Tensor]:
-        """Compute shares of each layer (B, K, h', w'), effects and weights (B, L), for a region (B, T_h, T_w)."""
+    def _way(self, way: MatchedWay,
+             region: Tensor) -> tuple[Sequence[Tensor], Optional[Tensor], Tensor, Optional[Tensor]]:
+        """Compute shares of each layer (B, K, h', w'), effects, weights and own shares (B, L) of a region."""
         weights = RegionWeights(region, torch.promote_types(way.dtype, torch.float32))
         affinities = way.affinities
         if self.temperature != 1:
             affinities = [TemperedAffinity(affinity, self.temperature) for affinity in affinities]
-        shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in affinities]
+        shares, kept = zip(*(region_reading(x, weights, self.use_softmax, self.chunk_size) for x in affinities))
+        own = None if kept[0] is None else torch.stack(kept, dim=1)
         if self.aggregation == 'mean':
-            return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0])
+            return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0]), own
         # A way of an own model need not know other references.
         other = {} if self.ablation_reference == 'same_shot' else dict(ablation_reference=self.ablation_reference)
         effects = way.layer_effects(region, **other)
         sizes = [affinity.query_size for affinity in affinities]
-        return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order)
+        return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order), own
 
     def _pixels(self, region: Region, model: BaseFewShotSegmentor, episode: Episode,
                 logits: Optional[Tensor]) -> Tensor:

@@ -38,10 +38,10 @@ from .segmentors import (
 
 __all__ = [
     'AdditiveHead', 'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
-    'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
+    'DiffewsSegmentor', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
     'FewShotScaleProtoHead', 'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'INSID3Head', 'ImageLabelSegmentor',
-    'JeffreysDiversityLoss', 'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor', 'PackagedWeights',
-    'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
+    'JeffreysDiversityLoss', 'LatentAutoencoder', 'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor',
+    'PackagedWeights', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding',
     'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier'
 ]

@@ -131,6 +131,31 @@ def set_episodes(cfg: Config,
             dataset.sampler.pop(key, None)
 
 
+def set_test_data(cfg: Config, path: Union[str, Path], options: Optional[Dict[str, Any]] = None) -> None:
+    """Test a model on the data of another config file, through its own pipeline.
+
+    Args:
+        cfg (Config): The config of the model, changed in place.
+        path (str | Path): A file with ``test_dataloader.dataset``, e.g. ``configs/_base_/datasets/lvis92i.py``.
+        options (dict, optional): Dotted keys to values, as given to ``--cfg-options``; those of the test data are
+            applied again.
+
+    Raises:
+        ConfigError: If the file has no such data, or the config tests none.
+    """
+    own, data = _test_dataset(cfg), _read_config(Path(path))
+    dataset = (data.get('test_dataloader') or {}).get('dataset')
+    if dataset is None:
+        raise ConfigError(f'The config "{path}" has no data to test on: it needs test_dataloader.dataset.')
+    if 'pipeline' not in own:
+        raise ConfigError(f'The config "{cfg.filename}" tests no episodes: its test_dataloader.dataset is a '
+                          f'{own.get("type")} without a pipeline.')
+    cfg.test_dataloader.dataset = dict(dataset.to_dict(), pipeline=own['pipeline'])
+    of_data = {key: value for key, value in (options or {}).items() if key.startswith('test_dataloader.dataset.')}
+    check_options(cfg, of_data)
+    cfg.merge_from_dict(of_data)
+
+
 def _test_dataset(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader')
     if loader is None or cfg.get('test_cfg') is None or cfg.get('test_evaluator') is None:

@@ -54,8 +54,8 @@ def literal_maps(model: UnrolledLRPSegmentor, images: Tensor) -> Tensor:
     maps = []
     for c in range(logits.shape[1]):
         for _, relevance in LiteralWalk()(*record, start_relevance(logits, [c])):
-            pass
-        maps.append(relevance[0].sum(1))
+            last = relevance
+        maps.append(last[0].sum(1))
     return torch.stack(maps, dim=1)
 
 

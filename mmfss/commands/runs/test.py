@@ -14,7 +14,7 @@ from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.runner_setup import prepare_config, print_table
 from mmfss.evaluation.protocol import protocol_deviations
 from mmfss.evaluation.threshold_choice import apply_choice, check_not_tested, load_choice
-from mmfss.utils.config import add_hook, set_episodes
+from mmfss.utils.config import add_hook, set_episodes, set_test_data
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import check_output_file, check_writable, dump_json
 from mmfss.utils.versions import versions
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         check_output_file(args.out, '--out')
     # Config
+    if args.test_data is not None:
+        set_test_data(cfg, args.test_data, args.cfg_options)
     set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
     cfg.load_from, cfg.resume = args.checkpoint, False
     add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))

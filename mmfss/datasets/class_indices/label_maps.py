@@ -4,6 +4,7 @@ import posixpath
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from mmseg.datasets import ADE20KDataset
 
 from mmfss.registry import DATASETS
 from mmfss.utils.names import list_names, real_path
@@ -121,6 +122,25 @@ class PascalVOCIndex(LabelMapIndex):
             raise FileNotFoundError(f'The image set "{path}" does not exist; it names the images that split lists are '
                                     'built from. Provide it, or the published split lists (split_dir).')
         return sorted(read_stem_list(path, set(self._mask_stems())))
+
+
+@DATASETS.register_module()
+class ADE20KIndex(PascalVOCIndex):
+    """Index ADE20K (scene parsing, 150 classes, things and stuff).
+
+    .. code-block:: none
+
+        ADEChallengeData2016                data_root
+        ├── images/{training,validation}/<stem>.jpg
+        └── annotations/{training,validation}/<stem>.png     0 anything else, 1..150 classes
+
+    Args:
+        data_root (str): Folder of the dataset.
+        part (str): ``'training'`` or ``'validation'``.
+    """
+
+    def __init__(self, data_root: str, part: str = 'training') -> None:
+        super().__init__(data_root, f'images/{part}', f'annotations/{part}', classes=ADE20KDataset.METAINFO['classes'])
 
 
 @DATASETS.register_module()

@@ -54,7 +54,8 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
         episodes; ``prediction_seconds`` (median); ``metrics``, by name whether ``higher_is_better`` and whether in
         ``percent``; ``scores`` by explainer and metric (``value``, ``interval``, ``num_nan``); ``seconds`` by explainer
         (median); ``forms`` by explainer, where it explained a differentiable form of the model; ``contributions`` by
-        explainer, where it says them: the mean weight of each of its ``layers``, and the ``layer_sizes``.
+        explainer, where it says them: the mean weight of each of its ``layers``, the ``layer_sizes``, and the mean
+        ``own_shares`` of each layer, if the query also attends to itself.
     """
     explained = [record for record in records if not record['empty']]
     return dict(
@@ -84,8 +85,9 @@ def _median(values: Any) -> Optional[float]:
 
 def _mean_contributions(records: Sequence[Record], name: str) -> dict[str, list]:
     said = [record['contributions'][name] for record in records]
-    ways = [layers for contributions in said for layers in contributions['layers']]
-    return dict(layers=[mean(layer) for layer in zip(*ways)], layer_sizes=said[0]['layer_sizes'])
+    keys = [key for key in ('layers', 'own_shares') if key in said[0]]
+    ways = {key: [layers for contributions in said for layers in contributions[key]] for key in keys}
+    return dict({key: [mean(layer) for layer in zip(*ways[key])] for key in keys}, layer_sizes=said[0]['layer_sizes'])
 
 
 def to_markdown(results: Results) -> str:
@@ -142,6 +144,10 @@ def _remarks(results: Results) -> str:
         f'{table_figure(results["prediction_seconds"], ".3g")}.',
     ]
     said += _settings(results)
+    own = next((x['own_shares'] for x in results['contributions'].values() if 'own_shares' in x), None)
+    if own is not None:
+        said.append('Attention that the region keeps to the query itself, per cent by layer: '
+                    f'{", ".join(f"{100 * share:.0f}" for share in own)}.')
     # Episodes and figures that are missing
     if results['empty']:
         indices = [str(item['index']) for item in results['empty']]

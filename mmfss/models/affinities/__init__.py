@@ -2,6 +2,7 @@
 from .affinity import Affinity, DotProductAffinity
 from .correlation_affinity import CorrelationAffinity, unit
 from .cosine_affinity import CosineAffinity
+from .fused_attention import FusedAttentionAffinity
 from .prototype_affinity import PrototypeAffinity, memberships
 from .tempered_affinity import TemperedAffinity
 
@@ -9,3 +10,5 @@ __all__ = [
     'Affinity', 'CorrelationAffinity', 'CosineAffinity', 'DotProductAffinity', 'PrototypeAffinity', 'TemperedAffinity',
     'memberships', 'unit'
 ]
+__all__ = ['Affinity', 'CorrelationAffinity', 'DotProductAffinity', 'FusedAttentionAffinity', 'PrototypeAffinity',
+           'memberships', 'unit']

@@ -49,6 +49,9 @@ class Affinity(metaclass=ABCMeta):
         torch.Size([1, 25, 2])
     """
 
+    attends_to_query = False
+    """Whether a query position also attends to its own image, so that its row sums to less than 1 over the supports."""
+
     def __init__(self, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> None:
         self.query_size = tuple(query_size)
         self.support_size = tuple(support_size)

@@ -1,12 +1,14 @@
 """Segmentors."""
 from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
+from .diffews_segmentor import DiffewsSegmentor
 from .few_shot_segmentor import FewShotSegmentor
 from .image_label_segmentor import ImageLabelSegmentor
+from .latent_autoencoder import LatentAutoencoder
 from .mirror_unet_segmentor import MirrorUNetSegmentor
 from .scaleproto_segmentor import ScaleProtoSegmentor
 from .unrolled_lrp_segmentor import UnrolledLRPSegmentor
 
 __all__ = [
-    'BaseFewShotSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor', 'MirrorUNetSegmentor', 'ScaleProtoSegmentor',
-    'SupportEncoding', 'UnrolledLRPSegmentor'
+    'BaseFewShotSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor', 'LatentAutoencoder',
+    'MirrorUNetSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding', 'UnrolledLRPSegmentor'
 ]
