@@ -28,8 +28,10 @@ from .heads import (
 from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import (
     BaseFewShotSegmentor,
+    DiffewsSegmentor,
     FewShotSegmentor,
     ImageLabelSegmentor,
+    LatentAutoencoder,
     MirrorUNetSegmentor,
     ScaleProtoSegmentor,
     SupportEncoding,
