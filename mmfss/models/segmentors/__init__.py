@@ -1,6 +1,6 @@
 """Segmentors."""
-from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
+from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding, check_training_free
 from .few_shot_segmentor import FewShotSegmentor
 from .scaleproto_segmentor import ScaleProtoSegmentor
 
-__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']
+__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding', 'check_training_free']
