@@ -3,11 +3,13 @@
 Results are written as they come and listed in results.json. Pictures that cannot be read are listed at the end; then
 the exit status is 1. ``supports.png`` shows the examples as they were read.
 
-``mmfss predict QUERY --support-dir DIR [--class NAME] [--explain]``
+Example:
+    mmfss predict QUERY --support-dir DIR [--class NAME] [--explain]
 """
 import argparse
 from pathlib import Path
 
+from mmfss.utils.defaults import DEFAULT_MODEL
 from .arguments import add_device, add_options, add_upright, run_command
 
 
@@ -26,8 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--class', dest='classes', action='append', default=[], metavar='NAME',
                         help='class of --support-dir to segment; default: all, but annotation files of several classes '
                         'need a choice; repeatable')
-    parser.add_argument('--config', metavar='CONFIG', help='config file or name of a model; default: a model without '
-                        'training on features of EfficientNet-Lite2')
+    parser.add_argument('--config', default=DEFAULT_MODEL, help='config file of the model, or its name in the model '
+                        'zoo; default: %(default)s, which needs no training and no checkpoint')
     parser.add_argument('--checkpoint', metavar='FILE', help='checkpoint file or address, unless the model needs none')
     parser.add_argument('--out', type=Path, default=Path('outputs'), metavar='DIR',
                         help='folder of the results; default: outputs')

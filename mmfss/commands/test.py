@@ -2,12 +2,12 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, add_episodes, add_model, add_shots, run_command
+from .arguments import add_common_arguments, add_episodes, add_shots, add_usable_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
-    add_model(parser)
+    add_usable_model(parser)
     parser.add_argument('--test-data', type=Path, metavar='FILE', help='test on the data of another config file, e.g. '
                         'configs/_base_/datasets/lvis92i.py, through the own pipeline; default: that of the config')
     add_shots(parser)
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
                         'where it was chosen on other classes than those tested; default: from the config')
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

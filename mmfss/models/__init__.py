@@ -36,6 +36,7 @@ from .segmentors import (
     ScaleProtoSegmentor,
     SupportEncoding,
     UnrolledLRPSegmentor,
+    check_training_free,
 )
 
 __all__ = [
@@ -45,5 +46,5 @@ __all__ = [
     'JeffreysDiversityLoss', 'LatentAutoencoder', 'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor',
     'PackagedWeights', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding',
-    'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier'
+    'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier', 'check_training_free'
 ]

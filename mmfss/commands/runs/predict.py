@@ -6,11 +6,11 @@ from typing import Any, Optional
 from PIL import Image
 
 from mmfss.apis import FewShotInferencer, find_support, init_model
+from mmfss.apis.inference import NO_CHECKPOINT
 from mmfss.apis.support_checks import draw_supports, support_warnings
 from mmfss.apis.support_set import EncodedSupport, Support
+from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.files import atomic_path, check_writable
-
-DEFAULT_MODEL = 'prototype_efficientnet-lite2'
 
 
 def collect_support(args: argparse.Namespace) -> Support:
@@ -37,6 +37,12 @@ def show_support(support: EncodedSupport, args: argparse.Namespace) -> None:
         warnings.warn(text, stacklevel=1)
 
 
+def describe_model(model: BaseFewShotSegmentor) -> str:
+    """Name the parts of a model."""
+    parts = [getattr(model, name) for name in ('backbone', 'head') if hasattr(model, name)]
+    return ', '.join(type(part).__name__ for part in parts or [model])
+
+
 def describe(result: dict[str, Any]) -> str:
     """Describe a result in a line."""
     parts = [f'{100 * result["foreground_fraction"]:.1f} % foreground']
@@ -58,9 +64,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command with parsed arguments."""
     check_writable(args.out, 'folder', '--out')
     support = collect_support(args)
-    config = args.config or DEFAULT_MODEL
-    print(f'model: {config}', flush=True)
-    model = init_model(config, args.checkpoint, args.device, args.cfg_options)
+    model = init_model(args.config, args.checkpoint or NO_CHECKPOINT, args.device, args.cfg_options)
+    print(f'model: {args.config} ({describe_model(model)}; {args.checkpoint or "not trained"})', flush=True)
     inferencer = FewShotInferencer(
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size, explain=args.explain,
         max_pixels=args.max_pixels, invert=args.invert)

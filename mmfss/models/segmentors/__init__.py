@@ -1,5 +1,5 @@
 """Segmentors."""
-from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
+from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding, check_training_free
 from .diffews_segmentor import DiffewsSegmentor
 from .few_shot_segmentor import FewShotSegmentor
 from .image_label_segmentor import ImageLabelSegmentor
@@ -10,5 +10,5 @@ from .unrolled_lrp_segmentor import UnrolledLRPSegmentor
 
 __all__ = [
     'BaseFewShotSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor', 'LatentAutoencoder',
-    'MirrorUNetSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding', 'UnrolledLRPSegmentor'
+    'MirrorUNetSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding', 'UnrolledLRPSegmentor', 'check_training_free'
 ]
