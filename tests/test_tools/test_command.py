@@ -1,5 +1,6 @@
 """The command ``mmfss``."""
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmfss.apis.model_zoo import find_config
 from mmfss.commands import main
 from mmfss.utils.config import load_config
 from tests.tiny.data import PIPELINE, write_class_folders
@@ -107,6 +109,27 @@ class TestConfigs:
             call('configs', 'copy', 'hsnet_resnet50_pascal5i_fold1')
         call('configs', 'copy', 'hsnet_resnet50_pascal5i_fold1', 'full.py', '--full')
         assert load_config('full.py').model == load_config(ROOT / 'configs/hsnet/resnet50_pascal5i_fold1.py').model
+
+
+def documented() -> list[str]:
+    """Lines of the documentation that call the command."""
+    pages = [ROOT / 'README.md', *sorted((ROOT / 'docs' / 'en').glob('*.md')), *sorted(ROOT.glob('configs/*/README.md'))]
+    lines = [line.partition(' #')[0].strip() for page in pages for line in page.read_text(encoding='utf-8').splitlines()
+             if line.startswith('mmfss ')]
+    return list(dict.fromkeys(lines))
+
+
+@pytest.mark.parametrize('line', documented())
+def test_documented_lines(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    _, name, *arguments = shlex.split(line)
+    monkeypatch.setattr(sys, 'argv', [f'mmfss {name}', *arguments])
+    try:
+        args = main.COMMANDS[name][0].parse_args()
+    except SystemExit:
+        pytest.fail(capsys.readouterr().err)
+    for key in ('config', 'name'):
+        if hasattr(args, key):
+            assert find_config(getattr(args, key)).name
 
 
 def test_models_by_name_where_configs_are_asked_for(capsys: pytest.CaptureFixture) -> None:
