@@ -113,7 +113,8 @@ class TestConfigs:
 
 def documented() -> list[str]:
     """Lines of the documentation that call the command."""
-    pages = [ROOT / 'README.md', *sorted((ROOT / 'docs' / 'en').glob('*.md')), *sorted(ROOT.glob('configs/*/README.md'))]
+    pages = [path for pattern in ('README.md', 'docs/en/*.md', 'configs/*/README.md')
+             for path in sorted(ROOT.glob(pattern))]
     lines = [line.partition(' #')[0].strip() for page in pages for line in page.read_text(encoding='utf-8').splitlines()
              if line.startswith('mmfss ')]
     return list(dict.fromkeys(lines))
