@@ -15,7 +15,7 @@ def fingerprint(cfg: Config, checkpoint: Path, method: str) -> dict[str, Any]:
     Args:
         cfg (Config): The config, with the episodes set.
         checkpoint (Path): The checkpoint.
-        method (str): One of ``METHODS``.
+        method (str): What was computed, e.g. ``'model'``.
 
     Returns:
         dict: Plain values.
