@@ -78,7 +78,8 @@ def parser_of(tool: str) -> argparse.ArgumentParser:
         raise Captured(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', capture)
+        for method in ('parse_args', 'parse_intermixed_args'):
+            patch.setattr(argparse.ArgumentParser, method, capture)
         patch.setattr(sys, 'argv', [tool])
         patch.syspath_prepend(str((ROOT / tool).parent))
         with pytest.raises(Captured) as captured:
