@@ -23,7 +23,7 @@ BACKBONE = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channe
 
 
 class VoteHead(MatchingHead):
-    """The mean support mask, weighted by attention between the coarsest maps: nothing to train."""
+    """The mean support mask, weighted by attention between the coarsest maps, above its mean: nothing to train."""
 
     training_free = True
 
@@ -43,7 +43,7 @@ class VoteHead(MatchingHead):
 
     def decode(self, evidence, query: FeaturePyramid, encoding) -> Tensor:
         vote, = evidence
-        return torch.cat((1 - vote, vote), 1)
+        return torch.cat((vote.mean((-2, -1), keepdim=True).expand_as(vote), vote), 1)
 
 
 @pytest.fixture(scope='module')
