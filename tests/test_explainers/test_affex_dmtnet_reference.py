@@ -120,17 +120,19 @@ class TestShotsOfDrawnCorrelations:
     NAME, SEED = 'dmtnet_corr_1w2s', 6
 
     @pytest.fixture(scope='class')
-    def expected(self) -> dict[str, np.ndarray]:
+    @classmethod
+    def expected(cls) -> dict[str, np.ndarray]:
         return load('dmtnet', 'affex_corr_1w2s_affex')
 
     @pytest.fixture(scope='class')
-    def evidence(self) -> list[Tensor]:
+    @classmethod
+    def evidence(cls) -> list[Tensor]:
         levels = []
         for level, (layers, side) in enumerate(((3, 4), (6, 8), (4, 16))):
             shape = (1, layers, *[side] * 4)
             shots = [
                 torch.stack([
-                    torch.from_numpy(seeded_array(f'{self.NAME}/corr_{kind}/shot{shot}/level{level}', shape, self.SEED))
+                    torch.from_numpy(seeded_array(f'{cls.NAME}/corr_{kind}/shot{shot}/level{level}', shape, cls.SEED))
                     for kind in ('fg', 'bg')
                 ], dim=2) for shot in range(2)
             ]
@@ -140,7 +142,8 @@ class TestShotsOfDrawnCorrelations:
         return levels
 
     @pytest.fixture(scope='class')
-    def heads(self) -> tuple[DMTNetHead, DMTNetHead]:
+    @classmethod
+    def heads(cls) -> tuple[DMTNetHead, DMTNetHead]:
         """Both references of an ablated shot, the same and the last; each evidence is ablated once."""
         same, last = (DMTNetHead([[512] * 4, [1024] * 6, [2048] * 3], ablation_reference=reference).eval()
                       for reference in ('same_shot', 'last_shot'))

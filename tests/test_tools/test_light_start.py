@@ -88,7 +88,7 @@ log_level = 'ERROR'
             'before = error()\n'
             f'runner = Runner.from_cfg(Config.fromfile({str(config)!r}))\n'
             'print(type(runner.model).__name__, CheckpointLoader._schemes[""].__module__, before, error())')
-    return run(code).split() + [request.param]
+    return [*run(code).splitlines()[-1].split(), request.param]
 
 
 def test_runner_of_a_script(script: list[str]) -> None:
