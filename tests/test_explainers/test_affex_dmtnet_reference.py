@@ -22,7 +22,7 @@ from tests.references.correlations import (
     load,
     official_state_dict,
 )
-from tests.references.remembered import remembered
+from tests.references.remembered import RememberingSegmentor, remembered
 from tests.references.seeded import seeded_array, seeded_image, seeded_mask
 
 SIDE = 128
@@ -39,7 +39,8 @@ def numbers() -> dict[str, np.ndarray]:
 @pytest.fixture(scope='module')
 def model(tmp_path_factory: pytest.TempPathFactory) -> FewShotSegmentor:
     folder: Path = tmp_path_factory.mktemp('dmtnet')
-    return build_model('dmtnet', 'resnet50', 305, folder, AFFEX_GAINS, one_shot_probabilities=True, shots='max')
+    model = build_model('dmtnet', 'resnet50', 305, folder, AFFEX_GAINS, one_shot_probabilities=True, shots='max')
+    return RememberingSegmentor.of(model)
 
 
 @pytest.fixture(scope='module')
