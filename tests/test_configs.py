@@ -1,4 +1,5 @@
 """Every config of the package: it can be read, its model is built, and all that it names exists."""
+import copy
 import functools
 import inspect
 import re
@@ -35,6 +36,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # Each name is looked for once: in modules that do not exist, which takes most of the time.
 class_of = functools.cache(find_class)
+from_file = Config.fromfile
 _read: dict[Path, Config] = {}
 _built: dict[str, nn.Module] = {}
 
@@ -42,7 +44,7 @@ _built: dict[str, nn.Module] = {}
 def read(name: str) -> Config:
     path = CONFIGS / f'{name}.py'
     if path not in _read:
-        _read[path] = Config.fromfile(path)
+        _read[path] = from_file(path)
     return _read[path]
 
 
@@ -140,8 +142,10 @@ class TestEveryEpisodicConfig:
 
 @pytest.mark.parametrize('shots', [2, 5])
 @pytest.mark.parametrize('name', EPISODIC)
-def test_number_of_shots_in_the_name(name: str, shots: int) -> None:
+def test_number_of_shots_in_the_name(name: str, shots: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """``..._<K>shot`` is the config with K supports in the tested episodes, and nothing else."""
+    # A file that was read is not parsed again.
+    monkeypatch.setattr(Config, 'fromfile', lambda path: copy.deepcopy(_read.get(path) or from_file(path)))
     cfg, expected = load_config(CONFIGS / f'{name}_{shots}shot.py'), read(name).to_dict()
     expected['test_dataloader']['dataset']['num_shots'] = shots
     assert cfg.to_dict() == expected
