@@ -9,6 +9,7 @@ from .heads import (
     DMTNetHead,
     FewShotHead,
     FewShotScaleProtoHead,
+    GFSAMHead,
     HSNetHead,
     INSID3Head,
     MatchingHead,
@@ -21,7 +22,7 @@ from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmen
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
-    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss', 'MatchingHead',
-    'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
+    'FewShotScaleProtoHead', 'FewShotSegmentor', 'GFSAMHead', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss',
+    'MatchingHead', 'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

@@ -1,6 +1,7 @@
 """Segmentors."""
 from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
 from .few_shot_segmentor import FewShotSegmentor
+from .sam_refine import SAMRefine
 from .scaleproto_segmentor import ScaleProtoSegmentor
 
-__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']
+__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'SAMRefine', 'ScaleProtoSegmentor', 'SupportEncoding']
