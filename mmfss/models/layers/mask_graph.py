@@ -1,6 +1,6 @@
 """The graph of points and their masks: components, growth and consistency (GF-SAM, NeurIPS 2024)."""
 from dataclasses import dataclass
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -28,13 +28,9 @@ class GridMasks:
 
     @classmethod
     def of(cls, batches: Iterable[Tensor], size: tuple[int, int]) -> 'GridMasks':
-        """Collect batches of masks (n, H, W), one at a time as floats."""
-        parts = []
-        for masks in batches:
-            floats = masks[None].float()
-            cells = torch.nn.functional.interpolate(floats, size, mode='nearest')[0] > 0
-            parts.append((masks, cells, resize_unaligned(floats, size)[0]))
-        return cls(*(torch.cat(part) for part in zip(*parts)))
+        """Collect batches of masks (n, H, W)."""
+        masks = torch.cat(list(batches))
+        return cls(masks, nearest_pixels(masks, size), shrink(masks, size))
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class MaskGraph:
         scores = (masks.shares * evidence).sum((1, 2)) / (masks.shares.sum((1, 2)) + EPS)
         foreground, balance = grow(masks.shares, component, scores, evidence > 0)
         unions = torch.cat([
-            resize_unaligned(masks.masks[component == number].any(0)[None, None].float(), evidence.shape)[0]
+            shrink(masks.masks[component == number].any(0)[None], evidence.shape)
             for number in range(int(component.max()) + 1)
         ])
         consistency = similarity(unions)[:, rows, columns] / nearest_distances(points, component)
@@ -88,6 +84,26 @@ class MaskGraph:
         one = torch.where(foreground ^ consistent, balance, 0)
         chosen = both.nonzero()[:, 0] if both.any() else one.argmax().view(1)
         return cls(edges, component, scores, foreground, balance, consistency, consistent, not both.any(), chosen)
+
+
+def nearest_pixels(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Take the pixel of masks (P, H, W) that is nearest to each cell of a grid, (P, h, w)."""
+    rows, columns = (torch.arange(cells) * pixels // cells for cells, pixels in zip(size, masks.shape[1:]))
+    return masks[:, rows[:, None], columns]
+
+
+def shrink(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize boolean masks (P, H, W) bilinearly to a smaller grid, (P, h, w), from the few pixels that count."""
+    (rows, above), (columns, left) = (
+        _bilinear(pixels, cells, masks.device) for pixels, cells in zip(masks.shape[1:], size))
+    return above @ masks[:, rows[:, None], columns].float() @ left.T
+
+
+def _bilinear(pixels: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """List the pixels of a line that count, (n, ), and their weights in each cell, (cells, n)."""
+    matrix = resize_unaligned(torch.eye(pixels)[None, None], (cells, pixels))[0, 0]
+    used = matrix.any(0).nonzero()[:, 0]
+    return used.to(device), matrix[:, used].to(device)
 
 
 def weak_components(edges: Tensor) -> Tensor:
