@@ -17,6 +17,7 @@ from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.explanation.episodes.loop import check_metrics
 from mmfss.models import FewShotSegmentor
+from mmfss.models.backbones.packaged_weights import PACKAGES
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import accepted_arguments, find_class
@@ -68,8 +69,8 @@ class TestEveryConfig:
 
     def test_model(self, name: str) -> None:
         model = build(read(name))
-        training_free = getattr(getattr(model, 'head', None), 'training_free', False)
-        assert any(parameter.requires_grad for parameter in model.parameters()) != training_free
+        trainable = any(parameter.requires_grad for parameter in model.parameters())
+        assert trainable != getattr(model, 'training_free', False)
 
     def test_types_and_their_arguments(self, name: str) -> None:
         for path, node in typed(read(name).to_dict()):
@@ -116,10 +117,11 @@ class TestEveryEpisodicConfig:
         if weights is None:
             assert not cfg.model.frozen_backbone
             return
+        readme = (CONFIGS / name).with_name('README.md').read_text()
         if weights.type == 'PackagedWeights':
+            assert weights.package in PACKAGES and 'mmfss[lite2]' in readme
             return
         assert weights.type in ('Pretrained', 'TIMMWeights')
-        readme = (CONFIGS / name).with_name('README.md').read_text()
         named = weights.checkpoint.startswith('checkpoints/') and Path(weights.checkpoint).name in readme
         path = Path(weights.checkpoint)
         made_here = path.resolve().parent == CONFIGS / 'backbones' and path.with_suffix('.py').is_file()

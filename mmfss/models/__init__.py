@@ -17,12 +17,19 @@ from .heads import (
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
-from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+from .segmentors import (
+    BaseFewShotSegmentor,
+    FewShotSegmentor,
+    ScaleProtoSegmentor,
+    SupportEncoding,
+    check_training_free,
+)
 
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
     'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
     'FewShotScaleProtoHead', 'FewShotSegmentor', 'GFSAMHead', 'HSNetHead', 'INSID3Head', 'JeffreysDiversityLoss',
     'MatchingHead', 'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
-    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding',
+    'check_training_free'
 ]
