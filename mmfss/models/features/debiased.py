@@ -46,7 +46,7 @@ class DebiasedFeatures(WrappedFeatures):
         >>> import torch
         >>> from mmfss.models.features import build_feature_reader
         >>> from mmfss.registry import MODELS
-        >>> backbone = MODELS.build(dict(type='mmpretrain.ResNet', depth=18)).eval()
+        >>> backbone = MODELS.build(dict(type='mmpretrain.ResNet', depth=18))
         >>> reader = build_feature_reader(dict(type='DebiasedFeatures', num_components=30), backbone)
         >>> pyramid = reader(backbone, torch.rand(2, 3, 256, 256))
         >>> [tuple(x.shape) for x in pyramid[0]]
