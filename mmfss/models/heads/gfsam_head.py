@@ -107,6 +107,18 @@ class GFSAMHead(MatchingHead):
 
     Raises:
         ModuleNotFoundError: If the package segment-anything is missing.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models import FewShotSegmentor
+        >>> model = FewShotSegmentor(  # doctest: +SKIP
+        ...     backbone=dict(type='mmpretrain.VisionTransformer', arch='large', img_size=518, patch_size=14,
+        ...                   layer_scale_init_value=1e-5, out_type='featmap'),
+        ...     features=dict(type='ResizedFeatures', size=(518, 518), reader=dict(scales=[1], indices=[-1])),
+        ...     head=dict(type='GFSAMHead', sam=dict(arch='vit_h')))
+        >>> query, support = torch.rand(1, 3, 1024, 1024), torch.rand(1, 1, 1, 3, 1024, 1024)
+        >>> model.logits(query, support, torch.ones(1, 1, 1, 1024, 1024)).shape  # doctest: +SKIP
+        torch.Size([1, 2, 1024, 1024])
     """
 
     training_free = True

@@ -31,6 +31,13 @@ class SAMRefine(BaseModule):
     Raises:
         ModuleNotFoundError: If the package segment-anything is missing.
         ValueError: If ``min_iou`` is out of range.
+
+    Example:
+        >>> from mmfss.models import FewShotSegmentor
+        >>> model = FewShotSegmentor(  # doctest: +SKIP
+        ...     backbone=dict(type='mmpretrain.ResNet', depth=18),
+        ...     head=dict(type='DCAMAHead'),
+        ...     refine=dict(type='SAMRefine', sam=dict(arch='vit_b')))
     """
 
     def __init__(self, sam: dict, min_iou: float = 0.5, init_cfg: Optional[dict] = None) -> None:
