@@ -31,6 +31,7 @@ SHOWN = {
     'mmfss.models.heads.dmtnet_head': ['DMTNetHead'],
     'mmfss.models.heads.few_shot_scaleproto_head': ['FewShotScaleProtoHead'],
     'mmfss.models.heads.hsnet_head': ['HSNetHead'],
+    'mmfss.models.heads.insid3_head': ['INSID3Head'],
     'mmfss.models.heads.matching_head': ['MatchingHead'],
     'mmfss.models.segmentors.base_few_shot_segmentor': [
         'BaseFewShotSegmentor.encode_support', 'BaseFewShotSegmentor.logits'],

@@ -74,14 +74,14 @@ def given_features(shots: int) -> Computations:
     def predict(query: FeaturePyramid, mask: Tensor) -> Tensor:
         return head.combine_shots(head(query, head.encode_support(supports, mask)), (side, side))
 
-    def alone() -> list[Tensor]:
-        return [predict(fresh(query), mask) for mask in masks]
+    def alone(count: int = NUM_STATES) -> list[Tensor]:
+        return [predict(fresh(query), mask) for mask in masks[:count]]
 
-    def together() -> list[Tensor]:
+    def together(count: int = NUM_STATES) -> list[Tensor]:
         shared = fresh(query)
-        return [predict(shared, mask) for mask in masks]
+        return [predict(shared, mask) for mask in masks[:count]]
 
-    check(alone(), together())
+    check(alone(2), together(2))
     return Computations('ViT-L/16', dict(reference=torch.no_grad()(alone), measured=torch.no_grad()(together)))
 
 
@@ -101,16 +101,16 @@ def with_encoder(shots: int) -> Computations:
     path = PerturbationPath(episode, torch.rand(masks.shape), 'ins', Substrate())
     stops = [int(masks.numel() * state / NUM_STATES) for state in range(NUM_STATES)]
 
-    def states() -> Iterator[tuple[Tensor, Tensor]]:
-        return (path.state((0, stop)) for stop in stops)
+    def states(count: int = NUM_STATES) -> Iterator[tuple[Tensor, Tensor]]:
+        return (path.state((0, stop)) for stop in stops[:count])
 
-    def alone() -> list[Tensor]:
-        return [model.logits(episode.query[None], support[None], mask[None])[0] for support, mask in states()]
+    def alone(count: int = NUM_STATES) -> list[Tensor]:
+        return [model.logits(episode.query[None], support[None], mask[None])[0] for support, mask in states(count)]
 
-    def together() -> list[Tensor]:
-        return list(PerturbedEpisode(model, episode).scan(states()))
+    def together(count: int = NUM_STATES) -> list[Tensor]:
+        return list(PerturbedEpisode(model, episode).scan(states(count)))
 
-    check(alone(), together())
+    check(alone(2), together(2))
     changed = sum(float((support != episode.support).flatten(2).any(2).sum()) for support, _ in states()) / NUM_STATES
     bound = (shots + 1) / changed
     return Computations(f'ViT-S/16, bound {bound:.2f}x', dict(

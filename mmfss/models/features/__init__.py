@@ -7,9 +7,10 @@ from .pyramid import FeaturePyramid
 from .reader import FeatureReader, build_feature_reader
 from .timm_features import TIMMFeatures
 from .transformers import SwinFeatures, ViTFeatures
+from .wrapped import ResizedFeatures
 
 __all__ = [
     'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures',
-    'ModuleFeatures', 'ResNetFeatures', 'SwinFeatures', 'TIMMFeatures', 'VGGFeatures', 'ViTFeatures',
-    'build_feature_reader', 'lock_of'
+    'ModuleFeatures', 'ResNetFeatures', 'ResizedFeatures', 'SwinFeatures', 'TIMMFeatures', 'VGGFeatures',
+    'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]

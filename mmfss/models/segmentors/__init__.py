@@ -5,10 +5,12 @@ from .few_shot_segmentor import FewShotSegmentor
 from .image_label_segmentor import ImageLabelSegmentor
 from .latent_autoencoder import LatentAutoencoder
 from .mirror_unet_segmentor import MirrorUNetSegmentor
+from .sam_refine import SAMRefine
 from .scaleproto_segmentor import ScaleProtoSegmentor
 from .unrolled_lrp_segmentor import UnrolledLRPSegmentor
 
 __all__ = [
     'BaseFewShotSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor', 'LatentAutoencoder',
-    'MirrorUNetSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding', 'UnrolledLRPSegmentor', 'check_training_free'
+    'MirrorUNetSegmentor', 'SAMRefine', 'ScaleProtoSegmentor', 'SupportEncoding', 'UnrolledLRPSegmentor',
+    'check_training_free'
 ]

@@ -1,4 +1,4 @@
-_base_ = './efficientnet-lite2_voc417_fold0.py'
+_base_ = './dinov2-l_pascal5i_fold0.py'
 
 train_dataloader = dict(dataset=dict(fold=2))
 val_dataloader = dict(dataset=dict(fold=2))
