@@ -20,6 +20,12 @@ def parse_args() -> argparse.Namespace:
                         help='an example: a picture and its mask of equal size (black: background); repeatable')
     parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
                         help='an example of a named class, to segment several classes at once; repeatable')
+    parser.add_argument('--negative', nargs=2, action='append', metavar=('IMAGE', 'MASK'),
+                        help='a picture and a mask of what is not meant, which takes pixels away; repeatable')
+    parser.add_argument('--presence', type=Path, metavar='FILE',
+                        help='calibration of presence scores, a file of tools/analysis_tools/presence.py')
+    parser.add_argument('--presence-threshold', type=float, metavar='P',
+                        help='a class that is present with a lower probability gets an empty mask; needs --presence')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder of the results; default: outputs')
     parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
     add_upright(parser)

@@ -16,12 +16,18 @@ from .heads import (
     PrototypeReader,
 )
 from .losses import JeffreysDiversityLoss, PrototypeLoss
-from .segmentors import BaseFewShotSegmentor, FewShotSegmentor, ScaleProtoSegmentor, SupportEncoding
+from .segmentors import (
+    BaseFewShotSegmentor,
+    BlackBoxSegmentor,
+    FewShotSegmentor,
+    ScaleProtoSegmentor,
+    SupportEncoding,
+)
 
 __all__ = [
-    'AdditiveHead', 'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet',
-    'DeepLabResNet', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
-    'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
+    'AdditiveHead', 'BaseFewShotSegmentor', 'BlackBoxSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead',
+    'DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader',
+    'FewShotHead', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
     'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
     'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
 ]

@@ -20,9 +20,15 @@ def run(args: argparse.Namespace) -> None:
     model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
     inferencer = FewShotInferencer(
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size,
-        explain=args.explain, max_pixels=args.max_pixels)
-    inferencer.set_support(collect_support(args))
+        explain=args.explain, max_pixels=args.max_pixels, presence=args.presence,
+        presence_threshold=args.presence_threshold)
+    inferencer.set_support(collect_support(args), args.negative)
     for result in inferencer.iterate(args.query, args.out_dir):
         share = f'{100 * result["foreground_fraction"]:.1f} % foreground'
+        if result['presence'] is not None:
+            name = 'presence' if args.presence else 'presence score'
+            share += f', {name} ' + '/'.join(f'{value:.2f}' for value in result['presence'])
+        if args.negative:
+            share += f', {100 * result["negative_fraction"]:.1f} % taken away by negative references'
         files = ', '.join(result[key] for key in ('overlay_path', 'explanation_path') if key in result)
         print(f'{result["query"]}: {share}, {files}', flush=True)

@@ -1,6 +1,7 @@
 """Segmentors."""
 from .base_few_shot_segmentor import BaseFewShotSegmentor, SupportEncoding
+from .black_box_segmentor import BlackBoxSegmentor
 from .few_shot_segmentor import FewShotSegmentor
 from .scaleproto_segmentor import ScaleProtoSegmentor
 
-__all__ = ['BaseFewShotSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']
+__all__ = ['BaseFewShotSegmentor', 'BlackBoxSegmentor', 'FewShotSegmentor', 'ScaleProtoSegmentor', 'SupportEncoding']

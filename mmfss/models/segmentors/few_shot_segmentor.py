@@ -104,6 +104,9 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     def matched_ways(self, pyramid: FeaturePyramid, encoding: SupportEncoding) -> list[MatchedWay]:
         return [self.head.matched_way(pyramid, way) for way in encoding.ways]
 
+    def presence_feature(self, pyramid: FeaturePyramid) -> Tensor:
+        return pyramid[-1][-1]
+
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         return self.head.combine_shots(way, size, for_loss)
 

@@ -1,0 +1,21 @@
+# COCO-20i at 512 x 512, 1-way 1-shot, see coco20i_384.py. Validation shows training classes.
+_base_ = './coco20i_384.py'
+
+pipeline = [
+    dict(
+        type='ForEachImage',
+        transforms=[
+            dict(type='LoadEpisodeImage'),
+            dict(type='LoadClassMask'),
+            dict(type='ResizeEpisodeImage', scale=(512, 512)),
+        ]),
+    dict(type='PackEpisodeInputs'),
+]
+
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(
+    dataset=dict(
+        classes_of='train',
+        pipeline=pipeline,
+        sampler=dict(_delete_=True, type='UniformEpisodeSampler', num_episodes=1000, seed=1)))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
