@@ -17,6 +17,7 @@ from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.explanation.episodes.loop import check_metrics
 from mmfss.models import FewShotSegmentor
+from mmfss.models.backbones.packaged_weights import PACKAGES
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import accepted_arguments, find_class
@@ -67,7 +68,9 @@ def typed(node: Any, path: str = '') -> Iterator[tuple[str, dict]]:
 class TestEveryConfig:
 
     def test_model(self, name: str) -> None:
-        assert any(parameter.requires_grad for parameter in build(read(name)).parameters())
+        model = build(read(name))
+        trainable = any(parameter.requires_grad for parameter in model.parameters())
+        assert trainable != getattr(model, 'training_free', False)
 
     def test_types_and_their_arguments(self, name: str) -> None:
         for path, node in typed(read(name).to_dict()):
@@ -114,8 +117,11 @@ class TestEveryEpisodicConfig:
         if weights is None:
             assert not cfg.model.frozen_backbone
             return
-        assert weights.type == 'Pretrained'
         readme = (CONFIGS / name).with_name('README.md').read_text()
+        if weights.type == 'PackagedWeights':
+            assert weights.package in PACKAGES and 'mmfss[lite2]' in readme
+            return
+        assert weights.type in ('Pretrained', 'TIMMWeights')
         named = weights.checkpoint.startswith('checkpoints/') and Path(weights.checkpoint).name in readme
         path = Path(weights.checkpoint)
         made_here = path.resolve().parent == CONFIGS / 'backbones' and path.with_suffix('.py').is_file()
@@ -123,7 +129,8 @@ class TestEveryEpisodicConfig:
 
     def test_missing_weights(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         cfg = read(name)
-        if cfg.model.backbone.get('init_cfg') is None or Path(cfg.model.backbone.init_cfg.checkpoint).is_file():
+        weights = cfg.model.backbone.get('init_cfg') or {}
+        if 'checkpoint' not in weights or Path(weights.checkpoint).is_file():
             return
         monkeypatch.chdir(tmp_path)
         message = f'{cfg.model.backbone.init_cfg.checkpoint}.*model.backbone.init_cfg.checkpoint'

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmfss.models import BaseFewShotSegmentor
+from mmfss.utils.defaults import DEFAULT_MODEL
 from mmfss.utils.device import device_of
 from mmfss.utils.names import list_names
 from .image_transform import ImageInput, ImageTransform
@@ -47,7 +48,8 @@ class FewShotInferencer:
 
     Args:
         model (BaseFewShotSegmentor | str | Config): A model of :func:`init_model`, or the first argument of it.
-        checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config.
+            Defaults to a model that needs no training and no checkpoint, with the package of ``mmfss[lite2]``.
+        checkpoint (str, optional): Checkpoint of the model, if ``model`` is a config, see :func:`init_model`.
         device (str, optional): Device; by default the model's own, or for a config a GPU if there is one.
         bgr (bool): Whether arrays are BGR, as :func:`mmcv.imread` returns them, rather than RGB. Ignored for files.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
@@ -84,7 +86,7 @@ class FewShotInferencer:
     """
 
     def __init__(self,
-                 model: Union[BaseFewShotSegmentor, str, Path, Config],
+                 model: Union[BaseFewShotSegmentor, str, Path, Config] = DEFAULT_MODEL,
                  checkpoint: Optional[Union[str, Path]] = None,
                  device: Optional[str] = None,
                  bgr: bool = True,

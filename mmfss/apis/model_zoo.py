@@ -135,6 +135,24 @@ def get_model_config(name_or_path: Union[str, Path], cfg_options: Optional[Dict[
     return load_config(path, cfg_options)
 
 
+_training_free: Dict[str, bool] = {}
+
+
+def is_training_free(cfg: Config) -> bool:
+    """Find out whether a model has nothing to train, so that it needs no checkpoint.
+
+    Args:
+        cfg (Config): A config; it is asked once for all configs of one model.
+
+    Returns:
+        bool: Whether the built model says so.
+    """
+    key = str(cfg.model)
+    if key not in _training_free:
+        _training_free[key] = getattr(build_model(cfg), 'training_free', False)
+    return _training_free[key]
+
+
 def build_model(config: Union[str, Path, Config],
                 checkpoint: Optional[Union[str, Path]] = None,
                 device: str = 'cpu',

@@ -61,6 +61,28 @@ def add_model(parser: argparse.ArgumentParser, config: str = 'config file, e.g. 
     parser.add_argument('checkpoint', help=checkpoint)
 
 
+def add_usable_model(parser: argparse.ArgumentParser) -> None:
+    """Add ``config`` and ``checkpoint`` of a model to use, where a model without training has no checkpoint.
+
+    To be read with ``parse_intermixed_args``, which takes a checkpoint that follows an option.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    add_optional_checkpoint(parser)
+
+
+def add_optional_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add ``checkpoint``, None if it is left out or ``none``; see :func:`add_usable_model`.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('checkpoint', nargs='?', type=lambda value: None if value == 'none' else value,
+                        help='checkpoint file or address; left out, or none, for a model that needs no training')
+
+
 def add_shots(parser: argparse.ArgumentParser) -> None:
     """Add ``--shots``, one number.
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmfss.utils.defaults import EPISODES, EXPLAINERS, METRICS, REGIONS
-from .arguments import add_common_arguments, add_episodes, add_model, add_options, add_shots, run_command
+from .arguments import add_common_arguments, add_episodes, add_options, add_shots, add_usable_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
         'all of the below; and with those of configs/scaleprotoseg, whose predictions are taken apart into groups, '
         'prototypes and training patches. What is done is kept in --out and not done again.')
-    add_model(parser)
+    add_usable_model(parser)
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
                         help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
     add_options(parser, '--explainer-options', 'NAME.OPTION=VALUE',
@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     mode.add_argument('--resume', action='store_true', help='continue the run in --out; the default')
     mode.add_argument('--overwrite', action='store_true', help='start again, also over a run with other settings')
     add_common_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

@@ -3,19 +3,24 @@
 Results are written as they come and listed in results.json. Pictures that cannot be read are listed at the end; then
 the exit status is 1.
 
-``python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR``
+Example:
+    python demo/image_demo.py QUERY --support IMAGE MASK [--support IMAGE MASK ...] --out-dir DIR
+    python demo/image_demo.py QUERY CONFIG CHECKPOINT --support IMAGE MASK
 """
 import argparse
 from pathlib import Path
 
-from .arguments import add_device, add_options, add_upright, run_command
+from mmfss.utils.defaults import DEFAULT_MODEL
+from .arguments import add_device, add_optional_checkpoint, add_options, add_upright, run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Segment pictures by the example of annotated ones.')
     parser.add_argument('query', type=Path, help='picture, or folder of pictures')
-    parser.add_argument('config', help='config file of the model, or its name in the model zoo')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('config', nargs='?', default=DEFAULT_MODEL,
+                        help='config file of the model, or its name in the model zoo; default: %(default)s, which '
+                        'needs no training and no checkpoint')
+    add_optional_checkpoint(parser)
     parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
                         help='an example: a picture and its mask of equal size (black: background); repeatable')
     parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
@@ -35,7 +40,7 @@ def parse_args() -> argparse.Namespace:
                         help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
     add_device(parser, batch_size=4)
     add_options(parser)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if bool(args.support) == bool(args.class_support):
         parser.error('give examples of one class by --support, or of named classes by --class-support')
     return args

@@ -6,14 +6,14 @@ choices. With ``--folder`` on one's own pictures, ``<class>/images/*`` and ``<cl
 import argparse
 from pathlib import Path
 
-from .arguments import add_device, add_model, add_options, add_upright, run_command
+from .arguments import add_device, add_options, add_upright, add_usable_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Rank candidate support images of each class by what explanations credit them with and by what the '
         'pool loses without them, and measure the chosen ones against random choices.')
-    add_model(parser)
+    add_usable_model(parser)
     parser.add_argument('--folder', type=Path, help='folder of your own class folders, instead of the test data')
     add_upright(parser, 'masks of --folder')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/select_support'),
                         help='folder of the results; default: work_dirs/select_support')
     add_options(parser)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, add_episodes, add_model, add_shots, run_command
+from .arguments import add_common_arguments, add_episodes, add_shots, add_usable_model, run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
-    add_model(parser)
+    add_usable_model(parser)
     add_shots(parser)
     add_episodes(parser)
     parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
                         'where it was chosen on other classes than those tested; default: that of the config')
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 import copy
 import time
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -10,10 +10,10 @@ from mmengine.runner import Runner
 
 from mmfss.evaluation import CopiedMask, PrototypeMatching
 from mmfss.evaluation.protocol import protocol_deviations
-from mmfss.utils.config import add_hook
 from mmfss.utils.unwrap import unwrap
 from mmfss.utils.versions import versions
 from .hooks import ProgressHook
+from .model_weights import load_weights, set_checkpoint
 
 MODEL = 'model'
 WRONG_SUPPORT = 'wrong-class support'
@@ -21,13 +21,13 @@ CONTROLS = {'copied mask': CopiedMask, 'untrained prototype': PrototypeMatching}
 METHODS = (MODEL, WRONG_SUPPORT, *CONTROLS)
 
 
-def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
+def evaluate_methods(cfg: Config, checkpoint: Optional[Path], methods: Sequence[str],
                      work_dir: Path) -> Iterator[tuple[str, dict]]:
     """Test a model and its controls on the same episodes.
 
     Args:
         cfg (Config): The config, with the episodes set; not changed.
-        checkpoint (Path): Checkpoint of the model.
+        checkpoint (Path, optional): Checkpoint of the model; None for one that needs no training.
         methods (Sequence[str]): Some of ``METHODS``.
         work_dir (Path): Folder of the logs.
 
@@ -48,25 +48,25 @@ def evaluate_methods(cfg: Config, checkpoint: Path, methods: Sequence[str],
         yield WRONG_SUPPORT, _test(build_runner(cfg, checkpoint, work_dir), WRONG_SUPPORT)
 
 
-def build_runner(cfg: Config, checkpoint: Path, work_dir: Path) -> Runner:
+def build_runner(cfg: Config, checkpoint: Optional[Path], work_dir: Path) -> Runner:
     """Build a quiet runner that tests a checkpoint.
 
     Args:
         cfg (Config): The config, with the episodes set; not changed.
-        checkpoint (Path): The checkpoint, which is loaded.
+        checkpoint (Path, optional): The checkpoint, which is loaded; None for a model that needs no training.
         work_dir (Path): Folder of the logs.
 
     Returns:
         Runner: Its ``test()`` is ready to be called.
     """
     cfg = copy.deepcopy(cfg)
-    cfg.work_dir, cfg.load_from, cfg.resume = str(work_dir), str(checkpoint), False
+    cfg.work_dir = str(work_dir)
+    set_checkpoint(cfg, None if checkpoint is None else str(checkpoint))
     # The figures are what counts here; the config, the environment and every table would be logged once per runner.
     cfg.log_level = 'WARNING'
-    add_hook(cfg, dict(type='CheckpointGuardHook', source=str(checkpoint)))
     runner = RUNNERS.build(cfg)
     runner.register_hook(ProgressHook())
-    runner.load_or_resume()
+    load_weights(runner)
     return runner
 
 

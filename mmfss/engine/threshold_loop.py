@@ -168,13 +168,14 @@ def sweep_config(cfg: Config,
     return cfg
 
 
-def sweep(cfg: Config, config: Path, checkpoint: Path, out: Path, name: str, overwrite: bool = False) -> dict[str, Any]:
+def sweep(cfg: Config, config: Path, checkpoint: Optional[Path], out: Path, name: str,
+          overwrite: bool = False) -> dict[str, Any]:
     """Compute the curve of a checkpoint, or read it if it was computed before.
 
     Args:
         cfg (Config): Result of :func:`sweep_config`.
         config (Path): The config file.
-        checkpoint (Path): The checkpoint.
+        checkpoint (Path, optional): The checkpoint; None for a model that needs no training.
         out (Path): Folder of the results; the curve is kept in ``curves/<name>.json`` below.
         name (str): Name of the config's files.
         overwrite (bool): Compute it again.

@@ -51,7 +51,8 @@ def validates_on_tested_classes(cfg: Config) -> bool:
     return val.get('split') == test.get('split', 'test')
 
 
-def fold_curve(config: Path, checkpoint: Path, result: Mapping[str, Any], episodes: Mapping[str, Any]) -> dict:
+def fold_curve(config: Path, checkpoint: Optional[Path], result: Mapping[str, Any],
+               episodes: Mapping[str, Any]) -> dict:
     """Return the record of a pass.
 
     Args:
@@ -65,8 +66,8 @@ def fold_curve(config: Path, checkpoint: Path, result: Mapping[str, Any], episod
     """
     names = [episodes['classes'][class_id] for class_id in episodes['fold_class_ids']]
     about = {key: value for key, value in episodes.items() if key not in ('classes', 'fold_class_ids')}
-    return dict(config=str(config), checkpoint=str(checkpoint), fold=episodes['fold'], classes=names, episodes=about,
-                thresholds=list(result['thresholds']), mIoU=list(result['mIoU']))
+    return dict(config=str(config), checkpoint=checkpoint and str(checkpoint), fold=episodes['fold'], classes=names,
+                episodes=about, thresholds=list(result['thresholds']), mIoU=list(result['mIoU']))
 
 
 def check_choosable(configs: Sequence[Path], cfgs: Sequence[Config]) -> None:

@@ -22,6 +22,7 @@ from .segmentors import (
     FewShotSegmentor,
     ScaleProtoSegmentor,
     SupportEncoding,
+    check_training_free,
 )
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     'DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader',
     'FewShotHead', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'HSNetHead', 'JeffreysDiversityLoss', 'MatchingHead',
     'PackagedWeights', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
-    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding'
+    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding',
+    'check_training_free'
 ]

@@ -14,7 +14,8 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
     """Read a config file and apply changes to it.
 
     A number of shots may be appended to the name of a file: ``swinb_coco20i_fold0_5shot.py`` without a file of that
-    name is ``swinb_coco20i_fold0.py``, tested with 5 supports of each class.
+    name is ``swinb_coco20i_fold0.py``, tested with 5 supports of each class. Likewise ``dinov3-s_coco20i_fold2.py``
+    without a file of that name is ``dinov3-s_coco20i_fold0.py`` with ``fold=2`` in its datasets.
 
     Args:
         path (str | Path): The file.
@@ -30,10 +31,10 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
     if path.is_dir():
         raise ConfigError(f'The config "{path}" is a folder: name a config file in it.')
     stem, shots = split_shots(path.stem)
-    if path.is_file() or shots is None or not path.with_stem(stem).is_file():
-        cfg = _read_config(path)
+    if path.is_file() or shots is None:
+        cfg = _read_fold(path)
     else:
-        cfg = _read_config(path.with_stem(stem))
+        cfg = _read_fold(path.with_stem(stem), path)
         set_episodes(cfg, num_shots=shots)
     if options:
         check_options(cfg, options)
@@ -58,6 +59,20 @@ def split_shots(name: str) -> Tuple[str, Optional[int]]:
     """
     match = re.fullmatch(r'(.+)_(\d+)shot', name)
     return (match[1], int(match[2])) if match else (name, None)
+
+
+def _read_fold(path: Path, asked: Optional[Path] = None) -> Config:
+    """Read a file, or the file of fold 0 for another fold; ``asked`` is the path in the error if there is neither."""
+    first = path.with_stem(re.sub(r'_fold\d+', '_fold0', path.stem))
+    if path.is_file() or not first.is_file():
+        return _read_config(path if path.is_file() else asked or path)
+    cfg, fold = _read_config(first), int(re.search(r'_fold(\d+)', path.stem)[1])
+    datasets = [cfg[key].dataset for key in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(key)]
+    if any(not 0 <= fold < dataset.get('num_folds', 4) or dataset.get('fold') != 0 for dataset in datasets):
+        return _read_config(asked or path)
+    for dataset in datasets:
+        dataset.fold = fold
+    return cfg
 
 
 def _read_config(path: Path) -> Config:

@@ -24,3 +24,6 @@ CROWD = ('foreground', 'ignore', 'background')
 DEEPGLOBE_VARIANTS = ('rgb', 'released')
 # The embedded shapes dataset.
 SHAPES_TRAIN, SHAPES_VAL, SHAPES_SIDE, SHAPES_SEED = 2400, 600, 128, 0
+
+DEFAULT_MODEL = 'prototype_efficientnet-lite2_own'
+"""Model of the demonstration and the inferencer where none is named; it needs no checkpoint."""

@@ -9,26 +9,26 @@ from mmengine.config import Config
 from .files import dump_json
 
 
-def fingerprint(cfg: Config, checkpoint: Path, method: str) -> dict[str, Any]:
+def fingerprint(cfg: Config, checkpoint: Optional[Path], method: str) -> dict[str, Any]:
     """Fingerprint the inputs of a test result; equal fingerprints mean equal results.
 
     Args:
         cfg (Config): The config, with the episodes set.
-        checkpoint (Path): The checkpoint.
+        checkpoint (Path, optional): The checkpoint; None for a model that needs no training.
         method (str): One of ``METHODS``.
 
     Returns:
         dict: Plain values.
     """
-    status = checkpoint.stat()
+    status = None if checkpoint is None else checkpoint.stat()
     relevant = {key: cfg.get(key) for key in ('model', 'test_dataloader', 'test_evaluator', 'test_cfg')}
     content = json.dumps(Config(relevant).to_dict(), sort_keys=True, default=str)
     return dict(
         method=method,
         config=hashlib.sha256(content.encode()).hexdigest(),
-        checkpoint=str(checkpoint.absolute()),
-        checkpoint_size=status.st_size,
-        checkpoint_mtime_ns=status.st_mtime_ns)
+        checkpoint=checkpoint and str(checkpoint.absolute()),
+        checkpoint_size=status and status.st_size,
+        checkpoint_mtime_ns=status and status.st_mtime_ns)
 
 
 def load_result(path: Path, expected: dict[str, Any]) -> Optional[dict[str, Any]]:

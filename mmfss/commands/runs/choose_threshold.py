@@ -2,11 +2,12 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from mmfss.apis.model_zoo import is_training_free
 from mmfss.engine.distributed import setup_distributed, setup_local_rank
 from mmfss.engine.runner_setup import default_work_dir
 from mmfss.engine.threshold_loop import sweep, sweep_config
@@ -22,7 +23,7 @@ from mmfss.utils.files import atomic_path, check_writable
 class Member(NamedTuple):
     """A config of a model, with its checkpoint."""
     config: Path
-    checkpoint: Path
+    checkpoint: Optional[Path]
     cfg: Config
 
 
@@ -33,15 +34,17 @@ def collect(args: argparse.Namespace) -> dict[str, list[Member]]:
     if not configs:
         raise ConfigError(f'No config (.py) among {", ".join(args.paths)}: write CONFIG CHECKPOINT.')
     cfgs = [load_config(config, args.cfg_options) for config in configs]
-    checkpoints = expand_checkpoints(patterns, len(configs)) if patterns else [*map(find_checkpoint, configs)]
+    checkpoints = expand_checkpoints(patterns, len(configs)) if patterns else [*map(find_checkpoint, configs, cfgs)]
     models: dict[str, list[Member]] = {}
     for member in map(Member, configs, checkpoints, cfgs):
         models.setdefault(model_key(member.config), []).append(member)
     return models
 
 
-def find_checkpoint(config: Path) -> Path:
-    """The checkpoint that training left."""
+def find_checkpoint(config: Path, cfg: Config) -> Optional[Path]:
+    """The checkpoint that training left, None for a model that needs no training."""
+    if is_training_free(cfg):
+        return None
     found = trained_checkpoint(default_work_dir(config))
     if found is None:
         raise ConfigError(f'There is no checkpoint of {config} in "{default_work_dir(config)}": train it, or name it '

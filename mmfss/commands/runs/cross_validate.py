@@ -12,6 +12,7 @@ from typing import Any, Optional, Sequence
 
 from mmengine.config import Config
 
+from mmfss.apis.model_zoo import is_training_free
 from mmfss.engine.cross_validation import CONTROLS, METHODS, MODEL, evaluate_methods
 from mmfss.engine.runner_setup import default_work_dir
 from mmfss.engine.threshold_loop import sweep, sweep_config
@@ -89,7 +90,7 @@ def folds_of_models(folds: list[Fold]) -> dict[str, list[Fold]]:
     return groups
 
 
-def choose_thresholds(folds: list[Fold], checkpoints: list[Path], args: argparse.Namespace) -> None:
+def choose_thresholds(folds: list[Fold], checkpoints: list[Optional[Path]], args: argparse.Namespace) -> None:
     """Choose the threshold of every fold, the same way for all models; the choices are saved with the results."""
     checkpoint_of = {fold.name: checkpoint for fold, checkpoint in zip(folds, checkpoints)}
     out, models = args.out / 'thresholds', {}
@@ -139,12 +140,15 @@ def train(fold: Fold, args: argparse.Namespace) -> None:
                           'continues.')
 
 
-def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Path]:
-    """A checkpoint of every fold; trains what is missing if asked to."""
+def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Optional[Path]]:
+    """A checkpoint of every fold, None for a model that needs no training; trains what is missing if asked to."""
     if args.checkpoints:
         return expand_checkpoints(args.checkpoints, len(folds))
-    found = []
+    found: list[Optional[Path]] = []
     for fold in folds:
+        if is_training_free(fold.cfg):
+            found.append(None)
+            continue
         if args.train:
             train(fold, args)
         checkpoint = trained_checkpoint(work_dir_of(fold, args))
@@ -155,7 +159,7 @@ def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Path]:
     return found
 
 
-def evaluate_fold(fold: Fold, checkpoint: Path, shots: int, args: argparse.Namespace) -> dict[str, dict]:
+def evaluate_fold(fold: Fold, checkpoint: Optional[Path], shots: int, args: argparse.Namespace) -> dict[str, dict]:
     """Results of all methods on one fold; only what is not stored yet is tested."""
     cfg = copy.deepcopy(fold.cfg)
     set_episodes(cfg, num_shots=shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
@@ -215,7 +219,7 @@ def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
         thresholds={fold.name: apply_choice(copy.deepcopy(fold.cfg), fold.choice) for fold, _, _ in results},
         chosen_on_tested_classes=[
             fold.name for fold in {fold.name: fold for fold, _, _ in results}.values()
-            if Path(checkpoints[fold.name]).name.startswith('best_') and validates_on_tested_classes(fold.cfg)],
+            if Path(checkpoints[fold.name] or '').name.startswith('best_') and validates_on_tested_classes(fold.cfg)],
         versions=tested[0]['versions'])
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from mmengine.registry import RUNNERS
 
+from mmfss.engine.model_weights import set_checkpoint
 from mmfss.engine.runner_setup import prepare_config
 from mmfss.explanation.choose_loop import choose_loop
-from mmfss.utils.config import add_hook
 from mmfss.utils.files import check_writable
 
 
@@ -16,8 +16,7 @@ def run(args: argparse.Namespace) -> None:
     loop = choose_loop(cfg)
     loop.configure(cfg, args)
     check_writable(Path(cfg.test_cfg.out_dir), 'folder', '--out')
-    cfg.load_from, cfg.resume = args.checkpoint, False
-    add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
+    set_checkpoint(cfg, args.checkpoint)
     runner = RUNNERS.build(cfg)
     runner.test()
     if runner.rank == 0:

@@ -2,6 +2,7 @@
 import argparse
 
 from mmfss.apis import FewShotInferencer, init_model
+from mmfss.apis.inference import NO_CHECKPOINT
 from mmfss.apis.support_set import Shots
 from mmfss.utils.files import check_writable
 
@@ -17,7 +18,9 @@ def collect_support(args: argparse.Namespace) -> dict[str, Shots]:
 def run(args: argparse.Namespace) -> None:
     """Run the command with parsed arguments."""
     check_writable(args.out_dir, 'folder', '--out-dir')
-    model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = init_model(args.config, args.checkpoint or NO_CHECKPOINT, args.device, args.cfg_options)
+    trained = 'not trained' if args.checkpoint is None else args.checkpoint
+    print(f'model: {args.config} ({type(model.backbone).__name__}, {type(model.head).__name__}; {trained})', flush=True)
     inferencer = FewShotInferencer(
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size,
         explain=args.explain, max_pixels=args.max_pixels, presence=args.presence,

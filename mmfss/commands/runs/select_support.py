@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmfss.apis import init_model
+from mmfss.apis.inference import NO_CHECKPOINT
 from mmfss.apis.support_study import ATTRIBUTION, SupportStudy, to_markdown
 from mmfss.datasets import EpisodicDataset
 from mmfss.datasets.folds import resolve_classes
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     set_explainer_options(configs, args.explainer_options)
     study = SupportStudy(build_explainers(configs)[args.explainer], args.shots, args.pool, args.queries,
                          args.test_queries, args.draws, args.seed, args.batch_size)
-    model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = init_model(args.config, args.checkpoint or NO_CHECKPOINT, args.device, args.cfg_options)
     dataset = build_dataset(model.cfg, args)
     results = study.run(model, dataset, choose_classes(dataset, args.classes), report)
     results.update(explainer=configs[args.explainer], config=args.config, checkpoint=args.checkpoint,

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmfss.datasets import EpisodicDataset
 from mmfss.engine.hooks import ProgressHook
+from mmfss.engine.model_weights import set_checkpoint
 from mmfss.engine.runner_setup import prepare_config, print_table
 from mmfss.evaluation.protocol import protocol_deviations
 from mmfss.evaluation.threshold_choice import apply_choice, check_not_tested, load_choice
@@ -71,8 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         check_output_file(args.out, '--out')
     set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
-    cfg.load_from, cfg.resume = args.checkpoint, False
-    add_hook(cfg, dict(type='CheckpointGuardHook', source=args.checkpoint))
+    set_checkpoint(cfg, args.checkpoint)
     if args.show_dir is not None:
         check_drawable(cfg)
         check_writable(args.show_dir, 'folder', '--show-dir')

@@ -1,12 +1,14 @@
 """Work of :mod:`mmfss.commands.train`."""
 import argparse
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmfss.apis.model_zoo import is_training_free
 from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.phases import Phase, phases_of, train_phases
 from mmfss.engine.runner_setup import (
@@ -19,6 +21,7 @@ from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.config import add_hook, load_config, set_seed
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
+from mmfss.utils.unwrap import unwrap
 from mmfss.utils.versions import versions
 
 SUMMARY = 'train_summary.json'
@@ -34,6 +37,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         raise ConfigError(f'--phases {" ".join(args.phases)}: the config "{args.config}" has no phases.')
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if cfg.get(key) is None:
+            if key != 'model' and is_training_free(cfg):
+                raise_nothing_to_train(cfg)
             raise ConfigError(f'The config "{args.config}" cannot be trained: it has no {key}.')
     if args.amp:
         use_bfloat16(cfg)
@@ -48,6 +53,12 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         else:
             cfg.resume, cfg.load_from = False, args.load_from
             print(f'Nothing to resume in {cfg.work_dir}: training from the start.')
+
+
+def raise_nothing_to_train(cfg: Config) -> NoReturn:
+    """Raise a ConfigError that says what to do with a model that is used without training."""
+    raise ConfigError(f'A {cfg.model.type} with a {cfg.model.head.type} has nothing to train. Test it: '
+                      f'python tools/test.py {cfg.filename}')
 
 
 def apply_shared_arguments(cfg: Config, args: argparse.Namespace) -> None:
@@ -142,6 +153,8 @@ def train(args: argparse.Namespace) -> None:
     cfg = prepare_config(args)
     apply_arguments(cfg, args)
     runner = RUNNERS.build(cfg)
+    if getattr(unwrap(runner.model), 'training_free', False):
+        raise_nothing_to_train(cfg)
     if runner.rank == 0:
         begin(runner)
     runner.register_hook(ProgressHook())

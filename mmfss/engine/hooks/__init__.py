@@ -3,9 +3,10 @@ from .checkpoint_guard_hook import CheckpointGuardHook
 from .exact_checkpoint_hook import ExactCheckpointHook
 from .progress_hook import ProgressHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
+from .training_free_hook import TrainingFreeHook
 from .visualization_hook import EpisodeVisualizationHook
 
 __all__ = [
     'CheckpointGuardHook', 'EpisodeVisualizationHook', 'ExactCheckpointHook', 'ProgressHook',
-    'ResumableEarlyStoppingHook'
+    'ResumableEarlyStoppingHook', 'TrainingFreeHook'
 ]

@@ -81,6 +81,9 @@ class PrototypeExplanationLoop(RecordingLoop):
             if getattr(options, name):
                 raise ConfigError(f'--{name.replace("_", "-")} is for few-shot models; "{options.config}" is one with '
                                   'learned prototypes.')
+        if options.checkpoint is None:
+            raise ConfigError(f'"{options.config}" is a model with learned prototypes: name its checkpoint after the '
+                              'config.')
         explains = cls.is_configured(cfg)
         arguments: dict[str, Any] = {}
         if not options.sources and not (explains and cfg.test_cfg.get('sources')):

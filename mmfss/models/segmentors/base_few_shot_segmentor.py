@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
@@ -67,6 +67,11 @@ class BaseFewShotSegmentor(BaseSegmentor):
         if not 0 < threshold < 1:
             raise ValueError(f'model.threshold is a probability between 0 and 1, got {threshold}.')
         self.threshold = threshold
+
+    @property
+    def training_free(self) -> bool:
+        """bool: Whether the model has nothing to train, so that commands need no checkpoint."""
+        return False
 
     # Methods that a subclass implements
 
@@ -273,6 +278,21 @@ class BaseFewShotSegmentor(BaseSegmentor):
         return self.logits(inputs['query'], inputs['support'], support_masks(data_samples))
 
     encode_decode = _forward
+
+
+def check_training_free(model: nn.Module) -> None:
+    """Check that a model needs no checkpoint.
+
+    Args:
+        model (nn.Module): Any segmentor.
+
+    Raises:
+        ValueError: If it must be trained.
+    """
+    if not getattr(model, 'training_free', False):
+        head = f' with a {type(model.head).__name__}' if hasattr(model, 'head') else ''
+        raise ValueError(f'No checkpoint is given, but a {type(model).__name__}{head} must be trained: name its '
+                         'checkpoint after the config.')
 
 
 def support_masks(data_samples: Sequence[EpisodeDataSample]) -> Tensor:

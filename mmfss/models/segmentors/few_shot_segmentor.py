@@ -69,6 +69,10 @@ class FewShotSegmentor(BaseFewShotSegmentor):
             self.backbone.requires_grad_(False)
             self.backbone.eval()
 
+    @property
+    def training_free(self) -> bool:
+        return self.head.training_free and self.frozen_backbone
+
     def init_weights(self) -> None:
         """Initialize the weights; fail first if an ``init_cfg`` checkpoint is missing or does not match."""
         if not self.is_init:

@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/backbones/efficientnet-lite2.py', '../_base_/datasets/voc_417.py', '../_base_/default_runtime.py'
+]
+
+# One feature, block 5.4 of stride 32 with 208 channels: the end of the stage serves matching less.
+model = dict(features=dict(indices=[19]), head=dict(type='PrototypeMatchingHead', mode='mean'))
+
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
