@@ -6,6 +6,7 @@ from typing import Any, Optional
 from mmengine.config import Config
 
 from mmfss.apis import init_model
+from mmfss.apis.inference import NO_CHECKPOINT
 from mmfss.apis.presence import BASELINES, PRESENCE, PresenceJudge, PresenceStudy, calibration_record
 from mmfss.datasets import EpisodicDataset
 from mmfss.evaluation.threshold_choice import validates_on_tested_classes
@@ -34,7 +35,7 @@ def build_datasets(cfg: Config, args: argparse.Namespace) -> tuple[EpisodicDatas
 
 def study(config: Path, checkpoint: Optional[Path], args: argparse.Namespace) -> dict[str, Any]:
     """Calibrate and measure one model, and save it."""
-    model = init_model(config, checkpoint, args.device, args.cfg_options).eval()
+    model = init_model(config, checkpoint or NO_CHECKPOINT, args.device, args.cfg_options)
     validation, test = build_datasets(model.cfg, args)
     runs = PresenceStudy(model, args.batch_size)
     calibration = runs.calibrate(validation)
