@@ -27,7 +27,7 @@ def build_datasets(cfg: Config, args: argparse.Namespace) -> tuple[EpisodicDatas
     cfg = Config(dict(test_dataloader=cfg.test_dataloader, val_dataloader=cfg.val_dataloader))
     datasets = []
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        part = Config(dict(test_dataloader=loader))
+        part = Config(dict(test_dataloader=loader, test_cfg={}, test_evaluator={}))
         set_episodes(part, num_shots=args.shots, num_ways=1, num_episodes=args.episodes)
         datasets.append(DATASETS.build(part.test_dataloader.dataset))
     return tuple(datasets)
