@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .class_prototypes import to_cells
 from .precision import full_precision
 from .pyramid_scales import cell_shares
 from .pytrees import pytree
@@ -36,7 +37,7 @@ class PresenceCells:
     @classmethod
     def of(cls, feature: Tensor, masks: Tensor) -> 'PresenceCells':
         """Make them of a feature map (B * K, C, h, w) and masks (B, K, H, W)."""
-        cells = _to_cells(feature).unflatten(0, masks.shape[:2]).flatten(1, 2)
+        cells = to_cells(feature).unflatten(0, masks.shape[:2]).flatten(1, 2)
         centre = cells.mean(1, keepdim=True)
         return cls(F.normalize(cells - centre, dim=-1), centre, cell_shares(masks, feature.shape[-2:]))
 
@@ -61,7 +62,7 @@ class PresenceCells:
             Tensor: Shape (B, 4), finite.
         """
         with full_precision(feature.device):
-            query = F.normalize(_to_cells(feature) - self.centre, dim=-1)
+            query = F.normalize(to_cells(feature) - self.centre, dim=-1)
             cosines = query @ self.cells.transpose(1, 2)
             predicted = cell_shares(foreground[:, None], feature.shape[-2:])
             inside, outside = self._sides()
@@ -126,11 +127,6 @@ class PresenceCalibration:
             curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs / len(target)
             weights = weights - torch.linalg.solve(curvature + damping.diag(), gradient)
         return cls(mean.tolist(), scale.tolist(), weights[:-1].tolist(), float(weights[-1]))
-
-
-def _to_cells(feature: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h * w, C), at least float32."""
-    return feature.flatten(2).transpose(1, 2).to(torch.promote_types(feature.dtype, torch.float32))
 
 
 def _largest(cosines: Tensor, selected: Tensor, dim: int) -> Tensor:
