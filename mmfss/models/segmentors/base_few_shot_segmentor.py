@@ -128,6 +128,10 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """Refine predictions (B, N+1, H, W) of B queries from their features; unchanged by default."""
         return logits
 
+    def presence_feature(self, features: Any) -> Optional[Tensor]:
+        """Return the feature map (B, C, h, w) by which the presence of classes is judged; None if there is none."""
+        return None
+
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
         return way

@@ -119,6 +119,9 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     def refined(self, logits: Tensor, pyramid: FeaturePyramid) -> Tensor:
         return logits if self.refine is None else self.refine(logits, pyramid)
 
+    def presence_feature(self, pyramid: FeaturePyramid) -> Tensor:
+        return pyramid[-1][-1]
+
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         return self.head.combine_shots(way, size, for_loss)
 
