@@ -1,6 +1,5 @@
 """Models: features of any backbone, matching heads, segmentors."""
-from mmfss.utils.mmpretrain_multimodal import import_multimodal_models
-from .backbones import DeconvUNet, DeepLabResNet
+from .backbones import DeconvUNet, DeepLabResNet, EfficientNetLite, PackagedWeights
 from .cls_heads import PooledClassifier, VGGClassifier
 from .data_preprocessor import EpisodeDataPreProcessor
 from .decode_heads import (
@@ -34,13 +33,12 @@ from .segmentors import (
     UnrolledLRPSegmentor,
 )
 
-import_multimodal_models()
-
 __all__ = [
     'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
-    'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead',
-    'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'ImageLabelSegmentor', 'JeffreysDiversityLoss',
-    'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss',
-    'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead',
-    'SupportEncoding', 'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier'
+    'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
+    'FewShotScaleProtoHead', 'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'ImageLabelSegmentor',
+    'JeffreysDiversityLoss', 'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor', 'PackagedWeights',
+    'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeReader', 'ScaleProtoGroupHead',
+    'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding', 'UnrolledLRPHead',
+    'UnrolledLRPSegmentor', 'VGGClassifier'
 ]

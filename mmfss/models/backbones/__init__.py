@@ -1,5 +1,7 @@
-"""Backbones that differ from MMSegmentation's in a detail."""
+"""Backbones that MMSegmentation and MMPretrain lack, or that differ in a detail, and weights from packages."""
 from .deconv_unet import DeconvUNet
 from .deeplab_resnet import DeepLabResNet
+from .efficientnet_lite import EfficientNetLite
+from .packaged_weights import PackagedWeights
 
-__all__ = ['DeconvUNet', 'DeepLabResNet']
+__all__ = ['DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'PackagedWeights']

@@ -51,18 +51,19 @@ class ConvNeXtFeatures(FeatureReader):
 
 @MODELS.register_module()
 class InvertedResidualFeatures(FeatureReader):
-    """Read every inverted residual's linear output, one level per reduction (MobileNetV2, MobileNetV3).
+    """Read every inverted residual's linear output, one level per reduction (MobileNetV2, MobileNetV3, EfficientNet).
 
     A reduction that MMSegmentation replaced by dilation begins a level too. Layers of one level may differ in width:
     these networks widen between two reductions.
     """
 
-    families = ('MobileNetV2', 'MobileNetV3')
+    families = ('MobileNetV2', 'MobileNetV3', 'EfficientNet')
 
     def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
         levels: list[list[nn.Module]] = []
         dilation = 1
-        for block in (m for m in backbone.modules() if type(m).__name__.startswith('InvertedResidual')):
+        names = ('InvertedResidual', 'EdgeResidual')
+        for block in (module for module in backbone.modules() if type(module).__name__.startswith(names)):
             convs = [conv for conv in block.modules() if isinstance(conv, nn.Conv2d)]
             widest = max(conv.dilation[0] for conv in convs)
             if not levels or widest > dilation or prod(conv.stride[0] for conv in convs) > 1:
@@ -97,10 +98,10 @@ class VGGFeatures(FeatureReader):
 
     def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
         # Pooling keeps the number of channels.
-        levels = [[block for block in level if not isinstance(block, nn.MaxPool2d)] for level in self.taps(backbone)]
-        widths = [[self.block_channels(block) for block in level] for level in levels]
         last = [conv for conv in backbone.features.modules() if isinstance(conv, nn.Conv2d)][-1]
-        return tuple(tuple(level) for level in [*widths[:-1], [last.out_channels]])
+        return tuple(
+            tuple(self.block_channels(last if isinstance(block, nn.MaxPool2d) else block) for block in level)
+            for level in self.taps(backbone))
 
     def block_channels(self, block: nn.Module) -> int:
         return block.out_channels

@@ -1,7 +1,7 @@
 """Read intermediate maps out of any backbone."""
 from abc import ABCMeta, abstractmethod
 from contextlib import ExitStack, contextmanager
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from torch import Tensor, nn
 
@@ -20,16 +20,22 @@ class FeatureReader(metaclass=ABCMeta):
     (B, C, h, w). It holds no state of the backbone: the same reader serves any copy of it.
 
     Args:
-        num_levels (int): How many resolutions to read, counted from the coarsest. Defaults to 4.
+        num_levels (int, optional): How many resolutions to read, counted from the coarsest. Defaults to 4, or with
+            ``indices`` to all that have a chosen block.
+        indices (Sequence[int], optional): Blocks to read, numbered from 0 in network order; negative numbers
+            count from the end. ``[19]`` of an EfficientNet-Lite2 is its block 5.4. Defaults to every block.
     """
 
     families: tuple[str, ...] = ()
     """Class names of the backbones that this reader is chosen for when a config names none."""
 
-    def __init__(self, num_levels: int = 4) -> None:
-        if num_levels < 1:
+    def __init__(self, num_levels: int | None = None, indices: Sequence[int] | None = None) -> None:
+        if num_levels is None and indices is None:
+            num_levels = 4
+        if num_levels is not None and num_levels < 1:
             raise ValueError(f'num_levels must be at least 1, got {num_levels}.')
         self.num_levels = num_levels
+        self.indices = None if indices is None else tuple(indices)
 
     @abstractmethod
     def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
@@ -44,17 +50,36 @@ class FeatureReader(metaclass=ABCMeta):
         return block.register_forward_hook(lambda module, args, output: captured.append(output))
 
     def taps(self, backbone: nn.Module) -> list[list[nn.Module]]:
-        """List the ``num_levels`` coarsest levels of :meth:`blocks`.
+        """List the chosen blocks of the ``num_levels`` coarsest levels of :meth:`blocks`.
 
         Raises:
-            ValueError: If the backbone has fewer levels.
+            ValueError: If the backbone has fewer levels, or no such block.
         """
-        levels = self.blocks(backbone)
+        levels = self.chosen_blocks(backbone)
+        if self.num_levels is None:
+            return levels
         if len(levels) < self.num_levels:
             raise ValueError(
                 f'{type(self).__name__} reads {self.num_levels} levels but {type(backbone).__name__} has only '
                 f'{len(levels)}; give the backbone more stages, or the reader a smaller `num_levels`.')
         return levels[len(levels) - self.num_levels:]
+
+    def chosen_blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
+        """List the blocks that ``indices`` choose, and the levels that have one.
+
+        Raises:
+            ValueError: If there is no such block.
+        """
+        levels = self.blocks(backbone)
+        if self.indices is None:
+            return levels
+        count = sum(len(level) for level in levels)
+        if not self.indices or any(not -count <= index < count for index in self.indices):
+            raise ValueError(f'{type(backbone).__name__} has the blocks 0 to {count - 1} (or -{count} to -1); '
+                             f'{type(self).__name__} got indices={list(self.indices)}.')
+        wanted, numbers = {index % count for index in self.indices}, iter(range(count))
+        kept = [[block for block in level if next(numbers) in wanted] for level in levels]
+        return [level for level in kept if level]
 
     def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
         """List the channels of every map that :meth:`__call__` returns, in the same order."""

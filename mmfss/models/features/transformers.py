@@ -43,20 +43,20 @@ class ViTFeatures(FeatureReader):
     Args:
         scales (Sequence[float]): Resolution of each level relative to the patch grid, fine to coarse. Defaults to
             (4, 2, 1, 0.5), with patch 14 strides of 3.5, 7, 14 and 28.
-        indices (Sequence[int], optional): Blocks to read. Defaults to all.
+        indices (Sequence[int], optional): Blocks to read, see :class:`FeatureReader`. Defaults to all.
     """
 
     families = ('VisionTransformer', 'ViTEVA02', 'DistilledVisionTransformer')
 
     def __init__(self, scales: Sequence[float] = (4, 2, 1, 0.5), indices: Sequence[int] | None = None) -> None:
-        super().__init__(num_levels=len(scales))
+        super().__init__(len(scales), indices)
         self.scales = tuple(scales)
-        self.indices = indices
 
     def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
-        blocks = list(backbone.layers)
-        if self.indices is not None:
-            blocks = [blocks[i] for i in self.indices]
+        return [list(backbone.layers)]
+
+    def chosen_blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
+        blocks, = super().chosen_blocks(backbone)
         groups = len(self.scales)
         bounds = [len(blocks) * i // groups for i in range(groups + 1)]
         return [blocks[a:b] for a, b in zip(bounds, bounds[1:]) if b > a]
