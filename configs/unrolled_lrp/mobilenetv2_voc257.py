@@ -31,13 +31,16 @@ test_pipeline = [
     dict(type='LoadPartialAnnotations'),
     dict(type='PackPartialLabels', num_classes=num_classes),
 ]
-dataset = {{_base_.train_dataloader.dataset.dataset}}
-dataset.update(pipeline=train_pipeline)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='PartialLabelDataset',
-        dataset=dataset,
+        dataset=dict(
+            type='PascalVOCDataset',
+            data_root={{_base_.data_root}},
+            ann_file='ImageSets/Segmentation/trainaug.txt',
+            data_prefix={{_base_.data_prefix}},
+            pipeline=train_pipeline),
         image_labels='data/image_labels.csv',
         mask_share=0.05,
         uniform=1.0,

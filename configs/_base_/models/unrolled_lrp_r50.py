@@ -1,6 +1,7 @@
 # Pixels are scaled to (v + 1) / 256, as published.
 data_preprocessor = dict(
-    type='SegDataPreProcessor', mean=[-1., -1., -1.], std=[256., 256., 256.], bgr_to_rgb=True, seg_pad_val=255)
+    type='SegDataPreProcessor', mean=[-1., -1., -1.], std=[256., 256., 256.], bgr_to_rgb=True, size=(256, 256),
+    seg_pad_val=255)
 model = dict(
     type='UnrolledLRPSegmentor',
     data_preprocessor=data_preprocessor,

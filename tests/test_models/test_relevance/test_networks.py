@@ -61,8 +61,7 @@ def near(found: Tensor, expected: np.ndarray, share: float = 1) -> None:
 
 @pytest.mark.parametrize('name', ['resnet18_eval', 'resnet18_train'])
 def test_losses_and_tied_gradients(name: str) -> None:
-    """In float64. The published rule has derivatives of the kind 1 / y: rounding to float32 moves them by some per cent.
-    """
+    """In float64. The published rule has derivatives of the kind 1 / y: rounding moves them by per cents."""
     depth, classes, shape, seed, gains, unlabelled, _ = NETWORKS[name]
     expected = golden(name)
     model = resnet_segmentor(depth, classes, seed, gains, chunk=1).double().train(name.endswith('train'))
