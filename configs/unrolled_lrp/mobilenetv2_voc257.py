@@ -54,4 +54,5 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
 train_cfg = dict(max_iters=400, val_interval=400)
 phases = dict(stage1=dict(train_cfg=dict(max_iters=300, val_interval=300)))
-default_hooks = dict(checkpoint=dict(interval=100))
+# The validation images are those of the test: no checkpoint is chosen on them.
+default_hooks = dict(checkpoint=dict(save_best=None, interval=100))

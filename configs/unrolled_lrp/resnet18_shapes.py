@@ -14,4 +14,5 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_iters=600, val_interval=600)
 phases = dict(stage1=dict(train_cfg=dict(max_iters=1000, val_interval=1000)))
-default_hooks = dict(checkpoint=dict(interval=100))
+# The validation images are those of the test: no checkpoint is chosen on them.
+default_hooks = dict(checkpoint=dict(save_best=None, interval=100))
