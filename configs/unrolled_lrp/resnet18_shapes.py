@@ -8,7 +8,7 @@ _base_ = [
 width = 16
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(depth=18, stem_channels=width, base_channels=width, init_cfg=None),
+    backbone=dict(depth=18, stem_channels=width, base_channels=width, zero_init_residual=False, init_cfg=None),
     cls_head=dict(in_channels=8 * width, num_classes=17),
     decode_head=dict(chunk=17, iterative_gradients=False))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

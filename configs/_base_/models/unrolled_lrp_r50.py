@@ -9,6 +9,8 @@ model = dict(
         type='mmpretrain.ResNet',
         depth=50,
         out_indices=(3, ),
+        # Relevance is a ratio to what a branch adds: it must not start at 0.
+        zero_init_residual=False,
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50_8xb32_in1k_20210831-ea4938fc.pth',
             prefix='backbone.')),
