@@ -27,9 +27,10 @@ from tests.tiny.weightless import Weightless
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
 NAMES = [path.relative_to(CONFIGS).with_suffix('').as_posix() for path in FILES]
-# Not episodes: backbones and ScaleProtoSeg are trained by ordinary segmentation. Explanations take the model and the
-# data of a method's config, which are tested there.
-EPISODIC = [name for name in NAMES if not name.startswith(('backbones/', 'explain/', 'scaleprotoseg/'))]
+# Not episodes: backbones, ScaleProtoSeg and unrolled LRP are trained by ordinary segmentation. Explanations take the
+# model and the data of a method's config, which are tested there.
+OTHERS = ('backbones/', 'explain/', 'scaleprotoseg/', 'unrolled_lrp/')
+EPISODIC = [name for name in NAMES if not name.startswith(OTHERS)]
 EXPLAINING = [name for name in NAMES if name.startswith('explain/')]
 BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

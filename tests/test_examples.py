@@ -36,6 +36,7 @@ SHOWN = {
     'mmfss.models.segmentors.base_few_shot_segmentor': [
         'BaseFewShotSegmentor.encode_support', 'BaseFewShotSegmentor.logits'],
     'mmfss.models.segmentors.few_shot_segmentor': ['FewShotSegmentor'],
+    'mmfss.models.segmentors.unrolled_lrp_segmentor': ['UnrolledLRPSegmentor'],
 }
 """What users call first; each has an example."""
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmfss.apis import build_model, get_model_config
 from mmfss.apis.image_transform import ImageTransform
-from mmfss.models import FewShotSegmentor
+from mmfss.models import FewShotSegmentor, UnrolledLRPSegmentor
 from mmfss.registry import register_all_modules
 from mmfss.utils.benchmark import Computation, Ratio, alternate, peak_extra_memory
 
@@ -31,7 +31,9 @@ def image_size(cfg: Config) -> tuple[int, int]:
 
 
 def head_of(model: nn.Module) -> nn.Module:
-    """What is not the backbone."""
+    """What is not the backbone; unrolled LRP decodes without parameters of its own."""
+    if isinstance(model, UnrolledLRPSegmentor):
+        return model.cls_head
     return model.head if isinstance(model, FewShotSegmentor) else model.decode_head
 
 
@@ -60,6 +62,8 @@ class Passes:
         cfg = get_model_config(config)
         self.model, self.size = build_model(cfg), image_size(cfg)
         self.features = self.backbone()
+        if isinstance(self.model, UnrolledLRPSegmentor):
+            self.record = self.recorded()
         self.support = self.backbone() if isinstance(self.model, FewShotSegmentor) else None
 
     @torch.no_grad()
@@ -68,8 +72,18 @@ class Passes:
         return self.model.extract_feat(torch.randn(1, 3, *self.size))
 
     @torch.no_grad()
+    def recorded(self) -> tuple[Any, Tensor, Tensor]:
+        """Record of a forward pass, the image, and its logits."""
+        images = torch.randn(1, 3, *self.size)
+        with self.model.decode_head.record(images) as record:
+            logits = self.model.classify(images)
+        return record, images, logits
+
+    @torch.no_grad()
     def head(self) -> Tensor:
         """Logits from the features of one query, and of one support, which is encoded."""
+        if isinstance(self.model, UnrolledLRPSegmentor):
+            return self.model.decode_head(*self.record)
         if self.support is None:
             return self.model.decode_head(self.features)
         encoding = self.model.encode_features(self.support, disc(self.size)[None, None, None])
