@@ -13,7 +13,7 @@ pipeline = [
         ]),
     dict(type='PackEpisodeInputs'),
 ]
-train_dataloader = dict(batch_size=8, dataset=dict(num_shots=2, pipeline=pipeline))
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 
@@ -60,8 +60,10 @@ train_cfg = dict(type='EpisodeTrainLoop', max_iters=unet_iters, val_interval=une
 phases = dict(
     vae=dict(
         model=dict(_delete_=True, type='LatentAutoencoder', vae=vae, kl_weight=1e-3),
-        train_dataloader=dict(dataset=dict(num_shots=1)),
         optim_wrapper=dict(optimizer=dict(lr=2e-3)),
         param_scheduler=[dict(type='OneCycleLR', eta_max=2e-3, total_steps=vae_iters, by_epoch=False)],
         train_cfg=dict(max_iters=vae_iters, val_interval=vae_iters)),
-    unet=dict(custom_hooks=[dict(type='EMAHook', momentum=2e-3)]))
+    # DiffewS-n: one or two supports.
+    unet=dict(
+        train_dataloader=dict(dataset=dict(num_shots=2)),
+        custom_hooks=[dict(type='EMAHook', momentum=2e-3)]))

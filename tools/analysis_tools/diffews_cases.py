@@ -23,7 +23,7 @@ UNET = dict(
     cross_attention_dim=1024 // SCALE, use_linear_projection=True)
 DIFFEWS_PARTS = ('diffews', )
 DIFFEWS_MEANING = f"""\
-diffews    DiffewS with the shape of Stable Diffusion 2.1 at a fifth of its width, 10 queries of one {SHOTS}-shot set, by
+diffews    DiffewS in the shape of Stable Diffusion 2.1, a fifth as wide, 10 queries of one {SHOTS}-shot set, by
            side of the latents; reference: support and query pass for each query, measured: one support pass; UNet alone
 diffews*   the same from images to logits, with a VAE at a fourth of its width"""
 
