@@ -34,15 +34,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / 'data', num_images=4))), fold=0, folds=dict(num_folds=2))
     cfg.pipeline[0].transforms[-1].scale = (16, 16)
     for loader in ('train', 'val', 'test'):
-        old = cfg[f'{loader}_dataloader']
-        old.update(batch_size=2, num_workers=0, persistent_workers=False, dataset=dict(
-            data, split=loader, num_shots=1, num_ways=1, pipeline=cfg.pipeline, num_episodes=5,
-            **(dict(classes_of='train') if loader == 'val' else {})))
+        dataset = dict(data, split=loader, num_shots=1, num_ways=1, pipeline=cfg.pipeline, num_episodes=5)
+        sampler = cfg[f'{loader}_dataloader'].sampler
+        cfg[f'{loader}_dataloader'] = dict(batch_size=2, num_workers=0, sampler=sampler, dataset=dataset)
+    cfg.val_dataloader.dataset.classes_of = 'train'
     cfg.model.vae = vae
     cfg.model.unet.update(unet)
     cfg.model.update(checkpointing=True, vae_dtype='bfloat16')
     cfg.phases.vae.model.vae = vae
     cfg.phases.vae.train_cfg = dict(max_iters=2, val_interval=2)
+    cfg.phases.vae.param_scheduler[0].total_steps = 2
     cfg.train_cfg.update(max_iters=STEPS, val_interval=STEPS)
     cfg.phases.unet.custom_hooks = [dict(type='EMAHook', momentum=0.5)]
     cfg.optim_wrapper.update(type='BFloat16OptimWrapper', accumulative_counts=ACCUMULATION)
