@@ -109,9 +109,9 @@ class TestMixture:
     def parts(cls, tmp_path_factory: pytest.TempPathFactory) -> list[EpisodicDataset]:
         roots = [write_class_folders(tmp_path_factory.mktemp(name), classes, count)
                  for name, classes, count in (('a', ('ant', 'bee'), 2), ('b', ('cat', 'dog'), 6))]
-        return [EpisodicDataset(dict(type='ImageFolderIndex', data_root=str(root)), PIPELINE, 'train', None, dict(num_folds=1),
-                                dataset_name=root.name, sampler=dict(type='UniformEpisodeSampler', seed=3))
-                for root in roots]
+        options = dict(folds=dict(num_folds=1), sampler=dict(type='UniformEpisodeSampler', seed=3))
+        return [EpisodicDataset(dict(type='ImageFolderIndex', data_root=str(root)), PIPELINE, 'train', None,
+                                dataset_name=root.name, **options) for root in roots]
 
     def test_by_number_of_images(self, parts: list[EpisodicDataset]) -> None:
         mixture = EpisodeMixture(parts)
