@@ -57,8 +57,9 @@ unet_iters, vae_iters = 2000, 600
 param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=unet_iters, by_epoch=False)]
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=unet_iters, val_interval=unet_iters)
 
+# (A config that is written to a file has its keys sorted: names of phases follow the alphabet.)
 phases = dict(
-    vae=dict(
+    autoencoder=dict(
         model=dict(_delete_=True, type='LatentAutoencoder', vae=vae, kl_weight=1e-3),
         train_dataloader=dict(batch_size=4),
         optim_wrapper=dict(optimizer=dict(lr=2e-3)),

@@ -41,9 +41,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cfg.model.vae = vae
     cfg.model.unet.update(unet)
     cfg.model.update(checkpointing=True, vae_dtype='bfloat16')
-    cfg.phases.vae.model.vae = vae
-    cfg.phases.vae.train_cfg = dict(max_iters=2, val_interval=2)
-    cfg.phases.vae.param_scheduler[0].total_steps = 2
+    cfg.phases.autoencoder.model.vae = vae
+    cfg.phases.autoencoder.train_cfg = dict(max_iters=2, val_interval=2)
+    cfg.phases.autoencoder.param_scheduler[0].total_steps = 2
     cfg.train_cfg.update(max_iters=STEPS, val_interval=STEPS)
     cfg.phases.unet.custom_hooks = [dict(type='EMAHook', momentum=0.5)]
     cfg.optim_wrapper.update(type='BFloat16OptimWrapper', accumulative_counts=ACCUMULATION)
@@ -72,7 +72,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 def test_phases(trained: Path) -> None:
     """The second starts with the VAE of the first, which stays; its UNet learns at every second iteration."""
-    vae = weights(trained / 'vae' / 'iter_2.pth')
+    vae = weights(trained / 'autoencoder' / 'iter_2.pth')
     steps = [weights(trained / 'unet' / f'iter_{number}.pth') for number in range(1, STEPS + 1)]
     assert set(vae) == {name for name in steps[0] if name.startswith('vae.')}
     assert all(torch.equal(step[name], value) for step in steps for name, value in vae.items())
