@@ -68,4 +68,4 @@ phases = dict(
     # DiffewS-n: one or two supports.
     unet=dict(
         train_dataloader=dict(dataset=dict(num_shots=2)),
-        custom_hooks=[dict(type='EMAHook', momentum=2e-3)]))
+        custom_hooks=[dict(type='EMAHook', momentum=1e-2)]))
