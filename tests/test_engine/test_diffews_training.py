@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from tests.tiny.data import write_class_folders
 
 pytest.importorskip('diffusers', reason='DiffewS needs diffusers')
 
-from mmfss.commands.train import main as train  # noqa: E402
+from mmfss.commands import test, train  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 STEPS, ACCUMULATION = 6, 2
@@ -54,16 +55,19 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope='module')
-def trained(config: Path) -> Path:
-    work_dir = config.parent / 'out'
-    argv, sys.argv = sys.argv, ['train.py', str(config), '--work-dir', str(work_dir)]
+def call(command: ModuleType, *arguments: object) -> None:
+    argv, sys.argv = sys.argv, [command.__name__, *map(str, arguments)]
     try:
         with torch.random.fork_rng():
-            train()
+            command.main()
     finally:
         sys.argv = argv
-    return work_dir / config.stem
+
+
+@pytest.fixture(scope='module')
+def trained(config: Path) -> Path:
+    call(train, config, '--work-dir', config.parent / 'out')
+    return config.parent / 'out' / config.stem
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -95,26 +99,19 @@ def test_resumes_exactly(config: Path, trained: Path) -> None:
         path.unlink()
     (again / 'unet' / 'phase.json').unlink()
     (again / 'unet' / 'last_checkpoint').write_text(str(again / 'unet' / 'iter_4.pth'))
-    argv, sys.argv = sys.argv, ['train.py', str(config), '--work-dir', str(again.parent), '--resume']
-    try:
-        with torch.random.fork_rng():
-            train()
-    finally:
-        sys.argv = argv
+    call(train, config, '--work-dir', again.parent, '--resume')
     expected, resumed = (weights(folder / 'unet' / f'iter_{STEPS}.pth') for folder in (trained, again))
     assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
 
 
 def test_one_and_two_processes(config: Path, trained: Path) -> None:
-    results = []
+    arguments = [config, trained / 'unet' / f'iter_{STEPS}.pth', '--episodes', 5]
+    outs = [trained.parent / f'results{number}.json' for number in (1, 2)]
+    call(test, *arguments, '--work-dir', trained.parent / 'test1', '--out', outs[0])
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
-    for number in (0, 2):
-        out = trained.parent / f'results{number}.json'
-        launcher = ('--launcher', 'pytorch') if number else ()
-        done = processes.run(
-            ROOT / 'tools/test.py', config, trained / 'unet' / f'iter_{STEPS}.pth', '--episodes', '5', '--out', out,
-            '--work-dir', trained.parent / f'test{number}', *launcher, '--cfg-options', 'env_cfg.dist_cfg.backend=gloo',
-            env=environment, distributed=number)
-        assert done.returncode == 0, done.stderr[-2000:]
-        results.append(json.loads(out.read_text()))
-    assert results[0]['metrics'] == results[1]['metrics'] and results[1]['processes'] == 2
+    done = processes.run(
+        ROOT / 'tools/test.py', *arguments, '--work-dir', trained.parent / 'test2', '--out', outs[1], '--launcher',
+        'pytorch', '--cfg-options', 'env_cfg.dist_cfg.backend=gloo', env=environment, distributed=2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (json.loads(path.read_text()) for path in outs)
+    assert one['metrics'] == two['metrics'] and (one['processes'], two['processes']) == (1, 2)
