@@ -17,7 +17,7 @@ from mmfss.evaluation.attribution import InsertionDeletion, InsertionDeletionGap
 from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.explanation.episodes.loop import check_metrics
-from mmfss.models import FewShotSegmentor
+from mmfss.models import DiffewsSegmentor, FewShotSegmentor
 from mmfss.models.backbones.packaged_weights import PACKAGES
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmfss.utils.config import load_config
@@ -30,7 +30,7 @@ NAMES = [path.relative_to(CONFIGS).with_suffix('').as_posix() for path in FILES]
 # Not episodes: backbones, ScaleProtoSeg and unrolled LRP are trained by ordinary segmentation. Explanations take the
 # model and the data of a method's config, which are tested there.
 OTHERS = ('backbones/', 'explain/', 'scaleprotoseg/', 'unrolled_lrp/')
-EPISODIC = [name for name in NAMES if not name.startswith(OTHERS)]
+EPISODIC = [name for name in NAMES if not name.startswith(OTHERS) and not name.endswith('_in_context')]
 EXPLAINING = [name for name in NAMES if name.startswith('explain/')]
 BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -94,6 +94,9 @@ class TestEveryEpisodicConfig:
 
     def test_frozen_backbone(self, name: str) -> None:
         model = build(read(name))
+        if isinstance(model, DiffewsSegmentor):
+            assert not any(parameter.requires_grad for parameter in model.vae.parameters())
+            return
         assert isinstance(model, FewShotSegmentor)
         assert model.frozen_backbone == all(not parameter.requires_grad for parameter in model.backbone.parameters())
 
@@ -116,9 +119,9 @@ class TestEveryEpisodicConfig:
     def test_declared_weights(self, name: str) -> None:
         """A file of the repository or one that a config of configs/backbones makes, or one that the README names."""
         cfg = read(name)
-        weights = cfg.model.backbone.get('init_cfg')
+        weights = cfg.model.get('backbone', cfg.model).get('init_cfg')
         if weights is None:
-            assert not cfg.model.frozen_backbone
+            assert not cfg.model.get('frozen_backbone')
             return
         readme = (CONFIGS / name).with_name('README.md').read_text()
         if weights.type == 'PackagedWeights':
@@ -132,11 +135,12 @@ class TestEveryEpisodicConfig:
 
     def test_missing_weights(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         cfg = read(name)
-        weights = cfg.model.backbone.get('init_cfg') or {}
+        key = 'model.backbone.init_cfg' if 'backbone' in cfg.model else 'model.init_cfg'
+        weights = cfg.model.get('backbone', cfg.model).get('init_cfg') or {}
         if 'checkpoint' not in weights or Path(weights.checkpoint).is_file():
             return
         monkeypatch.chdir(tmp_path)
-        message = f'{cfg.model.backbone.init_cfg.checkpoint}.*model.backbone.init_cfg.checkpoint'
+        message = f'{weights.checkpoint}.*{key}.checkpoint'
         with pytest.raises(FileNotFoundError, match=message):
             build(cfg).init_weights()
 
@@ -201,6 +205,18 @@ class TestRecipe:
         folds = [f'{data}_fold{fold}' for data in ('pascal5i', 'coco20i') for fold in range(4)] + ['fss1000']
         expected = {f'dcama/{backbone}_{rest}' for backbone in ('resnet50', 'resnet101', 'swinb') for rest in folds}
         assert expected <= set(NAMES)
+
+
+class TestMixture:
+    """In-context training: several datasets with all their classes."""
+
+    def test_in_context(self) -> None:
+        cfg = read('diffews/sd21_in_context')
+        mixture = cfg.train_dataloader.dataset
+        assert [part.dataset_name for part in mixture.datasets] == ['COCO', 'ADE20K', 'PASCAL VOC']
+        assert all(part.fold is None and part.split == 'train' for part in mixture.datasets)
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[0].end == 120000
+        assert cfg.val_dataloader.dataset.split == 'train'
 
 
 class TestChoices:
