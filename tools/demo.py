@@ -22,7 +22,7 @@ METRICS = ('miou_loss@1%', 'miou_loss@5%')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train, test and explain DCAMA on the embedded shapes data set.')
+    parser = argparse.ArgumentParser(description='Train, test and explain DCAMA on the embedded shapes dataset.')
     parser.add_argument('--config', type=Path, default=ROOT / 'configs/dcama/resnet18_shapes_fold0.py',
                         help='config of the model; default: DCAMA with a small ResNet-18 on shapes, fold 0')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')

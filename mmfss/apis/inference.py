@@ -41,6 +41,7 @@ def init_model(config: Union[str, Path, Config],
     """
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     _check_device(device)
+    # A config, its file or a name of the model zoo
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
         check_options(cfg, cfg_options or {})

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
+from mmfss.datasets.class_indices.folders import IMAGE_SUFFIXES
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.defaults import DEFAULT_MODEL
 from mmfss.utils.device import device_of
@@ -18,8 +19,6 @@ from .prediction_files import FailedQueries, JobRecord, PredictionWriter
 from .presence import PresenceJudge, absorb_negatives, presence_cells, presence_evidence
 from .query_explanation import Explain, QueryExplainer, build_explainer
 from .support_set import EncodedSupport, Shots, Support, load_negatives, load_support
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 Queries = Union[ImageInput, Sequence[ImageInput]]
 
@@ -60,6 +59,7 @@ class FewShotInferencer:
             image as it is stored, and nothing is turned.
         max_pixels (int, optional): Largest number of pixels of a file; by default the environment variable
             ``MMFSS_MAX_PIXELS``, else 89 million.
+        invert (bool): Exchange object and background of all masks.
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
@@ -95,6 +95,7 @@ class FewShotInferencer:
                  batch_size: int = 4,
                  explain: Optional[Explain] = None,
                  max_pixels: Optional[int] = None,
+                 invert: bool = False,
                  presence: Union[str, Path, None] = None,
                  presence_threshold: Optional[float] = None) -> None:
         if batch_size < 1:
@@ -114,6 +115,7 @@ class FewShotInferencer:
         self.upright = upright
         self.bgr = bgr
         self.ignore_value = ignore_value
+        self.invert = invert
         self.batch_size = batch_size
         self.explainer = None if explain is None else build_explainer(explain)
         self.judge = PresenceJudge.load(presence, presence_threshold)
@@ -198,7 +200,8 @@ class FewShotInferencer:
         Args:
             support (Sequence | Mapping): Pairs of image and mask, K of one class; or such pairs by class name, where
                 classes may differ in K. A mask has the size of its image; black or transparent is background,
-                everything else the object, see :func:`read_object_mask`.
+                everything else the object, see :func:`read_object_mask`. In place of a mask, a file of LabelMe, a COCO
+                file or YOLO polygons may be given, see :func:`~mmfss.datasets.annotations.read_annotated_mask`.
             negative (Sequence, optional): Pairs of image and mask of what is not meant. They compete with the classes:
                 a pixel stays in a class if its score exceeds the score of the negative references.
 
@@ -210,7 +213,7 @@ class FewShotInferencer:
             ValueError: If a file cannot be read, a mask is empty or of another size than its image, a class has no
                 pair, or a negative mask covers its image. The message names the file.
         """
-        options = dict(bgr=self.bgr, ignore_value=self.ignore_value, upright=self.upright)
+        options = dict(bgr=self.bgr, ignore_value=self.ignore_value, upright=self.upright, invert=self.invert)
         classes = load_support(support, self.transform, **options)
         negatives = load_negatives(negative, self.transform, **options)
         ways = [*classes.values(), negatives] if negatives else [*classes.values()]
@@ -315,6 +318,7 @@ class FewShotInferencer:
             except (OSError, ValueError) as error:
                 record.fail(str(query) if isinstance(query, (str, Path)) else number, error)
                 continue
+            # A batch has one size
             if prepared and prepared[0].shape != network_image.shape:
                 yield names, images, prepared
                 names, images, prepared = [], [], []

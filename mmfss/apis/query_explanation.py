@@ -72,8 +72,9 @@ class QueryExplainer:
 
         Returns:
             dict: ``explainer``, its name; ``attributions``: per class, of each of its K_n supports, a float32 array of
-            the support's original size, None for a class that wins nowhere; and ``neutral``: per class the value that
-            means no contribution, None if the explainer does not say.
+            the support's original size, None for a class that wins nowhere; ``neutral``: per class the value that
+            means no contribution, None if the explainer does not say; and ``support_shares``: per class the share of
+            each of its supports in what speaks for the class, summing to 1, None as above.
 
         Raises:
             ValueError: If a support mask is empty at network size, or the model cannot be explained so.
@@ -83,7 +84,8 @@ class QueryExplainer:
             None if way is None else [_to_size(one, shot.mask.shape) for one, shot in zip(way, shots)]
             for way, shots in zip(maps, self.support.shots)
         ]
-        return dict(explainer=self.name, attributions=attributions, neutral=neutral)
+        shares = [None if way is None else _shares(way, level) for way, level in zip(maps, neutral)]
+        return dict(explainer=self.name, attributions=attributions, neutral=neutral, support_shares=shares)
 
     def attribute(self, query: Tensor, region: Tensor) -> tuple[list[Optional[Tensor]], list[Optional[float]]]:
         """Explain given regions (N, h, w), at network size.
@@ -141,6 +143,13 @@ def predicted_regions(logits: Tensor) -> Tensor:
     """Select the pixels (N, h, w), boolean, that logits (N+1, h, w) assign to each class."""
     classes = torch.arange(1, len(logits), device=logits.device)
     return logits.argmax(0) == classes[:, None, None]
+
+
+def _shares(attribution: Tensor, neutral: Optional[float]) -> Optional[list[float]]:
+    """Compute the share of each support (K, H, W) in all that lies above the neutral value; None if nothing does."""
+    positive = (attribution.double() - (neutral or 0)).clamp(min=0).flatten(1).sum(1)
+    total = positive.sum()
+    return (positive / total).tolist() if total > 0 else None
 
 
 def _to_size(attribution: Tensor, size: Sequence[int]) -> np.ndarray:

@@ -166,7 +166,7 @@ def random_choices(size: int, count: int, draws: int, seed: int) -> list[list[in
 
 
 def compare_with_random(chosen: float, drawn: Sequence[float]) -> dict[str, Any]:
-    """Compare a figure with that of random choices.
+    """Compare a figure with the figures of random choices.
 
     Args:
         chosen (float): The figure of the choice.

@@ -1,11 +1,15 @@
 """Support sets of users: images and masks, of one class or of several."""
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from torch import Tensor
 
+from mmfss.datasets.annotations import UnknownClassError, is_annotation_file, read_annotated_mask
+from mmfss.datasets.masks import IGNORE
+from mmfss.datasets.orientation import file_orientation
 from mmfss.models import SupportEncoding
 from mmfss.models.layers.class_presence import PresenceCells
 from .image_transform import ImageInput, ImageTransform, read_mask
@@ -20,12 +24,14 @@ class SupportShot:
 
     Attributes:
         name (str): Its file, or its number.
+        mask_name (str, optional): The file of its mask; None for an array.
         image (np.ndarray): The picture, (H, W, 3) uint8 BGR.
         mask (np.ndarray): (H, W) uint8; 1 object, 0 background, 255 ignored.
         network_image (Tensor): The picture at network size, (3, h, w) uint8 BGR.
         network_mask (Tensor): The mask at network size, (h, w) bool.
     """
     name: str
+    mask_name: Optional[str]
     image: np.ndarray
     mask: np.ndarray
     network_image: Tensor
@@ -56,7 +62,8 @@ def load_support(support: Support,
                  transform: ImageTransform,
                  bgr: bool = True,
                  ignore_value: Optional[int] = None,
-                 upright: Optional[bool] = None) -> dict[str, tuple[SupportShot, ...]]:
+                 upright: Optional[bool] = None,
+                 invert: bool = False) -> dict[str, tuple[SupportShot, ...]]:
     """Read a support set and resize it to network size.
 
     Args:
@@ -66,6 +73,7 @@ def load_support(support: Support,
         bgr (bool): Whether the channels of arrays are BGR rather than RGB.
         ignore_value (int, optional): Value in masks of pixels that are neither object nor background.
         upright (bool, optional): How masks with or without an EXIF orientation are read, see :func:`read_object_mask`.
+        invert (bool): Exchange object and background of all masks.
 
     Returns:
         dict[str, tuple[SupportShot, ...]]: By class name.
@@ -82,8 +90,10 @@ def load_support(support: Support,
         if not isinstance(pairs, Sequence) or len(pairs) == 0 or not all(_is_pair(pair) for pair in pairs):
             raise ValueError(f'The support of class "{name}" must be a list of one or more pairs (image, mask).')
         loaded[name] = tuple(
-            _load_shot(name, number, image, mask, transform, bgr, ignore_value, upright)
+            _load_shot(name, number, image, mask, transform, bgr, ignore_value, upright, isinstance(support, Mapping),
+                       invert)
             for number, (image, mask) in enumerate(pairs, start=1))
+        # The supports of a class are stacked
         sizes = {tuple(shot.network_mask.shape) for shot in loaded[name]}
         if len(sizes) > 1:
             raise ValueError(f'The test pipeline gives the supports of class "{name}" different sizes, '
@@ -116,11 +126,18 @@ def load_negatives(negative: Optional[Shots], transform: ImageTransform, **optio
 
 
 def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input: ImageInput, transform: ImageTransform,
-               bgr: bool, ignore_value: Optional[int], upright: Optional[bool]) -> SupportShot:
+               bgr: bool, ignore_value: Optional[int], upright: Optional[bool], named: bool,
+               invert: bool) -> SupportShot:
     image_name = _describe(image_input, f'image {number} of class "{class_name}"')
     mask_name = _describe(mask_input, f'mask {number} of class "{class_name}"')
+    # Read and compare
     image = transform.read(image_input, bgr)
-    mask = read_mask(mask_input, ignore_value, upright, image_input, transform.max_pixels)
+    if is_annotation_file(mask_input):
+        mask = _annotated_mask(mask_input, image_input, image.shape[:2], upright, class_name if named else None)
+    else:
+        mask = read_mask(mask_input, ignore_value, upright, image_input, transform.max_pixels)
+    if invert:
+        mask = np.where(mask == IGNORE, mask, 1 - mask)
     if mask.shape != image.shape[:2]:
         turned = (' Was the mask drawn on the picture as it is stored, not as its EXIF orientation turns it? Then use '
                   'upright=False.') if mask.shape == image.shape[1::-1] else ''
@@ -128,12 +145,29 @@ def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input
                          f'{image.shape[:2]}: they must be equal.{turned}')
     if not (mask == 1).any():
         raise ValueError(f'The {mask_name} is empty: no pixel belongs to "{class_name}".')
+    # Prepare for the network
     network_image, network_mask = transform.prepare(image, mask)
     if not network_mask.any():
         warnings.warn(f'The object in {mask_name} is so small that nothing of it is left at network size '
                       f'{tuple(network_mask.shape)}.', stacklevel=5)
     name = f'image {number}' if isinstance(image_input, np.ndarray) else str(image_input)
-    return SupportShot(name, _constant(image), _constant(mask), network_image, network_mask)
+    mask_file = None if isinstance(mask_input, np.ndarray) else str(mask_input)
+    return SupportShot(name, mask_file, _constant(image), _constant(mask), network_image, network_mask)
+
+
+def _annotated_mask(file: Union[str, Path], image: ImageInput, size: tuple[int, int], upright: Optional[bool],
+                    class_name: Optional[str]) -> np.ndarray:
+    """Draw a class of an annotation file. The only class of a file is meant, whatever the user calls it."""
+    path = None if isinstance(image, np.ndarray) else image
+    if upright is False and path is not None and (file_orientation(path) or 1) > 1:
+        raise ValueError(f'{file} was drawn on the upright picture, but {path} is read as it is stored '
+                         '(upright=False, --no-upright): leave that out.')
+    try:
+        return read_annotated_mask(file, path, size, class_name)
+    except UnknownClassError as error:
+        if len(error.known) != 1:
+            raise
+        return read_annotated_mask(file, path, size, error.known[0])
 
 
 def _constant(array: np.ndarray) -> np.ndarray:

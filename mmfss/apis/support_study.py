@@ -15,7 +15,7 @@ ATTRIBUTION, LEAVE_ONE_OUT, SINGLE, WHOLE = 'attribution', 'leave one out', 'alo
 
 @dataclass(frozen=True)
 class SupportStudy:
-    """Options of the comparison.
+    """Hold the options of the comparison.
 
     Attributes:
         explainer (Explainer): For the score by attribution.

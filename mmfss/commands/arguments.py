@@ -89,11 +89,11 @@ def add_shots(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (ArgumentParser): The parser, extended in place.
     """
-    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: that of the config')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of each class; default: from the config')
 
 
-def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of episodes; default: that of the config',
-                 seed: str = 'seed of the episodes; default: that of the config') -> None:
+def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of episodes; default: from the config',
+                 seed: str = 'seed of the episodes; default: from the config') -> None:
     """Add ``--ways``, ``--episodes`` and ``--seed`` of the tested episodes.
 
     Args:
@@ -101,7 +101,7 @@ def add_episodes(parser: argparse.ArgumentParser, episodes: str = 'number of epi
         episodes (str): Help of ``--episodes``.
         seed (str): Help of ``--seed``.
     """
-    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: that of the config')
+    parser.add_argument('--ways', type=int, metavar='N', help='classes of an episode; default: from the config')
     parser.add_argument('--episodes', type=int, help=episodes)
     parser.add_argument('--seed', type=int, help=seed)
 
@@ -162,11 +162,11 @@ def add_resume_schedule(parser: argparse.ArgumentParser) -> None:
         '--resume-schedule', choices=RESUME_SCHEDULES,
         help='what a resumed run does if the config has another schedule than the checkpoint (learning rate, other '
         'settings of the optimizer, param_scheduler): exact (default) is an error that lists the changes; config '
-        'follows the new config, as if it had held from the start; checkpoint goes on with the old schedule')
+        'follows the new config, as if it had held from the start; checkpoint continues the old schedule')
 
 
 def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """Run the work of a command; what a user can put right ends with one line and an exit status.
+    """Run the work of a command; an error that a user can correct ends with one line and an exit status.
 
     Args:
         run (Callable): Takes the arguments.
@@ -183,4 +183,17 @@ def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namesp
                 print(f'error: --{name.replace("_", "-")} {error}', file=sys.stderr)
                 raise SystemExit(2) from error
     with plain_errors():
+        _find_configs(args)
         run(args)
+
+
+def _find_configs(args: argparse.Namespace) -> None:
+    """Replace names of models by their config files, in place."""
+    from mmfss.apis.model_zoo import find_config
+
+    for key in ('config', 'configs'):
+        value = getattr(args, key, None)
+        if isinstance(value, Path):
+            setattr(args, key, find_config(value))
+        elif isinstance(value, list):
+            setattr(args, key, [find_config(path) for path in value])

@@ -15,22 +15,22 @@ def parse_args() -> argparse.Namespace:
         description='Choose model.threshold on validation episodes. With the configs of several folds of a model, fold '
         'f takes the threshold with the largest mean mIoU over the other folds, whose models are validated on the '
         'classes that they hold out; the classes that fold f tests take no part. With one config, the threshold is '
-        'chosen on its own validation episodes, which must show none of the tested classes. Every model given is '
+        'chosen on its own validation episodes, which must show none of the tested classes. All given models are '
         'treated alike.')
     parser.add_argument('paths', nargs='+', metavar='CONFIG|CHECKPOINT',
                         help='config files (.py) and, in the same order, their checkpoints: CONFIG CHECKPOINT, several '
                         "of these pairs, or 'x_fold{0..3}.py' 'y_fold{0..3}.pth' with braces (and in checkpoints * and "
                         '?); without checkpoints, those that tools/train.py left in the working directories')
-    parser.add_argument('--episodes', type=int, help='validation episodes per fold; default: those of val_dataloader')
-    parser.add_argument('--seed', type=int, help='seed of the episodes; default: that of val_dataloader')
-    parser.add_argument('--shots', type=int, metavar='K', help='supports of a class; default: those of val_dataloader')
-    parser.add_argument('--step', type=float, default=0.01, help='distance of neighbouring thresholds; default: 0.01')
+    parser.add_argument('--episodes', type=int, help='validation episodes per fold; default: from val_dataloader')
+    parser.add_argument('--seed', type=int, help='seed of the episodes; default: from val_dataloader')
+    parser.add_argument('--shots', type=int, metavar='K', help='supports of a class; default: from val_dataloader')
+    parser.add_argument('--step', type=float, default=0.01, help='distance between thresholds; default: 0.01')
     parser.add_argument('--curve-only', action='store_true',
                         help='write the curves without choosing a threshold; for a config whose validation episodes '
                         'show the tested classes, where no threshold may be chosen')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/thresholds'),
                         help='folder of choices.json, table.md and curves; default: work_dirs/thresholds')
-    parser.add_argument('--overwrite', action='store_true', help='compute curves again that are there')
+    parser.add_argument('--overwrite', action='store_true', help='compute existing curves again')
     add_options(parser, help='change keys of every config')
     add_launcher(parser, 'how the processes were started, as of tools/test.py')
     add_unsafe_load(parser)

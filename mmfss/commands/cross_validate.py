@@ -12,8 +12,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Test the folds of a benchmark and print one table row per number of shots: mIoU of each fold, '
         'their mean and population standard deviation, and the mean FB-IoU. Configs in one folder whose names differ '
-        'in _fold<number> only are folds of one model; several models make several rows. What is done is kept in --out '
-        'and not done again.')
+        'in _fold<number> only are folds of one model; several models make several rows. Finished results are kept in '
+        '--out and not repeated.')
     parser.add_argument('configs', nargs='+', metavar='CONFIG',
                         help="configs of the folds; {0..3} and {a,b} are expanded, e.g. 'configs/x_fold{0..3}.py'")
     parser.add_argument('--checkpoints', nargs='+', metavar='CHECKPOINT',
@@ -26,19 +26,20 @@ def parse_args() -> argparse.Namespace:
                         help='parent of the working directories of training; default: as tools/train.py chooses them')
     parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K',
                         help='numbers of supports; default: 1')
-    add_episodes(parser, 'episodes per fold; default: that of the config')
+    add_episodes(parser, 'episodes per fold; default: from the config')
     parser.add_argument('--controls', action='store_true',
                         help='also test, on the same episodes, a copied support mask, supports of another class, and '
-                        'an untrained prototype; what depends on the features alone, once for models of equal features')
+                        'an untrained prototype; controls of the features alone are tested once for models with equal '
+                        'features')
     thresholds = parser.add_mutually_exclusive_group()
     thresholds.add_argument('--choose-threshold', action='store_true',
                             help='give every fold of every model the threshold that is best on the validation episodes '
                             'of its other folds, as tools/analysis_tools/choose_threshold.py does')
     thresholds.add_argument('--threshold-from', type=Path, metavar='FILE',
-                            help='take the thresholds from choices.json of that tool; default: those of the configs')
+                            help='take the thresholds from choices.json of that tool; default: from the configs')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cross_validation'),
                         help='folder of the results; default: work_dirs/cross_validation')
-    parser.add_argument('--overwrite', action='store_true', help='test again what is done')
+    parser.add_argument('--overwrite', action='store_true', help='repeat finished tests')
     add_options(parser, help='change keys of every config')
     add_unsafe_load(parser)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Errors that a user can put right, in one line."""
+"""Errors that a user can correct, in one line."""
 import os
 import re
 import sys
@@ -14,7 +14,7 @@ from mmfss.utils.files import print_any_name
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what a user can put right into one line and an exit status: no traceback for a wrong path or key.
+    """Turn an error that a user can correct into one line and an exit status, without a traceback.
 
     Errors in files, folders, data, checkpoints and configs (also a class that does not exist, or has no such argument)
     end with status 1, an interruption with 130. Any other error is a defect and keeps its traceback; the environment
@@ -38,7 +38,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def worker_message(error: Exception) -> str:
-    """The message of an error without the traceback of the data loader's worker in which it was raised."""
+    """Return the message of an error, without the traceback of a data loader's worker that raised it."""
     text = str(error)
     if not re.match(r'Caught \w+ in DataLoader worker process \d+\.\n', text):
         return text
@@ -48,7 +48,7 @@ def worker_message(error: Exception) -> str:
 
 
 def _of_registry(error: Exception) -> Optional[str]:
-    """What to say if a config asks for a class that does not exist, or for an argument that a class does not have."""
+    """Describe a class in a config that does not exist, or an argument that it does not have; None for other errors."""
     if traceback.extract_tb(error.__traceback__)[-1].name != 'build_from_cfg':
         return None
     missing = re.match(r'(\S+) is not in the (\S+) registry', str(error.args[0]))

@@ -12,28 +12,28 @@ from .arguments import add_common_arguments, add_episodes, add_options, add_shot
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Show which support pixels made the segmentations of a model, and measure how good the '
-        'explanations are. Works with the config of any few-shot model, and with those of configs/explain, which say '
-        'all of the below; and with those of configs/scaleprotoseg, whose predictions are taken apart into groups, '
-        'prototypes and training patches. What is done is kept in --out and not done again.')
+        'explanations are. Accepts the config of any few-shot model; a config of configs/explain, which sets all '
+        'options below; or one of configs/scaleprotoseg, whose predictions are decomposed into groups, prototypes and '
+        'training patches. Finished episodes are kept in --out and not repeated.')
     add_usable_model(parser)
     parser.add_argument('--explainer', nargs='+', metavar='NAME',
-                        help=f'explainers to compare; default: those of the config, or {" ".join(EXPLAINERS)}')
+                        help=f'explainers to compare; default: from the config, or {" ".join(EXPLAINERS)}')
     add_options(parser, '--explainer-options', 'NAME.OPTION=VALUE',
                 'options of explainers, e.g. signed_affex.mask_blur_kernel_size=1')
     parser.add_argument('--metrics', nargs='+', metavar='NAME',
                         help='attribution metrics, e.g. iauc dauc miou_loss@1%% infidelity; default: those of the '
                         f'config, or {" ".join(METRICS).replace("%", "%%")}')
-    parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: that of the config, '
+    parser.add_argument('--region', choices=REGIONS, help='part of the query to explain; default: from the config, '
                         'or prediction')
     add_shots(parser)
     add_episodes(
         parser, f'number of episodes, or of images; default: that of a config that explains, else {EPISODES}',
-        'seed of the episodes and of explainers that draw random numbers; default: that of the config')
+        'seed of the episodes and of explainers that draw random numbers; default: from the config')
     parser.add_argument('--sources', metavar='FILE', help='learned prototypes: the prototypes.json of the push; '
                         'default: the one of this model, beside the checkpoint or in the folders of the other phases '
                         'and configs of its training')
-    parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain with what a class '
-                        'of a lower IoU in an image is confused; default: 0.5')
+    parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain confusions of '
+                        'classes whose IoU in an image is lower than this; default: 0.5')
     parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='folder of the results; default: explanations in the working directory')

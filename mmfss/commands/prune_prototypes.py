@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model(parser, 'config of stage 1', 'pushed model')
     parser.add_argument('dst', type=Path, help='file to write, not *.json; a record goes beside it')
-    parser.add_argument('--num-nearest', type=int, default=6, help='nearest images that are looked at')
+    parser.add_argument('--num-nearest', type=int, default=6, help='number of nearest images to look at')
     parser.add_argument('--min-hits', type=int, default=3, help='how many of them must show the class')
     add_common_arguments(parser)
     return parser.parse_args()

@@ -1,7 +1,7 @@
 """Choose support images: ``python tools/select_support.py CONFIG CHECKPOINT --shots 1 3``.
 
-Candidates of each class are ranked for some queries, and the best are measured on other queries, against random
-choices. With ``--folder`` on one's own pictures, ``<class>/images/*`` and ``<class>/masks/*``.
+The command ranks the candidates of each class on some queries, and compares the best with random choices on other
+queries. ``--folder`` takes your own pictures, ``<class>/images/*`` and ``<class>/masks/*``.
 """
 import argparse
 from pathlib import Path
@@ -11,8 +11,8 @@ from .arguments import add_device, add_options, add_upright, add_usable_model, r
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Rank candidate support images of each class by what explanations credit them with and by what the '
-        'pool loses without them, and measure the chosen ones against random choices.')
+        description='Rank the candidate support images of each class, by the attribution that they receive and by what '
+        'the pool loses without them, and compare the chosen ones with random choices.')
     add_usable_model(parser)
     parser.add_argument('--folder', type=Path, help='folder of your own class folders, instead of the test data')
     add_upright(parser, 'masks of --folder')

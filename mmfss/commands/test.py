@@ -8,13 +8,15 @@ from .arguments import add_common_arguments, add_episodes, add_shots, add_usable
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
     add_usable_model(parser)
+    parser.add_argument('--test-data', type=Path, metavar='FILE', help='test on the data of another config file, e.g. '
+                        'configs/_base_/datasets/lvis92i.py, through the own pipeline; default: that of the config')
     add_shots(parser)
     add_episodes(parser)
     parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
                         'the working directory')
     parser.add_argument('--threshold-from', type=Path, metavar='FILE',
                         help='take model.threshold from choices.json of tools/analysis_tools/choose_threshold.py, '
-                        'where it was chosen on other classes than those tested; default: that of the config')
+                        'where it was chosen on other classes than those tested; default: from the config')
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
     return parser.parse_intermixed_args()

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
                         'compared in float32')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the number of episodes in a batch of all processes')
-    parser.add_argument('--seed', type=int, help='seed of initialisation and dropout; default: that of the config')
+    parser.add_argument('--seed', type=int, help='seed of initialization and dropout; default: from the config')
     add_common_arguments(parser)
     return parser.parse_args()
 

@@ -34,7 +34,7 @@ def listed_folds(fold: int, classes_of: str) -> List[int]:
 
 def list_source(title: str, files: Iterable[str], official: bool) -> str:
     """Describe where lists come from."""
-    return f'official {title} (DCAMA/HSNet)' if official else f'unrecognised lists {", ".join(files)}'
+    return f'official {title} (DCAMA/HSNet)' if official else f'unrecognized lists {", ".join(files)}'
 
 
 def pascal_lists(index: ClassIndex, folds: Sequence[int], min_pixels: int = MIN_PIXELS) -> ClassLists:

@@ -119,6 +119,7 @@ class _EpisodicReader(Dataset):
         """Whether episodes can be drawn from the images without faults."""
         lists, index = self.data.lists, self.data.index
         bad = {(fault.image, fault.class_name) for fault in faults}
+        # Leave out what has a fault
         keep = np.ones(len(lists), bool)
         for item, (class_id, image) in enumerate(zip(lists.class_ids.tolist(), lists.images.tolist())):
             name = lists.name(image)
@@ -126,6 +127,7 @@ class _EpisodicReader(Dataset):
             keep[item] = not (bad & {(name, ''), (name, index.classes[class_id])} or self.absent & files)
         self.data.lists = ClassLists(lists.class_ids[keep], lists.names[lists.images[keep]],
                                      f'{lists.source}, files without faults')
+        # Are there images enough for episodes?
         try:
             self.data.build_sampler()
         except FileNotFoundError as error:

@@ -119,6 +119,7 @@ def _resolve_class(entry: Union[int, str], classes: Sequence[str], known: Mappin
     """Find the id of one class; ``known`` maps composed names to ids."""
     if isinstance(entry, str) and normal_name(entry) in known:
         return known[normal_name(entry)]
+    # An id, as a number, its numeral or "id:3"
     number = re.fullmatch('(?P<sure>id:)?(?P<id>[0-9]+)', str(entry)) if not isinstance(entry, (bool, float)) else None
     if number is None or int(number['id']) >= len(classes):
         names = ', '.join(visible(name) for name in classes[:100]) + (' ...' if len(classes) > 100 else '')
@@ -126,6 +127,7 @@ def _resolve_class(entry: Union[int, str], classes: Sequence[str], known: Mappin
     class_id, name = int(number['id']), str(entry)
     if number['sure'] or known.get(name) == class_id:
         return class_id
+    # Numerals that may be a name or an id
     if name in known:
         raise ValueError(f'Class {entry!r} could be meant in two ways. Write {name!r}, a string, for the class of that '
                          f'name, or "id:{class_id}" for the id, which is the class "{visible(classes[class_id])}".')

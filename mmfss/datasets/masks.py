@@ -79,6 +79,7 @@ def read_object_mask(path: Union[str, Path],
     """
     content, picture = open_checked(path, max_pixels)
     with picture:
+        # Read
         tag = orientation_tag(picture, content, path)
         lossy = _is_lossy(picture, content)
         deep = _is_deep_colour(picture, content)
@@ -87,6 +88,7 @@ def read_object_mask(path: Union[str, Path],
         if lossy and ignore_value is not None:
             raise ValueError(f'The mask {path} is a lossy {picture.format}, which keeps no exact numbers, so that '
                              f'ignore_value={ignore_value} finds nothing. Save masks with ignored pixels as PNG.')
+        # Object, ignored pixels
         mask = _cut(stored, path, lossy, ignore_value).view(np.uint8)
         if ignore_value is not None:
             mask[stored.numbers() == ignore_value] = IGNORE
@@ -97,11 +99,12 @@ def read_object_mask(path: Union[str, Path],
 
 
 def _read(picture: Image.Image, path: Union[str, Path]) -> _Stored:
-    """What a file of any format but 16-bit colour holds."""
+    """Read a file of any format but 16-bit colour."""
     if _has_several_pictures(picture):
         raise ValueError(f'The mask {path} holds {picture.n_frames} pictures of one size, so that it is not clear '
                          f'which is the mask. {_CURE}')
     transparent = picture.info.get('transparency')
+    # Grey levels, class numbers or colours, by the mode of the picture
     if picture.mode == 'P':
         return _read_palette(picture, path)
     if picture.mode in ('L', '1') and transparent is None:
@@ -143,7 +146,7 @@ def _whole_numbers(numbers: np.ndarray, path: Union[str, Path]) -> _Stored:
 
 
 def _read_float(values: np.ndarray, path: Union[str, Path]) -> _Stored:
-    """Read whole numbers, or probabilities, of which 0.5 and more are object."""
+    """Read whole numbers, or probabilities; 0.5 and more are object."""
     if np.isfinite(values).all() and (values == np.round(values)).all():
         return _whole_numbers(values.astype(np.int64), path)
     if not (values.min() >= 0 and values.max() <= 1):
@@ -232,12 +235,14 @@ def _cut(stored: _Stored, path: Union[str, Path], lossy: bool, ignore_value: Opt
     highest = levels.max()
     if half is None or highest == 0:
         return levels != 0
+    # Lossy compression: half white divides object and background
     if lossy:
         if highest < half:
             raise ValueError(f'The mask {path} is a lossy picture whose brightest pixel has the level {highest} of '
                              f'{stored.white}: class numbers do not outlive lossy compression. {_CURE}')
         _require_two_sides(_counts(levels, stored.white), path)
         return levels >= half
+    # Exact levels: all but black is object, unless edges are soft
     drawn = levels != 0
     if highest < half or ignore_value is not None or np.array_equal(drawn, levels == stored.white):
         return drawn

@@ -190,7 +190,7 @@ def coco_digest(lists: Mapping[int, Sequence[str]]) -> str:
 
 
 def is_official(benchmark: str, part: str, digest: str) -> bool:
-    """Check whether a digest is that of the published list for this use.
+    """Check whether a digest belongs to the published list for this use.
 
     Args:
         benchmark (str): ``'pascal'``, ``'coco'`` or ``'fss'``.

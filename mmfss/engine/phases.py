@@ -119,7 +119,7 @@ def _forget(phases: Sequence[Phase]) -> None:
 
 
 def _schedule(cfg: Config) -> dict[str, Any]:
-    """What ``resume_schedule`` is about, as it comes out of a JSON file."""
+    """Return the settings that ``resume_schedule`` is about, as a JSON file would give them."""
     content = cfg.to_dict()
     # The precision may change from one run to the next.
     optimizer = {key: value for key, value in content['optim_wrapper'].items() if key not in ('type', 'loss_scale')}

@@ -42,6 +42,7 @@ def settle_schedule(runner: Runner, checkpoint: Dict[str, Any], policy: str = 'e
         return
     parts = list(schedule_parts(runner, checkpoint))
     differences, longer = compare_schedules(runner, checkpoint, parts)
+    # Changed: an error, or a warning
     if differences and policy == 'exact':
         raise ConfigError(
             f'The run cannot be resumed as it was: its schedule was changed in the config since iteration '
@@ -52,6 +53,7 @@ def settle_schedule(runner: Runner, checkpoint: Dict[str, Any], policy: str = 'e
     if differences:
         runner.logger.warning(f'The schedule follows the {policy}, see --resume-schedule. Changed since the checkpoint:'
                               + ''.join(f'\n  {line}' for line in differences))
+    # Apply the policy
     _log_length(runner, checkpoint)
     if policy == 'config' and differences or longer and policy != 'checkpoint':
         _follow_config(checkpoint, parts, only_longer=not differences)

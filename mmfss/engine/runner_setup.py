@@ -21,7 +21,7 @@ def set_resume_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
 
     Args:
         cfg (Config): The config, changed in place.
-        resume_schedule (str, optional): As for :class:`ExactCheckpointHook`; None leaves that of the config.
+        resume_schedule (str, optional): As for :class:`ExactCheckpointHook`; None keeps the hook's.
 
     Raises:
         ConfigError: If the config's checkpoint hook cannot do that.

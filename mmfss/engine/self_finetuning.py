@@ -62,6 +62,7 @@ class SelfFinetuner:
         modes = {module: module.training for module in self.model.modules()}
         with lock_of(self.model.backbone):
             try:
+                # Only the tuned parameters are trained
                 self.model.requires_grad_(False)
                 for value in self.tuned:
                     value.requires_grad_(True)
@@ -69,6 +70,7 @@ class SelfFinetuner:
                 self.model.head.train(self.dropout)
                 yield
             finally:
+                # Leave the model as it was
                 self.restore()
                 for parameter, requires_grad in wanted.items():
                     parameter.requires_grad_(requires_grad)

@@ -65,6 +65,7 @@ class ThresholdLoop(TestLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.model.eval()
+        # Counting changes the threshold
         threshold = self.model.threshold
         try:
             for idx, data_batch in enumerate(self.dataloader):
@@ -87,11 +88,13 @@ class ThresholdLoop(TestLoop):
         """
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
         data = self.model.data_preprocessor(data_batch, False)
+        # Predict once
         inputs, samples = data['inputs'], data['data_samples']
         encoded = self.model.encode(inputs['query'], inputs['support'], support_masks(samples))
         ways = self.model.way_logits(*encoded)
         targets = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
         class_ids = [sample.class_ids for sample in samples]
+        # Count at all thresholds
         single = inputs['support'].shape[1:3] == (1, 1)
         margins = self._shifting_margins(ways, targets.shape[-2:]) if single else None
         if margins is not None:
@@ -151,6 +154,7 @@ def sweep_config(cfg: Config,
     if accepted is not None and 'threshold' not in accepted:
         raise ConfigError(f'The model of "{name}" is a {cfg.get("model", {}).get("type")}, which has no threshold to '
                           'choose; a FewShotSegmentor has.')
+    # Validation episodes, of the held-out classes if asked for
     loader = copy.deepcopy(cfg.get('val_dataloader'))
     if loader is None:
         raise ConfigError(f'The config "{name}" has no val_dataloader: a threshold is chosen on validation episodes.')
@@ -162,6 +166,7 @@ def sweep_config(cfg: Config,
     # Not a single episode twice, however many processes there are.
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=False)
     cfg = copy.deepcopy(cfg)
+    # They take the place of the test
     cfg.test_dataloader, cfg.test_evaluator = loader, []
     cfg.test_cfg = dict(type='ThresholdLoop', thresholds=list(thresholds))
     set_episodes(cfg, num_shots=num_shots, num_episodes=num_episodes, seed=seed)

@@ -74,7 +74,7 @@ class PrototypeMatching(ControlModel):
     A :class:`~mmfss.models.PrototypeMatchingHead` of mode ``mean`` on the last map of one level. Nothing is trained.
 
     Args:
-        model (BaseFewShotSegmentor): The model under test, of which only the backbone is used.
+        model (BaseFewShotSegmentor): The model under test; only its backbone is used.
         level (int): Index into the model's feature levels, from fine to coarse.
     """
 

@@ -131,11 +131,13 @@ class EpisodicIoU(BaseMetric):
         if absent:
             logger.warning(f'No episode asks for {", ".join(absent)}: counted as IoU 0 in the mean over {len(names)} '
                            'classes.')
+        # Table of the classes
         classes = PrettyTable(['class', 'episodes', 'IoU', 'background IoU'], align='r', float_format='.2')
         classes.align['class'] = 'l'
         for name, number, iou in zip(names, table.episodes, scores.class_iou):
             classes.add_row([name, int(number), float(iou[FOREGROUND]), float(iou[BACKGROUND])])
         logger.info(f'Per class, at {self.size} size:\n{classes.get_string()}')
+        # Table of the means
         overall = PrettyTable(['figure', 'per cent', '95 % interval over episodes'], align='r')
         for key in ('mIoU', 'FB-IoU'):
             low_high = metrics.get(f'{key}_interval')

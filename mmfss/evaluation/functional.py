@@ -39,6 +39,7 @@ def episode_counts(pred: Tensor, target: Tensor, num_ways: int, ignore_index: in
     labels = num_ways + 1
     _check_labels(pred, labels, 'predicted')
     _check_labels(target, labels, 'target')
+    # Joint histogram of true and predicted labels
     joint = (target * labels + pred).bincount(minlength=labels**2).view(labels, labels).cpu()
     intersection = joint.diagonal()
     union = joint.sum(0) + joint.sum(1) - intersection
@@ -153,10 +154,12 @@ def bootstrap_intervals(table: CountTable,
     num_episodes, num_classes = table.classes.shape[:2]
     uniform = np.full(num_episodes, 1 / num_episodes)
     draws = np.random.default_rng(seed).multinomial(num_episodes, uniform, num_replicates).astype(np.float64)
+    # mIoU of each replicate
     foreground = table.classes[:, :, FOREGROUND].reshape(num_episodes, -1)
     class_sums = (draws @ foreground).reshape(num_replicates, num_classes, 2)
     missed = (class_sums[..., 1] == 0) & (foreground.sum(0).reshape(num_classes, 2)[:, 1] > 0)
     miou = _ratio(class_sums).sum(1) / np.maximum(num_classes - missed.sum(1), 1)
+    # FB-IoU of each replicate
     fb_iou = _ratio((draws @ table.overall.reshape(num_episodes, -1)).reshape(num_replicates, 2, 2)).mean(1)
     ends = [50 * (1 - confidence), 50 * (1 + confidence)]
     return {

@@ -16,6 +16,7 @@ def protocol_deviations(dataset: Any) -> list[str]:
     reasons = []
     if not meta['lists_official']:
         reasons.append(f'the split lists are not the official ones ({meta["lists"]})')
+    # Episodes
     if type(sampler).__name__ != 'PublishedProtocolSampler':
         reasons.append(f'the episodes are drawn by {type(sampler).__name__}, not by the published protocol')
     else:

@@ -126,6 +126,7 @@ def _choice(curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     thresholds = curves[0]['thresholds']
     if any(curve['thresholds'] != thresholds for curve in curves):
         raise ConfigError('The curves of the folds have different thresholds: compute them with one --step.')
+    # Largest mean, and where it was measured
     mious = [curve['mIoU'] for curve in curves]
     best = best_threshold(thresholds, mious)
     folds = [curve['fold'] for curve in curves]
@@ -183,6 +184,7 @@ def load_choice(path: Path, cfg: Config, config: Path) -> dict[str, Any]:
     if name is None:
         raise ConfigError(f'--threshold-from {path} has no threshold of "{key}" ({config}), but of: '
                           f'{", ".join(choices) or "no model"}.')
+    # Of the tested fold
     fold = cfg.test_dataloader.dataset.get('fold', 0)
     choice = choices[name].get(str(fold))
     if choice is None or not isinstance(choice.get('threshold'), float):

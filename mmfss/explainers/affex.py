@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfss.models import BaseFewShotSegmentor
+from mmfss.models.affinities import TemperedAffinity
 from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.models.layers import resize_unaligned
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from .base import Explainer, Explanation, check_masks
-from .contributions import Contributions, RegionWeights, layer_weights, region_shares
+from .contributions import Contributions, RegionWeights, layer_weights, region_reading
 from .isolation import isolated, ordinary
 from .mask_weights import blur, dilate
 from .region import EmptyRegionError, Region, check_region, region_of_each, region_pixels, resize_region
@@ -51,6 +52,8 @@ class AffEx(Explainer):
             published settings.
         use_softmax (bool): Whether a support position gives the softmax of its scores over all support positions, or
             the raw scores. Defaults to True.
+        temperature (float): Divides the scores before that softmax. A value below 1 sharpens affinities that are plain
+            cosines, as of INSID3, whose softmax over thousands of positions is almost flat. Defaults to 1.
         mask_blur_kernel_size (int): Side in pixels of the blur of masks, odd; 1 for none. Defaults to 31.
         mask_blur_sigma (float): Its standard deviation in pixels. Defaults to 50.
         mask_dilation_radius (int): How often masks are dilated before. Defaults to 0.
@@ -81,6 +84,7 @@ class AffEx(Explainer):
                  aggregation: str = 'feature_ablation',
                  explanation_size: Union[int, tuple[int, int], None] = None,
                  use_softmax: bool = True,
+                 temperature: float = 1.,
                  mask_blur_kernel_size: int = 31,
                  mask_blur_sigma: float = 50.,
                  mask_dilation_radius: int = 0,
@@ -97,6 +101,7 @@ class AffEx(Explainer):
         self.aggregation = aggregation
         self.explanation_size = _size(explanation_size)
         self.use_softmax = use_softmax
+        self.temperature = temperature
         self.mask_blur_kernel_size = mask_blur_kernel_size
         self.mask_blur_sigma = mask_blur_sigma
         self.mask_dilation_radius = mask_dilation_radius
@@ -176,30 +181,36 @@ class AffEx(Explainer):
         # Select the regions
         logits: Sequence[Optional[Tensor]] = [None] * len(episodes)
         if 'prediction' in (region for region in regions if isinstance(region, str)):
-            logits = model.compose([way.logits() for way in ways], query.shape[-2:])
+            logits = model.refined(model.compose([way.logits() for way in ways], query.shape[-2:]), pyramid)
         pixels = torch.stack([self._pixels(*args) for args in zip(regions, [model] * len(episodes), episodes, logits)])
 
         # Read the affinities backwards
-        shares, effects, weights = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
+        shares, effects, weights, own = zip(*(self._way(*pair) for pair in zip(ways, pixels.unbind(1))))
         size = self.explanation_size or tuple(support.shape[-2:])
         return [
             Contributions(
                 tuple(torch.stack(layer) for layer in zip(*([x[index] for x in way] for way in shares))),
                 torch.stack([way[index] for way in effects]) if self.aggregation == 'feature_ablation' else None,
-                torch.stack([way[index] for way in weights]), size, pixels[index]) for index in range(len(episodes))
+                torch.stack([way[index] for way in weights]), size, pixels[index],
+                None if own[0] is None else torch.stack([way[index] for way in own])) for index in range(len(episodes))
         ]
 
-    def _way(self, way: MatchedWay, region: Tensor) -> tuple[list[Tensor], Optional[Tensor], Tensor]:
-        """Compute shares of each layer (B, K, h', w'), effects and weights (B, L), for a region (B, T_h, T_w)."""
+    def _way(self, way: MatchedWay,
+             region: Tensor) -> tuple[Sequence[Tensor], Optional[Tensor], Tensor, Optional[Tensor]]:
+        """Compute shares of each layer (B, K, h', w'), effects, weights and own shares (B, L) of a region."""
         weights = RegionWeights(region, torch.promote_types(way.dtype, torch.float32))
-        shares = [region_shares(x, weights, self.use_softmax, self.chunk_size) for x in way.affinities]
+        affinities = way.affinities
+        if self.temperature != 1:
+            affinities = [TemperedAffinity(affinity, self.temperature) for affinity in affinities]
+        shares, kept = zip(*(region_reading(x, weights, self.use_softmax, self.chunk_size) for x in affinities))
+        own = None if kept[0] is None else torch.stack(kept, dim=1)
         if self.aggregation == 'mean':
-            return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0])
+            return shares, None, torch.full((len(region), len(shares)), 1 / len(shares)).to(shares[0]), own
         # A way of an own model need not know other references.
         other = {} if self.ablation_reference == 'same_shot' else dict(ablation_reference=self.ablation_reference)
         effects = way.layer_effects(region, **other)
-        sizes = [affinity.query_size for affinity in way.affinities]
-        return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order)
+        sizes = [affinity.query_size for affinity in affinities]
+        return shares, effects, layer_weights(effects.to(shares[0].dtype), sizes, self.layer_order), own
 
     def _pixels(self, region: Region, model: BaseFewShotSegmentor, episode: Episode,
                 logits: Optional[Tensor]) -> Tensor:
@@ -237,6 +248,8 @@ class AffEx(Explainer):
             size = getattr(self, name)
             if size is not None and (size < 1 or size % 2 == 0):
                 raise ValueError(f'{name} must be odd and at least 1, got {size}.')
+        if not self.temperature > 0:
+            raise ValueError(f'temperature must be above 0, got {self.temperature}.')
         if self.mask_blur_sigma <= 0 or self.chunk_size < 1 or self.mask_dilation_radius < 0:
             raise ValueError('mask_blur_sigma must be above 0, chunk_size at least 1 and mask_dilation_radius at least '
                              f'0, got {self.mask_blur_sigma}, {self.chunk_size} and {self.mask_dilation_radius}.')

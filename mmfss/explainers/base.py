@@ -23,10 +23,12 @@ class Explanation:
             values.
         contributions (Contributions, optional): Contributions of layers and supports, of explainers that follow
             affinities.
+        form (str, optional): The differentiable form of the model that was explained in place of its own decisions.
     """
     attribution: Tensor
     neutral: Optional[Tensor] = None
     contributions: Optional[Contributions] = None
+    form: Optional[str] = None
 
 
 class Explainer(metaclass=ABCMeta):
@@ -46,6 +48,8 @@ class Explainer(metaclass=ABCMeta):
     own_copy = True
     """Whether it sets hooks or asks for gradients, and therefore works on a copy of the model (with shared weights)."""
 
+    differentiates = False
+    """Whether it needs gradients of the prediction, and therefore the differentiable form of a model that has one."""
     selects_region = False
     """Whether it selects a named region in its own forward pass, at no extra cost."""
     reads_prototypes = False
@@ -90,7 +94,8 @@ class Explainer(metaclass=ABCMeta):
         with isolated(model, self.own_copy) as model:
             episode = ordinary(episode)
             pixels = select_region(ordinary(region), model, episode)
-            return Explanation(self._attribute(model, episode, pixels))
+            form = model.use_differentiable_form() if self.differentiates else None
+            return Explanation(self._attribute(model, episode, pixels), form=form)
 
     def attribute_batch(self,
                         model: BaseFewShotSegmentor,

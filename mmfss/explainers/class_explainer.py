@@ -28,8 +28,6 @@ class ClassExplainer(Explainer):
     """Modules of optional packages."""
     extra = 'explain'
     """The extra that installs them."""
-    differentiates = False
-    """Whether gradients are needed."""
     probability = False
     """Whether the class's probability is explained, instead of its logit."""
 

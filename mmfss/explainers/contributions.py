@@ -54,10 +54,26 @@ def region_shares(affinity: Affinity, weights: RegionWeights, softmax: bool, chu
     Returns:
         Tensor: Shape (B, K, h', w').
     """
-    votes = affinity.vote(weights.at(affinity.query_size), softmax, chunk_size)
+    return region_reading(affinity, weights, softmax, chunk_size)[0]
+
+
+def region_reading(affinity: Affinity, weights: RegionWeights, softmax: bool,
+                   chunk_size: int) -> tuple[Tensor, Optional[Tensor]]:
+    """Compute the shares of :func:`region_shares`, and what the region keeps to its own image.
+
+    Arguments as there.
+
+    Returns:
+        tuple[Tensor, Optional[Tensor]]: The shares (B, K, h', w'); and the part of the region's attention that goes to
+        the query itself, (B, ) in [0, 1], or None if the affinity runs over supports alone.
+    """
+    of_query = weights.at(affinity.query_size)
+    votes = affinity.vote(of_query, softmax, chunk_size)
     inside, everywhere = votes.unbind(-1)
     shares = inside / (weights.num_pixels[:, None] * (everywhere + EPS))
-    return shares.unflatten(1, affinity.support_size)
+    # What the supports receive of the region's votes is what the query does not keep.
+    kept = 1 - inside.sum(1) / of_query[..., 0].sum(1) if softmax and affinity.attends_to_query else None
+    return shares.unflatten(1, affinity.support_size), kept
 
 
 @dataclass(frozen=True)
@@ -76,12 +92,15 @@ class Contributions:
             scale carried the prediction.
         size (tuple[int, int]): (H, W) of the maps.
         region (Tensor): The pixels that were explained, boolean, (N, T_h, T_w).
+        own_shares (Tensor, optional): Part of its attention that the region keeps to the query itself in each layer,
+            (N, L), of models whose query also attends to its own image.
     """
     shares: tuple[Tensor, ...]
     effects: Optional[Tensor]
     weights: Tensor
     size: tuple[int, int]
     region: Tensor
+    own_shares: Optional[Tensor] = None
 
     @cached_property
     def normalized(self) -> tuple[Tensor, ...]:
@@ -122,11 +141,13 @@ class Contributions:
 
         Returns:
             dict: ``layers`` (N lists of L weights), ``shots`` (N lists of K parts), ``layer_shots`` (N x L x K) and
-            ``layer_sizes`` (L pairs (h', w') of support positions, which distinguish the scales).
+            ``layer_sizes`` (L pairs (h', w') of support positions, which distinguish the scales); ``own_shares`` (N
+            lists of L parts) if the query also attends to itself.
         """
+        own = {} if self.own_shares is None else dict(own_shares=self.own_shares.tolist())
         return dict(
             layers=self.weights.tolist(), shots=self.shots.tolist(), layer_shots=self.layer_shots.tolist(),
-            layer_sizes=[list(shares.shape[-2:]) for shares in self.shares])
+            layer_sizes=[list(shares.shape[-2:]) for shares in self.shares], **own)
 
     def _pixel_sums(self, maps: Tensor) -> Tensor:
         """Compute the sums (N, K) of maps (N, K, h', w') after resizing."""

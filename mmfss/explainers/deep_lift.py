@@ -48,6 +48,9 @@ class DeepLift(ClassExplainer):
         warnings.filterwarnings('ignore', message='Setting forward, backward hooks', category=UserWarning)
 
     def explain_class(self, score: ClassScore) -> Tensor:
+        if self.scope == 'head' and not hasattr(score.model, 'head'):
+            raise ValueError(f'DeepLIFT: a {type(score.model).__name__} has no head, so scope="head" has no meaning: '
+                             'use scope="model".')
         module = ScoreModule(score, score.model if self.scope == 'model' else score.model.head)
         with called_once(module, score.support):
             method = import_extra('captum.attr').DeepLift(module)

@@ -79,6 +79,7 @@ class GradientShap(ClassExplainer):
         painted_query = paint_over(score.query, score.region[None], self.dilation)
         blank_support, blank_query = torch.zeros_like(score.support[0]), torch.zeros_like(score.query)
         shares = np.array(list(self.kinds.values()), dtype=float)
+        # Draw the baselines
         drawn = []
         for kind in generator.choice(list(self.kinds), self.n_baselines, p=shares / shares.sum()):
             support, query = dict(

@@ -58,12 +58,14 @@ def region_pixels(region: Region,
                   logits: Optional[Tensor] = None) -> Tensor:
     """Select the pixels of a region for each class, (N, h, w); a class may have none. See :func:`select_region`."""
     classes = torch.arange(1, episode.num_ways + 1, device=episode.query.device)[:, None, None]
+    # A mask of the user
     if isinstance(region, Tensor):
         if region.ndim not in (2, 3) or (region.ndim == 3 and len(region) != episode.num_ways):
             raise ValueError(f'A region must have shape (h, w) or (N, h, w) with N = {episode.num_ways}, got '
                              f'{tuple(region.shape)}.')
         region = region.to(episode.query.device).bool().expand(episode.num_ways, *region.shape[-2:])
         return resize_region(region, episode.query_size)
+    # A region by name
     if region == 'prediction':
         if logits is None:
             with torch.no_grad():

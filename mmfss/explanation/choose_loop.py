@@ -7,10 +7,12 @@ from mmengine.config import Config
 from mmfss.utils.config_options import ConfigError, find_class
 from .episodes.loop import ExplanationLoop
 from .images.loop import PrototypeExplanationLoop
+from .images.relevance_loop import RelevanceExplanationLoop
 from .recording_loop import RecordingLoop
 
 # The loop of a further kind of model is a further entry.
-EXPLANATION_LOOPS: tuple[Type[RecordingLoop], ...] = (ExplanationLoop, PrototypeExplanationLoop)
+EXPLANATION_LOOPS: tuple[Type[RecordingLoop], ...] = (
+    ExplanationLoop, PrototypeExplanationLoop, RelevanceExplanationLoop)
 
 
 def choose_loop(cfg: Config) -> Type[RecordingLoop]:

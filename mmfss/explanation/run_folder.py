@@ -166,6 +166,7 @@ def differences(old: Any, new: Any, path: str = '') -> list[str]:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [f'{path} was {_brief(old)}, is {_brief(new)}']
     found = []
+    # Dicts: key by key
     for key in [*old, *(key for key in new if key not in old)]:
         place = f'{path}.{key}' if path else key
         if key not in new:

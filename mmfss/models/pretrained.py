@@ -47,6 +47,7 @@ def _check_existence(source: str, key: str) -> None:
 
 def _check_content(module: nn.Module, init_cfg: dict, key: str) -> None:
     source, prefix = str(init_cfg['checkpoint']), init_cfg.get('prefix') or ''
+    # Compare names and shapes
     state_dict = get_state_dict(CheckpointLoader.load_checkpoint(source, map_location='cpu'))
     computed = computed_buffers(module)
     own = {f'{prefix}{name}': value for name, value in module.state_dict().items() if name not in computed}

@@ -22,6 +22,19 @@ def prototype_head(model: nn.Module) -> PrototypeHead:
     return head
 
 
+def group_head(model: nn.Module) -> PrototypeHead:
+    """Find the prototype head of a segmentor, which must have groups.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    head = prototype_head(model)
+    if not head.num_groups:
+        raise ValueError(f'The model has no groups: its decode_head is a {type(head).__name__}, not a '
+                         'ScaleProtoGroupHead.')
+    return head
+
+
 class _Items:
     """Select items of a dataset, each with its index."""
 

@@ -11,6 +11,7 @@ from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.registry import HOOKS
 from mmfss.utils.files import atomic_path, dump_json
 from mmfss.utils.unwrap import unwrap
+from .embedding import group_head
 from .push import PrototypePush
 
 THRESHOLDED, REPORT = 'thresholded.pth', 'groups.json'
@@ -75,6 +76,7 @@ class GroupThresholdHook(Hook):
             report = group_report(head, self.threshold, classes, entropy_before=before)
             dump_json(report, folder / REPORT)
             print_report(report)
+            # The thresholded model
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             with atomic_path(folder / THRESHOLDED) as temporary:
                 torch.save(dict(meta=dict(iter=runner.iter, dataset_meta=dict(classes=classes)), state_dict=weights),
@@ -95,10 +97,7 @@ class SimplexProjectionHook(Hook):
         Raises:
             ValueError: If the model has no groups.
         """
-        model = unwrap(runner.model)
-        head = getattr(model, 'decode_head', None)
-        if not getattr(head, 'num_groups', 0):
-            raise ValueError(f'SimplexProjectionHook needs a ScaleProtoGroupHead, the model has {type(head).__name__}.')
+        head = group_head(unwrap(runner.model))
 
         def project(optimizer: Any, args: Sequence, kwargs: dict) -> None:
             head.project_groups()

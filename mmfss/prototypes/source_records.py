@@ -99,6 +99,7 @@ def _draw(picture: ndarray, activation: ndarray, boxes: tuple[Box, Box, Box], re
     cell, activated, of_class = boxes
     name = re.sub(r'[^0-9A-Za-z.-]+', '-', record['class_name'])
     stem = f'{FOLDER}/{record["class_id"]:03d}-{name}/scale{record["scale"]}_prototype{record["index"]:04d}'
+    # Pictures
     heat = heat_overlay(picture, activation)
     files = dict(boxes=draw_boxes(picture, cell, activated), heat=draw_boxes(heat, cell, activated),
                  patch=activated.crop(picture), class_patch=of_class.crop(picture))
@@ -107,6 +108,7 @@ def _draw(picture: ndarray, activation: ndarray, boxes: tuple[Box, Box, Box], re
         paths[kind] = f'{stem}_{kind}.png'
         with atomic_path(out_dir / paths[kind]) as path:
             Image.fromarray(np.ascontiguousarray(content)).save(path)
+    # Activation, as numbers
     paths['activation'] = f'{stem}_activation.npy'
     with atomic_path(out_dir / paths['activation']) as path:
         np.save(path, activation)

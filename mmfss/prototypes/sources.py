@@ -134,6 +134,7 @@ def find_sources(head: PrototypeHead, places: Sequence[str]) -> Optional[Prototy
     """
     if bool((head.proto_source < 0).all()):
         return None
+    # The first file that belongs to this model
     refused = []
     for place in filter(os.path.isfile, places):
         try:

@@ -85,10 +85,12 @@ class PrototypeTestLoop(TestLoop):
         head = prototype_head(model)
         distances = head.distances(head.features(model.extract_feat(images)))
         similarities = self._similarities(head, distances)
+        # The same under noise, for stability
         noisy = None
         if self._needs_noise:
             disturbed = images + torch.stack([self._noise(image, index) for image, index in zip(images, indices)])
             noisy = self._similarities(head, head.distances(head.features(model.extract_feat(disturbed))))
+        # Groups of stage 2
         grouped = bool(head.num_groups)
         groups = head.group_activations(distances).cpu().numpy() if grouped else None
         return [

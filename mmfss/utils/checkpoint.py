@@ -294,6 +294,7 @@ def check_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source:
     own, computed = model.state_dict(), computed_buffers(model)
     missing = [name for name in own if name not in state_dict and name not in computed]
     unexpected = [name for name in state_dict if name not in own and name not in computed]
+    # What is missing, too much, or of another shape
     shapes = [
         f'{name}: {tuple(state_dict[name].shape)} in the file, {tuple(value.shape)} in the model'
         for name, value in own.items()

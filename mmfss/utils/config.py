@@ -100,7 +100,7 @@ def set_seed(cfg: Config, seed: Optional[int]) -> None:
 
     Args:
         cfg (Config): The config, changed in place.
-        seed (int, optional): 0 to 2^32 - 1; None leaves that of the config.
+        seed (int, optional): 0 to 2^32 - 1; None keeps the seed of the config.
 
     Raises:
         ConfigError: If it is another number.
@@ -127,7 +127,7 @@ def set_episodes(cfg: Config,
         seed (int, optional): Seed of the episodes, 0 or more.
 
     Raises:
-        ConfigError: If the config tests no episodic data set, or a number is too small.
+        ConfigError: If the config tests no episodic dataset, or a number is too small.
     """
     changes = dict(num_shots=num_shots, num_ways=num_ways, num_episodes=num_episodes, seed=seed)
     dataset = _test_dataset(cfg)
@@ -140,9 +140,35 @@ def set_episodes(cfg: Config,
             raise ConfigError(f'test_dataloader.dataset is a {dataset.get("type")}, which has no "{key}" to change.')
         if value < (0 if key == 'seed' else 1):
             raise ConfigError(f'{key} must be {0 if key == "seed" else 1} or more, got {value}.')
+        # The dataset's own argument replaces that of its sampler
         dataset[key] = value
         if isinstance(dataset.get('sampler'), dict):
             dataset.sampler.pop(key, None)
+
+
+def set_test_data(cfg: Config, path: Union[str, Path], options: Optional[Dict[str, Any]] = None) -> None:
+    """Test a model on the data of another config file, through its own pipeline.
+
+    Args:
+        cfg (Config): The config of the model, changed in place.
+        path (str | Path): A file with ``test_dataloader.dataset``, e.g. ``configs/_base_/datasets/lvis92i.py``.
+        options (dict, optional): Dotted keys to values, as given to ``--cfg-options``; those of the test data are
+            applied again.
+
+    Raises:
+        ConfigError: If the file has no such data, or the config tests none.
+    """
+    own, data = _test_dataset(cfg), _read_config(Path(path))
+    dataset = (data.get('test_dataloader') or {}).get('dataset')
+    if dataset is None:
+        raise ConfigError(f'The config "{path}" has no data to test on: it needs test_dataloader.dataset.')
+    if 'pipeline' not in own:
+        raise ConfigError(f'The config "{cfg.filename}" tests no episodes: its test_dataloader.dataset is a '
+                          f'{own.get("type")} without a pipeline.')
+    cfg.test_dataloader.dataset = dict(dataset.to_dict(), pipeline=own['pipeline'])
+    of_data = {key: value for key, value in (options or {}).items() if key.startswith('test_dataloader.dataset.')}
+    check_options(cfg, of_data)
+    cfg.merge_from_dict(of_data)
 
 
 def _test_dataset(cfg: Config) -> Dict[str, Any]:

@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from torch.utils.data import DataLoader
 
 from mmfss import registry as mmfss_registry
-from .names import did_you_mean
+from .names import did_you_mean, suggest
 
 _EVERYWHERE = {'type', '_delete_', '_scope_'}
 # Top-level keys that are read from the config and are no argument of the runner.
@@ -108,7 +108,7 @@ def _unknown_key(root: Dict[str, Any], full_key: str, parent: str, part: str, no
     everywhere = list(_dotted_keys(root))
     same_leaf = [name for name in everywhere if name.rpartition('.')[2] == leaf]
     # A misspelt key, a key in another place, both
-    hint = (did_you_mean(part, sorted(known), prefix=prefix) or did_you_mean(full_key, same_leaf, cutoff=0.)
+    hint = (did_you_mean(part, sorted(known), prefix=prefix) or suggest(same_leaf[:3])
             or did_you_mean(full_key, everywhere, cutoff=0.75) or f' It has: {", ".join(sorted(known)[:12])}.')
     owner = f'"{parent}"' if parent else 'the config'
     if 'type' in node:
@@ -124,7 +124,7 @@ def _dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:
 
 
 def _accepted_keys(path: str, node: Dict[str, Any]) -> Optional[Set[str]]:
-    """Keys a dict may have, existing ones included; None if it may have any."""
+    """List the keys that a dict may have, existing ones included; None if it may have any."""
     known = set(node)
     readers: List[Callable] = []
     if path == '':

@@ -15,7 +15,7 @@ EXTENSION = 'mmcv._ext'
 
 
 class _MissingExtension(ModuleType):
-    """Stand-in for ``mmcv._ext``: any operator can be looked up, none can be called."""
+    """Stand in for ``mmcv._ext``: any operator can be looked up, none can be called."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith('__'):

@@ -146,5 +146,9 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3, cutoff: float 
         >>> did_you_mean('lerning_rate', ['learning_rate', 'momentum'])
         ' Did you mean learning_rate?'
     """
-    close = [prefix + other for other in difflib.get_close_matches(name, list(known), limit, cutoff)]
-    return f' Did you mean {", ".join(close)}?' if close else ''
+    return suggest([prefix + other for other in difflib.get_close_matches(name, list(known), limit, cutoff)])
+
+
+def suggest(names: Sequence[str]) -> str:
+    """Suggest these names, as the end of an error message; empty if there is none."""
+    return f' Did you mean {", ".join(names)}?' if names else ''

@@ -40,7 +40,7 @@ def granted_cores(root: Path = Path('/')) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Cores granted by each control group of this process, from its own up to the topmost, where one is limited."""
+    """List the cores that each control group of this process grants, from its own up to the topmost, where limited."""
     try:
         groups = (root / 'proc/self/cgroup').read_text().splitlines()
     except OSError:  # not Linux

@@ -62,6 +62,7 @@ def activation_box(activation: ndarray, start: Box, threshold: float, margin: in
     def activated(line: ndarray) -> bool:
         return bool(line.max() >= threshold)
 
+    # Up, down, left, right
     while any(growing):
         growing[0] = growing[0] and top > 0 and activated(activation[top - 1, left:last_col + 1])
         top -= growing[0]

@@ -19,7 +19,7 @@ class TestPascal5i:
         assert train.lists.class_ids.tolist() == [
             class_id for class_id in range(20) if class_id // 5 != 2 for _ in range(4)
         ]
-        assert not train.lists.official and train.metainfo['lists'].startswith('unrecognised lists ')
+        assert not train.lists.official and train.metainfo['lists'].startswith('unrecognized lists ')
         assert test.metainfo['dataset_name'] == 'PASCAL-5i'
 
     def test_other_classes_are_background_and_255_is_ignored(self, voc_root, voc_splits):
@@ -47,7 +47,7 @@ class TestPascal5i:
         assert train['lists'] == 'official PASCAL-5i (DCAMA/HSNet)' and train['lists_official'] is True
         assert self.build(voc_root, voc_splits, fold=1, split='train').metainfo['lists_official'] is False
         fewer = self.build(voc_root, voc_splits, fold=2, split='train', class_ids=range(9)).metainfo
-        assert fewer['lists'].startswith('unrecognised lists') and fewer['lists_official'] is False
+        assert fewer['lists'].startswith('unrecognized lists') and fewer['lists_official'] is False
 
     def test_built_lists(self, voc_root, tmp_path, caplog):
         train = self.build(voc_root, str(tmp_path / 'none'), fold=1, split='train', min_pixels=60)

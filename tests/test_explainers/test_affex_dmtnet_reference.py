@@ -1,4 +1,5 @@
 """AffEx of DMTNet equals the official implementation, with an explainer that knows no method."""
+import functools
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mmfss.explainers.contributions import Contributions, RegionWeights, region_
 from mmfss.models import FeaturePyramid, FewShotSegmentor
 from mmfss.models.affinities import Affinity
 from mmfss.models.heads import DMTNetHead
-from mmfss.registry import EXPLAINERS
+from mmfss.registry import EXPLAINERS, MODELS, register_all_modules
 from mmfss.structures import Episode
 from tests.references.correlations import (
     AFFEX_GAINS,
@@ -22,7 +23,9 @@ from tests.references.correlations import (
     load,
     official_state_dict,
 )
+from tests.references.remembered import RememberingSegmentor, remembered
 from tests.references.seeded import seeded_array, seeded_image, seeded_mask
+from tests.tiny.model import TINY_MODEL
 
 SIDE = 128
 KEY = re.compile(r'(?P<kind>map|full)_(?P<variant>unmasked|masked|signed)_(?P<aggregation>fa|mean)_(?P<region>pred|gt)_'
@@ -38,7 +41,8 @@ def numbers() -> dict[str, np.ndarray]:
 @pytest.fixture(scope='module')
 def model(tmp_path_factory: pytest.TempPathFactory) -> FewShotSegmentor:
     folder: Path = tmp_path_factory.mktemp('dmtnet')
-    return build_model('dmtnet', 'resnet50', 305, folder, AFFEX_GAINS, one_shot_probabilities=True, shots='max')
+    model = build_model('dmtnet', 'resnet50', 305, folder, AFFEX_GAINS, one_shot_probabilities=True, shots='max')
+    return RememberingSegmentor.of(model)
 
 
 @pytest.fixture(scope='module')
@@ -103,20 +107,22 @@ def test_options(model: FewShotSegmentor, episode: Episode, numbers: dict, key: 
     assert_close(explainer.attribute(model, episode, 'prediction')[0][:, ::5, ::5], numbers[key], atol)
 
 
-def test_ablation_reference(model: FewShotSegmentor, episode: Episode) -> None:
-    """The option of the explainer reaches the head. With a single shot it changes nothing."""
-    two = Episode(episode.query, torch.cat((episode.support, episode.support.flip(-1)), 1),
-                  torch.cat((episode.masks, episode.masks.flip(-1)), 1), episode.target)
-    same, last = (EXPLAINERS.build(dict(type='unmasked_affex', ablation_reference=name))
-                  for name in ('same_shot', 'last_shot'))
-    alone = [explainer.contributions(model, episode, 'ground_truth').effects for explainer in (same, last)]
-    torch.testing.assert_close(*alone)
-    parts = last.contributions(model, two, 'ground_truth')
-    way, = model.matched_ways(*model.encode(two.query[None], two.support[None], two.masks[None]))
-    with torch.no_grad():
-        expected = model.head.layer_effects(way.evidence, way.query, way.encoding, parts.region, 'last_shot')
-    torch.testing.assert_close(parts.effects, expected)
-    assert not torch.allclose(parts.effects, same.contributions(model, two, 'ground_truth').effects, rtol=0.01)
+def test_ablation_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option of the explainer reaches the head, whose effects `test_effects` compares with the reference."""
+    register_all_modules(init_default_scope=True)
+    model = MODELS.build(dict(TINY_MODEL, head=dict(type='DMTNetHead'))).eval()
+    asked = []
+
+    def layer_effects(evidence: list[Tensor], *inputs: object, **options: str) -> Tensor:
+        asked.append(options)
+        return torch.ones(1, len(evidence))
+
+    monkeypatch.setattr(model.head, 'layer_effects', layer_effects)
+    draw = functools.partial(torch.rand, generator=torch.Generator().manual_seed(1))
+    episode = Episode(draw(3, SIDE, SIDE), draw(1, 2, 3, SIDE, SIDE), torch.ones(1, 2, SIDE, SIDE))
+    for name in ('same_shot', 'last_shot'):
+        EXPLAINERS.build(dict(type='unmasked_affex', ablation_reference=name)).contributions(model, episode, 'all')
+    assert asked == [{}, dict(ablation_reference='last_shot')]
 
 
 class DrawnAffinity(Affinity):
@@ -134,18 +140,20 @@ class TestShotsOfDrawnCorrelations:
     """Two shots, no backbone: the reference compares every ablated shot with the last one."""
     NAME, SEED = 'dmtnet_corr_1w2s', 6
 
-    @pytest.fixture
-    def expected(self) -> dict[str, np.ndarray]:
+    @pytest.fixture(scope='class')
+    @classmethod
+    def expected(cls) -> dict[str, np.ndarray]:
         return load('dmtnet', 'affex_corr_1w2s_affex')
 
-    @pytest.fixture
-    def evidence(self) -> list[Tensor]:
+    @pytest.fixture(scope='class')
+    @classmethod
+    def evidence(cls) -> list[Tensor]:
         levels = []
         for level, (layers, side) in enumerate(((3, 4), (6, 8), (4, 16))):
             shape = (1, layers, *[side] * 4)
             shots = [
                 torch.stack([
-                    torch.from_numpy(seeded_array(f'{self.NAME}/corr_{kind}/shot{shot}/level{level}', shape, self.SEED))
+                    torch.from_numpy(seeded_array(f'{cls.NAME}/corr_{kind}/shot{shot}/level{level}', shape, cls.SEED))
                     for kind in ('fg', 'bg')
                 ], dim=2) for shot in range(2)
             ]
@@ -154,18 +162,21 @@ class TestShotsOfDrawnCorrelations:
             levels += list(drawn.unbind(1))
         return levels
 
-    @staticmethod
-    def head(**options) -> DMTNetHead:
-        head = DMTNetHead([[512] * 4, [1024] * 6, [2048] * 3], **options).eval()
+    @pytest.fixture(scope='class')
+    @classmethod
+    def head(cls) -> DMTNetHead:
+        """A head that ablates each evidence once."""
+        head = DMTNetHead([[512] * 4, [1024] * 6, [2048] * 3]).eval()
         official = official_state_dict('dmtnet', 'resnet50', 6, AFFEX_GAINS)
         learner = {name.removeprefix('hpn_learner.'): value for name, value in official.items()
                    if name.startswith('hpn_learner.')}
         head.learner.load_state_dict(hpn_learner_to_mmfss(learner))
+        head.ablations = remembered(lambda evidence, sides: list(DMTNetHead.ablations(head, evidence, sides)))
         return head
 
     @torch.no_grad()
-    def test_effects(self, evidence: list[Tensor], expected: dict) -> None:
-        head = self.head()
+    def test_effects(self, evidence: list[Tensor], expected: dict, head: DMTNetHead) -> None:
+        shots = [[x[:, shot:shot + 1] for x in evidence] for shot in range(2)]
         assert_close(head.decode(evidence, None, None)[0, :1], expected['hpn_logits_shot0_fg'], 1e-4)
         region = torch.from_numpy(expected['R_gt']).bool()[None]
         compared = 0
@@ -176,21 +187,19 @@ class TestShotsOfDrawnCorrelations:
             pixels = torch.nn.functional.interpolate(region[None].float(), (side, side))[0].bool()
             effects = head.layer_effects(evidence, None, None, pixels, ablation_reference='last_shot')[0]
             assert_close(effects / effects.sum(), expected[f'abl_gt_{size}_c0'], 1e-3, size)
-            for shot in range(2):
-                alone = head.layer_effects([x[:, shot:shot + 1] for x in evidence], None, None, pixels)[0]
+            singles = [head.layer_effects(x, None, None, pixels)[0] for x in shots]
+            for shot, alone in enumerate(singles):
                 assert_close(alone / alone.sum(), expected[f'abl_singleshot_gt_{size}_c0'][shot], 1e-3, size)
             both = head.layer_effects(evidence, None, None, pixels)[0]
-            singles = [head.layer_effects([x[:, s:s + 1] for x in evidence], None, None, pixels)[0] for s in range(2)]
             torch.testing.assert_close(both, sum(singles) / 2)
             compared += 1
         assert compared >= 1
 
     @torch.no_grad()
-    def test_maps(self, evidence: list[Tensor], expected: dict) -> None:
+    def test_maps(self, evidence: list[Tensor], expected: dict, head: DMTNetHead) -> None:
         affinities = [DrawnAffinity(x) for x in evidence]
         for layer, affinity in enumerate(affinities):
             assert_close(affinity.scores(0, 2)[0], expected[f'affinity_rows_c0_l{layer:02d}'], 1e-5)
-        head = self.head()
         masks = torch.from_numpy(seeded_mask(f'{self.NAME}/support_masks', (1, 2, SIDE, SIDE), self.SEED))
         truth = torch.from_numpy(expected['R_gt']).bool()[None]
         found = [(key, KEY.match(key)) for key in expected if KEY.match(key)]
@@ -213,7 +222,9 @@ class TestShotsOfDrawnCorrelations:
 
     @torch.no_grad()
     def test_a_batch_of_episodes(self, evidence: list[Tensor]) -> None:
-        head = self.head()
+        torch.manual_seed(0)
+        head = DMTNetHead([[8], [8] * 2, [8]]).eval()
+        evidence = [evidence[layer] for layer in (0, 3, 4, 9)]
         other = [x.flip(-1) for x in evidence]
         region = torch.zeros(2, 32, 32, dtype=torch.bool)
         region[0, :9], region[1, :, 20:] = True, True

@@ -12,6 +12,7 @@ from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from tests.references.affex import COARSE_FIRST, EPISODES, ReferenceEpisode, build_reference_model
+from tests.references.remembered import RememberingSegmentor
 
 KEY = re.compile(r'(?P<kind>map|full)_(?P<variant>\w+)_(?P<aggregation>fa|fafixed|mean)_'
                  r'(?P<region>pred|gt|predown|gtown)_(?P<size>full|s\d+)_c(?P<way>\d)$')
@@ -21,15 +22,16 @@ ATOL = dict(map=2e-4, full=5e-4)
 
 
 @pytest.fixture(scope='module')
-def bare_model() -> FewShotSegmentor:
-    return build_reference_model()
+def bare_model() -> RememberingSegmentor:
+    return RememberingSegmentor.of(build_reference_model())
 
 
 class Case:
     """An episode, its model, its numbers, and what was explained of it so far."""
 
-    def __init__(self, model: FewShotSegmentor, reference: ReferenceEpisode) -> None:
+    def __init__(self, model: RememberingSegmentor, reference: ReferenceEpisode) -> None:
         reference.load_weights(model)
+        model.forget()
         self.model, self.episode, self.numbers = model, reference.episode(), reference.numbers()
         self.contributions = functools.cache(self._contributions)
 
@@ -39,7 +41,7 @@ class Case:
 
 
 @pytest.fixture(scope='module', params=EPISODES, ids=lambda reference: reference.name)
-def case(request: pytest.FixtureRequest, bare_model: FewShotSegmentor) -> Case:
+def case(request: pytest.FixtureRequest, bare_model: RememberingSegmentor) -> Case:
     return Case(bare_model, request.param)
 
 

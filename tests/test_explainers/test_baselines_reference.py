@@ -54,10 +54,10 @@ def reference_slip(model: FewShotSegmentor) -> Iterator[None]:
 
 @pytest.mark.parametrize(('name', 'options', 'slip', 'atol'), [
     ('saliency', {}, True, 1e-3),
-    ('integrated_gradients', {}, True, 1e-3),
+    ('integrated_gradients', dict(internal_batch_size=5), True, 1e-3),
     ('deep_lift', dict(scope='head'), False, 1e-3),
     # The derivative of the blur is a difference of nearly equal images, in single precision there.
-    ('blur_ig', dict(axes='reference'), True, 1e-2),
+    ('blur_ig', dict(axes='reference', internal_batch_size=5), True, 1e-2),
 ])
 def test_map(model: FewShotSegmentor, episode: Episode, name: str, options: dict, slip: bool, atol: float) -> None:
     explainer = EXPLAINERS.build(dict(type=name, **options))

@@ -159,7 +159,7 @@ def test_fss1000(evaluate: Callable, tmp_path: Path) -> None:
     check(results, 'fss1000', 30)
     (reason, ) = results['protocol']
     assert reason == f'the split lists are not the official ones ({results["episodes"]["lists"]})'
-    assert results['episodes']['lists'].startswith('unrecognised lists data/splits/fss/test.txt')
+    assert results['episodes']['lists'].startswith('unrecognized lists data/splits/fss/test.txt')
     assert evaluate('resnet50_fss1000', options=('test_dataloader.batch_size=7', ))['metrics'] == results['metrics']
 
 

@@ -79,6 +79,6 @@ def test_file_names() -> None:
 def test_suggestions() -> None:
     known = ['max_iters', 'max_epochs', 'val_interval']
     assert did_you_mean('max_iter', known, limit=1) == ' Did you mean max_iters?'
-    assert did_you_mean('max_iter', known, prefix='train_cfg.') == ' Did you mean train_cfg.max_iters?'
+    assert did_you_mean('max_iter', known, limit=1, prefix='train_cfg.') == ' Did you mean train_cfg.max_iters?'
     assert did_you_mean('xyz', known) == '' and did_you_mean('xyz', []) == ''
     assert len(did_you_mean('max', known, limit=2, cutoff=0.).split(', ')) == 2

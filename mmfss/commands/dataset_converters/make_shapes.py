@@ -1,6 +1,6 @@
-"""Make the embedded shapes data set, which otherwise is made when it is first used, and optionally a page of samples.
+"""Make the embedded shapes dataset before its first use does, and optionally a page of samples.
 
-Layout and meaning: mmfss.datasets.ShapesIndex. The same numbers give the same data set.
+mmfss.datasets.ShapesIndex describes layout and meaning. The same numbers give the same dataset.
 """
 import argparse
 from pathlib import Path

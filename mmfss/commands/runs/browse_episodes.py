@@ -27,13 +27,13 @@ def build_dataset(config: Config, split: str) -> EpisodicDataset:
         raise ConfigError(f'The config "{config.filename}" has no {split}_dataloader (--split).')
     dataset = DATASETS.build(loader.dataset)
     if not isinstance(dataset, EpisodicDataset):
-        raise ConfigError(f'The {split}_dataloader of "{config.filename}" has no episodes: its data set is a '
+        raise ConfigError(f'The {split}_dataloader of "{config.filename}" has no episodes: its dataset is a '
                           f'{type(dataset).__name__}.')
     return dataset
 
 
 def draw(episode: Dict) -> np.ndarray:
-    """Panel of a packed episode: the query above, below it one row of supports per class. Returns (H, W, 3) RGB."""
+    """Draw a packed episode, the query above one row of supports per class, as RGB (H, W, 3)."""
     sample = episode['data_samples']
     truth = sample.gt_sem_seg.data[0].numpy()
     query = overlay_mask(_rgb(episode['inputs']['query']), truth)

@@ -26,11 +26,13 @@ def datasets_of(args: argparse.Namespace) -> Dict[str, ConfigDict]:
         ConfigError: If the config has none, or the folder is no folder of images.
     """
     if args.data.is_dir():
+        # A folder of class folders, or one class folder
         root, class_ids = args.data, None
         if (root / 'images').is_dir():
             root, class_ids = root.absolute().parent, [root.absolute().name]
         return {'folder': ConfigDict(type='ImageFolderDataset', data_root=str(root), fold=None, num_folds=1,
                                      class_ids=class_ids, num_shots=args.shots, pipeline=[])}
+    # The loaders of a config; equal ones are read once
     cfg = load_config(args.data, args.cfg_options)
     loaders = {split: cfg.get(f'{split}_dataloader') for split in args.splits}
     found: List[Tuple[str, ConfigDict]] = []
@@ -46,7 +48,7 @@ def datasets_of(args: argparse.Namespace) -> Dict[str, ConfigDict]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
@@ -79,12 +81,14 @@ def run(args: argparse.Namespace) -> None:
     path = args.out or Path('work_dirs/check_dataset') / file_name(name, '.json')
     check_output_file(path, '--out')
     register_all_modules(init_default_scope=True)
+    # Read all files
     faults, images = [], {}
     for split, cfg in datasets_of(args).items():
         print(f'{split}: {cfg.type}', flush=True)
         images[split], found = check_dataset(cfg, jobs, with_progress)
         faults += [(split, fault) for fault in found]
     report(faults, path)
+    # Report
     counts = Counter(fault.kind for _, fault in faults)
     listed = [dict(data=split, **fault._asdict()) for split, fault in faults]
     dump_json(dict(images=images, counts=counts, faults=listed), path)

@@ -21,14 +21,14 @@ from mmfss.utils.files import atomic_path, check_writable
 
 
 class Member(NamedTuple):
-    """A config of a model, with its checkpoint."""
+    """Hold a config of a model, with its checkpoint."""
     config: Path
     checkpoint: Optional[Path]
     cfg: Config
 
 
 def collect(args: argparse.Namespace) -> dict[str, list[Member]]:
-    """The configs and checkpoints of each model."""
+    """Collect the configs and checkpoints of each model."""
     configs = [Path(path) for pattern in args.paths if pattern.endswith('.py') for path in expand_braces(pattern)]
     patterns = [pattern for pattern in args.paths if not pattern.endswith('.py')]
     if not configs:
@@ -42,7 +42,7 @@ def collect(args: argparse.Namespace) -> dict[str, list[Member]]:
 
 
 def find_checkpoint(config: Path, cfg: Config) -> Optional[Path]:
-    """The checkpoint that training left, None for a model that needs no training."""
+    """Find the checkpoint that training left; None for a model that needs no training."""
     if is_training_free(cfg):
         return None
     found = trained_checkpoint(default_work_dir(config))
@@ -53,7 +53,7 @@ def find_checkpoint(config: Path, cfg: Config) -> Optional[Path]:
 
 
 def choose_for(model: str, members: list[Member], args: argparse.Namespace) -> dict[str, Any]:
-    """Curves and choices of one model."""
+    """Compute the curves of one model, and choose its thresholds."""
     held_out = len(members) > 1
     sweeps = [sweep_config(member.cfg, threshold_grid(args.step), held_out, args.shots, args.episodes, args.seed)
               for member in members]
@@ -68,7 +68,7 @@ def choose_for(model: str, members: list[Member], args: argparse.Namespace) -> d
 
 
 def table(models: dict[str, dict[str, Any]], step: float) -> str:
-    """Choices and curves as Markdown."""
+    """Format choices and curves as Markdown."""
     lines = []
     for name, model in models.items():
         lines += [f'{name}', '']

@@ -38,7 +38,7 @@ from mmfss.utils.stored_results import fingerprint, load_result, save_result
 
 @dataclass
 class Fold:
-    """A fold of a model.
+    """Hold a fold of a model.
 
     Attributes:
         config (Path): Its config file.
@@ -57,7 +57,7 @@ class Fold:
 
 
 def collect(args: argparse.Namespace) -> list[Fold]:
-    """The folds of all models."""
+    """Collect the folds of all models."""
     configs = [Path(path) for pattern in args.configs for path in expand_braces(pattern)]
     stems = [config.stem for config in configs]
     names = [stem if stems.count(stem) == 1 else f'{config.absolute().parent.name}_{stem}'
@@ -83,7 +83,7 @@ def collect(args: argparse.Namespace) -> list[Fold]:
 
 
 def folds_of_models(folds: list[Fold]) -> dict[str, list[Fold]]:
-    """The folds of each model, by :func:`model_key`."""
+    """Group the folds by model, see :func:`model_key`."""
     groups: dict[str, list[Fold]] = {}
     for fold in folds:
         groups.setdefault(model_key(fold.config), []).append(fold)
@@ -108,19 +108,19 @@ def choose_thresholds(folds: list[Fold], checkpoints: list[Optional[Path]], args
 
 
 def model_name(config: Path) -> str:
-    """The folder of a config, and its name without the fold if it has one."""
+    """Name a model by the folder of its config, and the name of the config without a fold."""
     stem, folds = re.subn(r'_fold\d+', '', config.stem)
     return '/'.join([config.absolute().parent.name] + [stem] * folds)
 
 
 def features_key(cfg: Config) -> str:
-    """What the results of ``CONTROLS`` depend on: features and episodes."""
+    """Return a key of the features and episodes, on which the results of ``CONTROLS`` depend."""
     model = [cfg.model.get(key) for key in ('backbone', 'features', 'data_preprocessor')]
     return json.dumps([model, cfg.test_dataloader, cfg.get('test_evaluator')], sort_keys=True, default=str)
 
 
 def work_dir_of(fold: Fold, args: argparse.Namespace) -> Path:
-    """Working directory of the training of a fold."""
+    """Return the working directory of the training of a fold."""
     return default_work_dir(fold.config) if args.work_dirs is None else args.work_dirs / fold.name
 
 
@@ -141,7 +141,7 @@ def train(fold: Fold, args: argparse.Namespace) -> None:
 
 
 def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Optional[Path]]:
-    """A checkpoint of every fold, None for a model that needs no training; trains what is missing if asked to."""
+    """Find a checkpoint of every fold, None for a model that needs no training; train what is missing if asked to."""
     if args.checkpoints:
         return expand_checkpoints(args.checkpoints, len(folds))
     found: list[Optional[Path]] = []
@@ -160,7 +160,7 @@ def find_checkpoints(folds: list[Fold], args: argparse.Namespace) -> list[Option
 
 
 def evaluate_fold(fold: Fold, checkpoint: Optional[Path], shots: int, args: argparse.Namespace) -> dict[str, dict]:
-    """Results of all methods on one fold; only what is not stored yet is tested."""
+    """Return the results of all methods on one fold; test only what is not stored yet."""
     cfg = copy.deepcopy(fold.cfg)
     set_episodes(cfg, num_shots=shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
     threshold = apply_choice(cfg, fold.choice)
@@ -182,7 +182,7 @@ def evaluate_fold(fold: Fold, checkpoint: Optional[Path], shots: int, args: argp
 
 
 def result_path(out: Path, fold: Fold, shots: int, method: str) -> Path:
-    """File of one result."""
+    """Return the file of one result."""
     return out / 'results' / f'{fold.name}_{shots}shot_{method.replace(" ", "_")}.json'
 
 
@@ -194,10 +194,11 @@ def report(fold: Fold, shots: int, method: str, result: dict[str, Any], remark: 
 
 
 def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any]:
-    """The table and what must be known to read it."""
+    """Make the table, and collect what must be known to read it."""
     models = list(dict.fromkeys(fold.model for fold, _, _ in results))
     column = column_names(results)
     controls_are_shared = len({fold.model for fold, _, _ in results if set(CONTROLS) & set(fold.methods)}) == 1
+    # Scores, by row and column of the table
     scores = []
     for fold, shots, all_methods in results:
         for method, result in all_methods.items():
@@ -207,6 +208,7 @@ def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
             metrics = result['metrics']
             scores.append(FoldScore(row, shots, column[fold.name], metrics['mIoU'], metrics['FB-IoU']))
     rows = make_rows(scores)
+    # What must be known to read the table
     tested = [all_methods[MODEL] for _, _, all_methods in results]
     checkpoints = {fold.name: all_methods[MODEL]['fingerprint']['checkpoint'] for fold, _, all_methods in results}
     return dict(
@@ -224,7 +226,7 @@ def summarize(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, Any
 
 
 def column_names(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, str]:
-    """The column of each fold, by its name: the number of the fold, where that tells the folds of a model apart."""
+    """Name the column of each fold, by the number of the fold where numbers tell the folds of a model apart."""
     numbers = {fold.name: all_methods[MODEL]['episodes']['fold'] for fold, _, all_methods in results}
     models = {fold.name: fold.model for fold, _, _ in results}
     if None in numbers.values() or len({(models[name], numbers[name]) for name in numbers}) < len(numbers):
@@ -233,7 +235,7 @@ def column_names(results: list[tuple[Fold, int, dict[str, dict]]]) -> dict[str, 
 
 
 def times_best_control(rows: list[TableRow]) -> Optional[dict[int, float]]:
-    """By number of shots: mIoU of the model over that of the best control that uses no features of its own supports."""
+    """Divide, for each number of shots, the mIoU of the model by that of the best control without its own supports."""
     ratios = {}
     for row in rows:
         controls = [other.mean for other in rows
@@ -250,6 +252,7 @@ def write_summary(summary: dict[str, Any], out: Path) -> None:
     text += f'Split lists: {"; ".join(summary["split_lists"])}.\n'
     if summary['not_comparable_because']:
         text += f'Not comparable with papers: {"; ".join(summary["not_comparable_because"])}.\n'
+    # Thresholds, and why checkpoints may not compare
     sources: dict[str, list[str]] = {}
     for name, threshold in summary['thresholds'].items():
         if threshold is not None:

@@ -18,7 +18,7 @@ from .changed_model import build_model
 
 
 def push_options(cfg: Config) -> dict[str, Any]:
-    """Arguments of the config's PrototypePushHook, wherever it stands."""
+    """Return the arguments of the config's PrototypePushHook, wherever it stands."""
     places = [cfg, *(cfg.get('phases') or {}).values()]
     hooks = [hook for place in places for hook in place.get('custom_hooks') or []]
     for hook in hooks:

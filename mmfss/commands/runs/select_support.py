@@ -19,7 +19,7 @@ from mmfss.utils.versions import versions
 
 
 def build_dataset(cfg: Config, args: argparse.Namespace) -> EpisodicDataset:
-    """The test data, or a folder prepared by its pipeline."""
+    """Build the test dataset, or that of a folder with the same pipeline."""
     if args.folder is not None:
         cfg.test_dataloader.dataset = dict(
             type='ImageFolderDataset', data_root=str(args.folder), fold=None, num_folds=1, upright=args.upright,

@@ -15,7 +15,7 @@ from mmfss.engine.model_weights import set_checkpoint
 from mmfss.engine.runner_setup import prepare_config, print_table
 from mmfss.evaluation.protocol import protocol_deviations
 from mmfss.evaluation.threshold_choice import apply_choice, check_not_tested, load_choice
-from mmfss.utils.config import add_hook, set_episodes
+from mmfss.utils.config import add_hook, set_episodes, set_test_data
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import check_output_file, check_writable, dump_json
 from mmfss.utils.versions import versions
@@ -41,7 +41,7 @@ def test(runner: Runner, threshold: Optional[Dict[str, Any]] = None) -> Dict[str
         threshold=threshold,
         config=runner.cfg.filename,
         checkpoint=runner.cfg.load_from,
-        # An ordinary data set has no episodes.
+        # An ordinary dataset has no episodes.
         episodes={key: value for key, value in dataset.metainfo.items() if key != 'label_map'},
         # Why the figures do not compare with published ones; empty if they do.
         protocol=protocol_deviations(dataset) if isinstance(dataset, EpisodicDataset) else None,
@@ -71,6 +71,9 @@ def run(args: argparse.Namespace) -> None:
     cfg = prepare_config(args)
     if args.out is not None:
         check_output_file(args.out, '--out')
+    # Config
+    if args.test_data is not None:
+        set_test_data(cfg, args.test_data, args.cfg_options)
     set_episodes(cfg, num_shots=args.shots, num_ways=args.ways, num_episodes=args.episodes, seed=args.seed)
     set_checkpoint(cfg, args.checkpoint)
     if args.show_dir is not None:
@@ -79,6 +82,7 @@ def run(args: argparse.Namespace) -> None:
         add_hook(cfg, dict(type='EpisodeVisualizationHook', out_dir=str(args.show_dir)))
     choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, args.config)
     threshold = apply_choice(cfg, choice)
+    # Test and report
     runner = RUNNERS.build(cfg)
     runner.register_hook(ProgressHook())
     results = test(runner, threshold)

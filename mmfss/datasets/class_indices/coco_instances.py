@@ -108,7 +108,6 @@ class CocoInstanceIndex(ClassIndex):
                       'out.', logger='current', level=logging.WARNING)
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
@@ -116,7 +115,6 @@ class CocoInstanceIndex(ClassIndex):
         return self.ann_file
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return sorted(self._row)
 
     def _objects(self, name: str) -> Iterable[Tuple[int, bool, dict]]:
@@ -130,7 +128,6 @@ class CocoInstanceIndex(ClassIndex):
             yield int(self._classes[place]), bool(self._crowds[place]), dict(size=size, counts=counts)
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`."""
         return self._draw(name, labels_of(class_ids), np.uint8, IGNORE)
 
     def load_class_numbers(self, name: str) -> np.ndarray:
@@ -170,7 +167,7 @@ class CocoInstanceIndex(ClassIndex):
         return {class_id: int(coco_mask.area(coco_mask.merge(group))) for class_id, group in codes.items()}
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
-        """Also make sure that every listed image is annotated. See :meth:`ClassIndex.check_files`."""
+        """Check that all listed files exist, and that every listed image is annotated."""
         unknown = [name for name in lists.names.tolist() if name not in self._row]
         if unknown:
             raise FileNotFoundError(f'{list_name} names {len(unknown)} image(s) that {self.ann_file} does not hold, '

@@ -56,6 +56,7 @@ def shape_fault(shape: Any, height: int, width: int) -> Optional[Fault]:
                 if fault is not None:
                     return fault
         return None
+    # Run lengths
     if not isinstance(shape, dict) or not {'size', 'counts'} <= set(shape):
         return Fault('has no "segmentation", polygons or run lengths', 'Boxes alone make no masks.')
     if shape['size'] != [height, width]:
@@ -84,6 +85,7 @@ def _polygon_fault(polygon: Any, height: int, width: int) -> Optional[Fault]:
                      'Write a list of polygons, [[x1, y1, x2, y2, ...]], also for a single one.')
     if not isinstance(polygon, list):
         return Fault(f'has {shown(polygon)} as a polygon', 'A polygon is a list of numbers, [x1, y1, x2, y2, ...].')
+    # Numbers, x and y in turn
     kinds = set(map(type, polygon))
     if list in kinds:
         return Fault('has a polygon of points in pairs', 'Write its numbers in one list, [x1, y1, x2, y2, ...].')
@@ -92,6 +94,7 @@ def _polygon_fault(polygon: Any, height: int, width: int) -> Optional[Fault]:
         return Fault(f'has the coordinate {shown(wrong)}', 'Coordinates are numbers.')
     if len(polygon) % 2:
         return Fault(f'has a polygon of {len(polygon)} numbers', 'x and y alternate, so their count is even.')
+    # Coordinates near the picture
     reach = max(height, width)
     for axis, values, side in (('x', polygon[::2], width), ('y', polygon[1::2], height)):
         wrong = max((value for value in values if not -reach <= value <= side + reach), key=abs, default=None)

@@ -47,7 +47,6 @@ class ClassFolderIndex(ClassIndex):
         return self._numbers[name.split('/', 1)[0]]
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`."""
         own = self.class_of(name)
         mask = self._load_own_mask(self.mask_path(name, own))
         label = list(class_ids).index(own) + 1 if own in class_ids else 0
@@ -59,7 +58,6 @@ class ClassFolderIndex(ClassIndex):
         """Load the mask (H, W) uint8 stored in a file: 0, 1, 255 ignored."""
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """See :meth:`ClassIndex.class_pixels`."""
         own = self.class_of(name)
         return {own: int((self._load_own_mask(self.mask_path(name, own)) == 1).sum())}
 
@@ -79,11 +77,9 @@ class ClassFolderIndex(ClassIndex):
         """List the names of the images in the folder of a class, sorted."""
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return [name for class_id in range(len(self.classes)) for name in self.images_of(class_id)]
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(name)
 
 
@@ -119,7 +115,6 @@ class FSS1000Index(ClassFolderIndex):
     resizes_masks = True
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         return self.locate(os.path.splitext(name)[0] + '.png')
 
     def images_of(self, class_id: int) -> List[str]:
@@ -131,7 +126,7 @@ class FSS1000Index(ClassFolderIndex):
         return (read_grey(path) >= self.THRESHOLD).astype(np.uint8)
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
-        """Also count the masks of another size than their image. See :meth:`ClassIndex.check_files`."""
+        """Check that all listed files exist, and count the masks of another size than their image."""
         super().check_files(lists, list_name)
         names = lists.names.tolist()
         masks = [self.mask_path(name, self.class_of(name)) for name in names]
@@ -206,10 +201,11 @@ class ImageFolderIndex(ClassFolderIndex):
                            for folder in absent]
         if absent:
             return []
+        # Match images and masks by their stems
         image_folder, mask_folder = folders
-        images, masks = _by_stem(image_folder, IMAGE_SUFFIXES), _by_stem(mask_folder, MASK_SUFFIXES)
+        images, masks = files_by_stem(image_folder, IMAGE_SUFFIXES), files_by_stem(mask_folder, MASK_SUFFIXES)
         if set(images) - set(masks):
-            masks = {**_by_stem(mask_folder, OTHER_MASK_SUFFIXES, without=masks), **masks}
+            masks = {**files_by_stem(mask_folder, OTHER_MASK_SUFFIXES, without=masks), **masks}
         missing = sorted(set(images) - set(masks))
         self.unmatched += [(os.path.join(image_folder, images[stem]),
                             f'The image "{class_name}/{self.img_dir}/{images[stem]}" has no mask: expected '
@@ -229,12 +225,14 @@ class ImageFolderIndex(ClassFolderIndex):
         lists = ClassFolderIndex.build_lists(self, class_ids, min_pixels=1)
         if min_pixels < 1 or not self.check_masks:
             return lists
+        # Count the pixels of all masks
         names = lists.names.tolist()
         with ThreadPoolExecutor() as pool:
             pixels = dict(zip(names, pool.map(self._pixels_or_fault, names)))
         faults = [found for found in pixels.values() if isinstance(found, str)]
         if faults:
             raise ValueError(self._summary('masks cannot be used', faults))
+        # Leave out images that do not show their class
         small = [name for name in names if pixels[name] < min_pixels]
         if small:
             print_log(
@@ -258,21 +256,24 @@ class ImageFolderIndex(ClassFolderIndex):
             return str(error)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         if name not in self._masks:
             raise FileNotFoundError(f'There is no image "{name}" below "{self.data_root}".')
         return self._masks[name]
 
     def images_of(self, class_id: int) -> List[str]:
-        """See :meth:`ClassFolderIndex.images_of`."""
         return list(self._images[class_id])
 
     def _load_own_mask(self, path: str) -> np.ndarray:
         return read_object_mask(path, self.ignore_value, self.upright, self.image_path(self._image_of[path]))
 
 
-def _by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
-    """Map each stem, in composed Unicode form, to its file; two images of one stem would share a mask."""
+def files_by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:
+    """Map each stem, in composed Unicode form, to its file; two images of one stem would share a mask.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If two files have one stem.
+    """
     found: Dict[str, str] = {}
     for name, file in list_names(folder, suffixes).items():
         stem = os.path.splitext(name)[0]

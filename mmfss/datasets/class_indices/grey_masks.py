@@ -52,7 +52,6 @@ class GreyMaskIndex(ClassIndex):
         return list(self._images[class_id])
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return sorted(self._shown)
 
     def classes_of(self, name: str) -> List[int]:
@@ -69,7 +68,7 @@ class GreyMaskIndex(ClassIndex):
         return read_grey(self.mask_path(name, class_id)) >= self.THRESHOLD
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`; nothing is ignored."""
+        """Load the masks of several classes as one map, without ignored pixels."""
         shown = self.classes_of(name)
         masks = {class_id: self._load_mask(name, class_id) for class_id in class_ids if class_id in shown}
         # A class that the image does not show has no file: then another class tells the size.
@@ -81,7 +80,6 @@ class GreyMaskIndex(ClassIndex):
         return label_map
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """See :meth:`ClassIndex.class_pixels`."""
         return {class_id: int(self._load_mask(name, class_id).sum()) for class_id in self.classes_of(name)}
 
     def build_lists(self, class_ids: Optional[Sequence[int]] = None, min_pixels: int = 1) -> ClassLists:
@@ -123,11 +121,9 @@ class DeepGlobeIndex(GreyMaskIndex):
         return [mask[:-len('.png')].replace('_mask_', '_sat_') + '.jpg' for mask in masks]
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate('image', name)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         mask = name[:-len('.jpg')].replace('_sat_', '_mask_') + '.png'
         return self.locate('filter_mask', str(class_id + 1), mask)
 
@@ -164,11 +160,9 @@ class ISICIndex(GreyMaskIndex):
         return [f'{folder}/{file}' for file in self._files(f'{self.IMAGES}/{folder}', '.jpg')]
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(self.IMAGES, name)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         stem = os.path.splitext(name.rsplit('/', 1)[-1])[0]
         return self.locate(self.MASKS, f'{stem}_segmentation.png')
 
@@ -204,10 +198,8 @@ class LungIndex(GreyMaskIndex):
                 for mask in self._files('masks', '.png')]
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate('CXR_png', name)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         mask = name if self.SAME_NAME in name else f'{name[:-len(".png")]}_mask.png'
         return self.locate('masks', mask)

@@ -4,6 +4,7 @@ import posixpath
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from mmseg.datasets import ADE20KDataset
 
 from mmfss.registry import DATASETS
 from mmfss.utils.names import list_names, real_path
@@ -34,7 +35,6 @@ class LabelMapIndex(ClassIndex):
         self._dtype, self._ignore = label_format(len(self.classes))
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
-        """See :meth:`ClassIndex.load_label_map`."""
         table = np.zeros(self._ignore + 1, np.uint8)
         table[self._ignore] = IGNORE
         for class_id, label in labels_of(class_ids).items():
@@ -51,7 +51,7 @@ class LabelMapIndex(ClassIndex):
         return numbers
 
     def class_pixels(self, name: str) -> Dict[int, int]:
-        """See :meth:`ClassIndex.class_pixels`.
+        """Count the pixels of each class present in an image.
 
         Raises:
             ValueError: If the mask holds a number that is no class.
@@ -103,15 +103,13 @@ class PascalVOCIndex(LabelMapIndex):
         self.img_suffix = img_suffix
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return real_path(os.path.join(self.img_dir, name + self.img_suffix))
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         return real_path(os.path.join(self.mask_dir, name + '.png'))
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`.
+        """List the names of all annotated images, sorted.
 
         Raises:
             FileNotFoundError: If the image set file does not exist.
@@ -124,6 +122,25 @@ class PascalVOCIndex(LabelMapIndex):
             raise FileNotFoundError(f'The image set "{path}" does not exist; it names the images that split lists are '
                                     'built from. Provide it, or the published split lists (split_dir).')
         return sorted(read_stem_list(path, set(self._mask_stems())))
+
+
+@DATASETS.register_module()
+class ADE20KIndex(PascalVOCIndex):
+    """Index ADE20K (scene parsing, 150 classes, things and stuff).
+
+    .. code-block:: none
+
+        ADEChallengeData2016                data_root
+        ├── images/{training,validation}/<stem>.jpg
+        └── annotations/{training,validation}/<stem>.png     0 anything else, 1..150 classes
+
+    Args:
+        data_root (str): Folder of the dataset.
+        part (str): ``'training'`` or ``'validation'``.
+    """
+
+    def __init__(self, data_root: str, part: str = 'training') -> None:
+        super().__init__(data_root, f'images/{part}', f'annotations/{part}', classes=ADE20KDataset.METAINFO['classes'])
 
 
 @DATASETS.register_module()
@@ -159,15 +176,12 @@ class CocoMaskIndex(LabelMapIndex):
         self.img_suffix = img_suffix
 
     def image_path(self, name: str) -> str:
-        """See :meth:`ClassIndex.image_path`."""
         return self.locate(name)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        """See :meth:`ClassIndex.mask_path`."""
         return real_path(os.path.join(self.mask_dir, coco_mask_file(name, self.prefix)))
 
     def image_names(self) -> List[str]:
-        """See :meth:`ClassIndex.image_names`."""
         return [f'{self.prefix}/{stem}{self.img_suffix}' if self.prefix else f'{stem}{self.img_suffix}'
                 for stem in self._mask_stems()]
 

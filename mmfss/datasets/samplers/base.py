@@ -79,6 +79,7 @@ class EpisodeSampler(metaclass=ABCMeta):
         """Minimum number of images of a class."""
 
     def _usable(self, lists: ClassLists, class_ids: Sequence[int], small_classes: str) -> Tuple[int, ...]:
+        # Classes with too few images: an error, or left out
         counts = {class_id: len(set(lists.pool(class_id).tolist())) for class_id in class_ids}
         small = [class_id for class_id in class_ids if counts[class_id] < self.min_images]
         if small and small_classes == 'error':
@@ -90,6 +91,7 @@ class EpisodeSampler(metaclass=ABCMeta):
                 f'Class {self._name(small[0])} has {counts[small[0]]} image(s){others} in the list "{lists.source}", '
                 f'but {self.num_shots}-shot episodes need at least {self.min_images} of each class. Use fewer shots, '
                 f"add images, or set sampler.small_classes='skip'.{rest}")
+        # Enough classes for an episode
         usable = tuple(class_id for class_id in class_ids if counts[class_id] >= self.min_images)
         if len(usable) < self.num_ways:
             raise ValueError(f'num_ways={self.num_ways}, but only {len(usable)} class(es) have the {self.min_images} '

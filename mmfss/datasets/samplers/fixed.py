@@ -144,6 +144,7 @@ class FixedEpisodeSampler(EpisodeSampler):
         path = normal_name(str(image)).replace('\\', '/')
         for old, new in self.rename.items():
             path = path.replace(old, new)
+        # Leave out leading folders until the name is known
         while path not in known:
             _, slash, path = path.partition('/')
             if not slash:

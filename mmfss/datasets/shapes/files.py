@@ -80,6 +80,7 @@ def ensure_shapes(root: str | os.PathLike, spec: ShapesSpec = ShapesSpec()) -> P
     if _is_made(root, spec):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
+    # One process draws, the others wait
     with FileLock(root.with_name(f'.{root.name}.lock')):
         if not _is_made(root, spec):
             partial = root.with_name(f'.{root.name}.partial')

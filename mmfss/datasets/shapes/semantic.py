@@ -36,11 +36,15 @@ class ShapesSegDataset(BaseSegDataset):
         super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> List[Dict]:
-        """Paths of the images, in the order of their names."""
+        """Paths of the images and the families in them, in the order of their names."""
         return [
             dict(img_path=self.shapes.image_path(name), name=name, label_map=None, reduce_zero_label=False,
-                 seg_fields=[]) for name in self.shapes.image_names()
+                 seg_fields=[], image_labels=self._families(name)) for name in self.shapes.image_names()
         ]
+
+    def _families(self, name: str) -> tuple[int, ...]:
+        """Families of the objects in an image, ascending."""
+        return tuple(sorted({class_id // MEMBERS + 1 for class_id in self.shapes.class_pixels(name)}))
 
     def prepare_data(self, idx: int) -> Any:
         """The image's info with its labels, through the pipeline."""

@@ -67,6 +67,7 @@ class LoadPartAnnotations(BaseTransform):
         path = self.part_dir / below.with_name(below.name.removesuffix(self.image_suffix) + self.part_suffix)
         if not path.is_file():
             return results
+        # Read, and compare with the labels
         read = read_pascal_part if self.kind == 'pascal_part' else partial(read_panoptic_parts, spec=self.spec)
         parts = read(path).parts
         size = results.get('gt_seg_map', results.get('img', parts)).shape[:2]

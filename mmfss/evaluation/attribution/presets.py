@@ -58,6 +58,7 @@ def attribution_metric_config(name: str) -> dict[str, Any]:
     if name in _FIXED:
         return dict(_FIXED[name])
     found = re.fullmatch(r'(\w+)@(\d+(?:\.\d+)?|\.\d+)%', name)
+    # A metric with a percentage
     if found and found[1] in (*_AREAS, *_LOSSES, *_OVERLAPS):
         base, percentage = found[1], float(found[2]) / 100
         most = 0.999999 if base in _LOSSES else 1

@@ -58,6 +58,7 @@ def masked_quantile(values: ndarray, counts: ndarray, quantile: float, num_zeros
     Returns:
         ndarray: Shape (P,), float64.
     """
+    # Ranks of the values, with the zeros first
     order = np.argsort(values, axis=1)
     ranked = np.take_along_axis(values, order, 1).astype(np.float64)
     ends = np.cumsum(counts[order], axis=1) + num_zeros
@@ -69,6 +70,7 @@ def masked_quantile(values: ndarray, counts: ndarray, quantile: float, num_zeros
         value = np.take_along_axis(ranked, np.minimum(place, values.shape[1] - 1), 1)
         return np.where(rank < num_zeros, 0., value)
 
+    # Interpolate between the two neighbors as NumPy does
     first, second = at(low), at(np.minimum(low + 1, ends[:, -1:] - 1))
     fraction = position - low
     upper = second - (second - first) * (1 - fraction)

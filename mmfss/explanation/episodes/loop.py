@@ -58,8 +58,9 @@ class ExplanationLoop(RecordingLoop):
     ``reason``; ``iou``, the foreground IoU of the episode; ``scores`` as ``{metric: {explainer: {value, curve}}}``;
     ``seconds`` of each explanation and ``prediction_seconds``; ``contributions`` of explainers that say which layer and
     which support carried the prediction; ``neutral`` of those with signed maps, the value of each class that means no
-    contribution; ``files``. An episode that cannot be explained, because the model predicts nothing of a class or a
-    support mask is empty at network size, is recorded as empty and counted in the table.
+    contribution; ``forms`` of those that explained a differentiable form of the model; ``files``. An episode that
+    cannot be explained, because the model predicts nothing of a class or a support mask is empty at network size, is
+    recorded as empty and counted in the table.
 
     Args:
         runner (Runner): The runner.

@@ -84,6 +84,7 @@ def explain_reading(reading: PrototypeReading, weights: Tensor, way: int, maps: 
             source=dict(shot=shot, row=row, column=column, grid=list(prototypes.size[1:])))
         if shown:
             entry['map'] = maps.add((way, scale, slot), similarity)
+            # The cells that the prototype was made of
             made_of = shares[scale, slot, shot]
             entry['source']['assignment'] = assignments.add(
                 (way, scale, slot), made_of / made_of.max().clamp(min=torch.finfo(made_of.dtype).tiny))

@@ -53,8 +53,9 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
         dict: ``num_explained``; ``empty``, episodes that could not be explained, with the reason; ``mean_iou`` of all
         episodes; ``prediction_seconds`` (median); ``metrics``, by name whether ``higher_is_better`` and whether in
         ``percent``; ``scores`` by explainer and metric (``value``, ``interval``, ``num_nan``); ``seconds`` by explainer
-        (median); ``contributions`` by explainer, where it says them: the mean weight of each of its ``layers``, and
-        the ``layer_sizes``.
+        (median); ``forms`` by explainer, where it explained a differentiable form of the model; ``contributions`` by
+        explainer, where it says them: the mean weight of each of its ``layers``, the ``layer_sizes``, and the mean
+        ``own_shares`` of each layer, if the query also attends to itself.
     """
     explained = [record for record in records if not record['empty']]
     return dict(
@@ -67,6 +68,7 @@ def summarize(records: Sequence[Record], explainers: Sequence[str], metrics: Seq
         scores={name: {metric.name: _score(figures, f'{name}/{metric.name}') for metric in metrics}
                 for name in explainers},
         seconds={name: _median(record['seconds'][name] for record in explained) for name in explainers},
+        forms={name: form for record in explained for name, form in record.get('forms', {}).items()},
         contributions={name: _mean_contributions(explained, name) for name in explainers
                        if explained and name in explained[0]['contributions']})
 
@@ -83,8 +85,9 @@ def _median(values: Any) -> Optional[float]:
 
 def _mean_contributions(records: Sequence[Record], name: str) -> dict[str, list]:
     said = [record['contributions'][name] for record in records]
-    ways = [layers for contributions in said for layers in contributions['layers']]
-    return dict(layers=[mean(layer) for layer in zip(*ways)], layer_sizes=said[0]['layer_sizes'])
+    keys = [key for key in ('layers', 'own_shares') if key in said[0]]
+    ways = {key: [layers for contributions in said for layers in contributions[key]] for key in keys}
+    return dict({key: [mean(layer) for layer in zip(*ways[key])] for key in keys}, layer_sizes=said[0]['layer_sizes'])
 
 
 def to_markdown(results: Results) -> str:
@@ -140,6 +143,12 @@ def _remarks(results: Results) -> str:
         f'Seconds: median of an explanation on {results["device"]}, its own predictions included; one prediction takes '
         f'{table_figure(results["prediction_seconds"], ".3g")}.',
     ]
+    said += _settings(results)
+    own = next((x['own_shares'] for x in results['contributions'].values() if 'own_shares' in x), None)
+    if own is not None:
+        said.append('Attention that the region keeps to the query itself, per cent by layer: '
+                    f'{", ".join(f"{100 * share:.0f}" for share in own)}.')
+    # Episodes and figures that are missing
     if results['empty']:
         indices = [str(item['index']) for item in results['empty']]
         said.append(f'Nothing to explain in {len(indices)} episode(s): {", ".join(indices[:10])}'
@@ -148,6 +157,17 @@ def _remarks(results: Results) -> str:
              for name, scores in results['scores'].items() for metric, score in scores.items()
              if score['num_nan']]
     return '\n'.join(said)
+
+
+def _settings(results: Results) -> list[str]:
+    """Write what was explained other than by default: sharpened affinities, differentiable forms."""
+    configs, forms = results['explainers'], results['forms']
+    values = [f'{config["temperature"]:g} ({name})' for name, config in configs.items() if 'temperature' in config]
+    said = [f'Temperature of the affinities: {", ".join(values)}.'] if values else []
+    for form in dict.fromkeys(forms.values()):
+        names = ', '.join(name for name, other in forms.items() if other == form)
+        said.append(f'The decisions of the model have no gradient: {names} explained its {form}.')
+    return said
 
 
 def _units(metrics: Mapping[str, Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from mmfss.utils.random_state import preserve_random_state, seed_all
 from mmfss.utils.timing import timed
 from ..run_folder import Arrays, Record
 
-# Of the metainfo of an episode, what a reader of a record needs.
+# The part of the metainfo of an episode that a reader of a record needs.
 _INFO = ('class_ids', 'class_names', 'query_name', 'support_names', 'img_path', 'support_paths', 'upright')
 
 
@@ -64,7 +64,7 @@ class EpisodeStudy:
         labels = logits.argmax(0)
         record = dict(
             index=index, info=_plain_info(episode), empty=False, reason=None, iou=_foreground_iou(labels, episode),
-            prediction_seconds=seconds, seconds={}, scores={}, contributions={}, neutral={})
+            prediction_seconds=seconds, seconds={}, scores={}, contributions={}, neutral={}, forms={})
         arrays = dict(_bytes('prediction', labels), **_bytes('support_masks', episode.masks),
                       **_bytes('target', episode.target))
         region, reason = self._region(model, episode, logits)
@@ -76,7 +76,7 @@ class EpisodeStudy:
             try:
                 maps = self._explain(model, episode, region, record)
             except EmptyRegionError as error:  # at an explainer's own size nothing may be left of a small region
-                record.update(empty=True, reason=str(error), seconds={}, contributions={}, neutral={})
+                record.update(empty=True, reason=str(error), seconds={}, contributions={}, neutral={}, forms={})
                 return record, arrays
             record['scores'] = self._measure(subject, maps, region, record)
         arrays.update((name, attribution.cpu().numpy().astype(self.dtype)) for name, attribution in maps.items())
@@ -106,6 +106,8 @@ class EpisodeStudy:
                 maps[name] = explanation.attribution
                 if explanation.contributions is not None:
                     record['contributions'][name] = explanation.contributions.summary()
+                if explanation.form is not None:
+                    record['forms'][name] = explanation.form
                 if explanation.neutral is not None:
                     record['neutral'][name] = explanation.neutral.tolist()
                 _check_map(maps[name], episode)
@@ -133,7 +135,7 @@ class EpisodeStudy:
             info = record['info']
             episode = f'episode {record["index"]} ({", ".join(info.get("class_names", []))}; query ' \
                       f'"{info.get("query_name")}")'
-            # What a user can put right is told in one line, see `plain_errors`; a defect keeps its traceback.
+            # An error that a user can correct is told in one line, see `plain_errors`; a defect keeps its traceback.
             kind = ConfigError if isinstance(error, (ValueError, ImportError)) else RuntimeError
             raise kind(f'{what} failed on {episode}: {type(error).__name__}: {error}') from error
 

@@ -84,6 +84,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         if options.checkpoint is None:
             raise ConfigError(f'"{options.config}" is a model with learned prototypes: name its checkpoint after the '
                               'config.')
+        # Options that the config or the command leaves open
         explains = cls.is_configured(cfg)
         arguments: dict[str, Any] = {}
         if not options.sources and not (explains and cfg.test_cfg.get('sources')):
@@ -114,6 +115,7 @@ class PrototypeExplanationLoop(RecordingLoop):
             raise ConfigError(f'--seed (test_cfg.seed) must be 0 or more, got {seed}.')
         if top < 1 or (num_images is not None and num_images < 1):
             raise ConfigError(f'top and num_images must be 1 or more, got {top} and {num_images}.')
+        # Folder of the results, sources of the prototypes
         folder = ExplanationFolder(out_dir or Path(runner.work_dir) / 'explanations', 'images', 'maps.npz')
         folder.check_writable()
         settings = dict(explainers=dict(prototypes=dict(type='prototypes', top=top)), region=region, failures=failures,
@@ -152,6 +154,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         record, arrays = self.study(self.model, index, data['inputs'], sample)
         picture = to_rgb(data_batch['inputs'][0])
         record['info']['upright'] = loads_upright(self.dataloader.dataset)
+        # A page needs the picture where there is no file of it
         path = record['info']['img_path']
         if path is None or not Path(path).is_file():
             arrays['image'] = picture

@@ -33,10 +33,12 @@ def draw_image(image: np.ndarray, record: Record, arrays: Arrays, region: str, c
         if name in arrays:
             labels = fit_labels(shown_labels(arrays[name], classes), image)
             pictures['truth' if name == 'target' else name] = overlay_mask(image, labels)
+    # One panel for each explained class
     panels = {}
     for tree in record['classes']:
         pixels = region_pixels(region, tree['class_id'], arrays)
         panels[panel_name(tree)] = _panel(pictures, tree, [tree], pixels, arrays, sources)
+    # Two panels for each failure: the true class and the predicted one
     for failure in record['failures']:
         wrong = (arrays['target'] == failure['truth']) & (arrays['prediction'] == failure['predicted'])
         for tree, role in zip(failure['explained'], ('truth', 'predicted')):

@@ -86,6 +86,7 @@ def summarize_classes(records: Sequence[Record], head: PrototypeHead, classes: S
     """
     summaries = (_summarize_class(records, head, class_id, name) for class_id, name in enumerate(classes))
     per_class = [entry for entry in summaries if entry is not None]
+    # Confusions of classes
     failures = [
         dict({key: failure[key] for key in ('class_name', 'iou', 'pixels')}, index=record['index'], number=number,
              image=record['info']['name'], truth=classes[failure['truth']], predicted=classes[failure['predicted']])
@@ -108,6 +109,7 @@ def _summarize_class(records: Sequence[Record], head: PrototypeHead, class_id: i
     if not trees and not counts:
         return None
     members = head.class_prototypes(class_id)
+    # Contribution of the class's own prototypes to its logit, and size of all others
     own = [sum(group['contribution'] for group in tree['groups']) for tree in trees]
     size = [sum(abs(term['contribution']) for term in tree['terms']) for tree in trees]
     own_shares = (abs(part) / (abs(part) + others) for part, others in zip(own, size) if abs(part) + others > 0)
@@ -153,6 +155,7 @@ def to_markdown(results: Results) -> str:
             _percent(entry['top_share'])])
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     mean_iou = '' if results['mean_iou'] is None else f', mean IoU {_percent(results["mean_iou"])} %'
+    # Notes
     said = [f'{results["num_images"]} images of {results["dataset"]}{mean_iou}. Explained: the region '
             f'"{results["region"]}". {len(results["failures"])} failures (a class with an IoU below '
             f'{_percent(results["failure_threshold"])} % in an image).', 'IoU and shares in per cent.']

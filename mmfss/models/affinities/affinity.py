@@ -49,6 +49,9 @@ class Affinity(metaclass=ABCMeta):
         torch.Size([1, 25, 2])
     """
 
+    attends_to_query = False
+    """Whether a query position also attends to its own image, so that its row sums to less than 1 over the supports."""
+
     def __init__(self, query_size: tuple[int, int], support_size: tuple[int, int, int]) -> None:
         self.query_size = tuple(query_size)
         self.support_size = tuple(support_size)
@@ -83,6 +86,39 @@ class Affinity(metaclass=ABCMeta):
     def dense(self) -> Tensor:
         """Compute the whole matrix of raw scores, (B, Q, S), for small cases and tests: its memory is quadratic."""
         return self.scores(0, self.num_query)
+
+    @torch.no_grad()
+    def nearest(self, groups: int = 1, chunk_size: int = CHUNK_SIZE) -> Tensor:
+        """Find the support position of highest score for each query position, in each of several groups.
+
+        Time O(Q S d) for scores of d channels, memory O(chunk_size S + Q groups).
+
+        Args:
+            groups (int): Number of equal, consecutive groups of support positions: K for each shot apart, 1 (the
+                default) for all together.
+            chunk_size (int): Query positions handled at a time.
+
+        Returns:
+            Tensor: Index within the group, the first of equals, int64, shape (B, Q, groups).
+
+        Raises:
+            ValueError: If the support positions cannot be cut into so many equal groups.
+
+        Example:
+            >>> import torch
+            >>> from mmfss.models.affinities import CosineAffinity
+            >>> query = torch.eye(3)[None]  # 3 positions of 3 channels
+            >>> key = torch.eye(3)[[2, 0, 1, 1]][None]  # 2 shots of 2 positions
+            >>> CosineAffinity(query, key, query_size=(1, 3), support_size=(2, 1, 2)).nearest(groups=2)
+            tensor([[[1, 0],
+                     [0, 0],
+                     [0, 0]]])
+        """
+        if groups < 1 or self.num_support % groups:
+            raise ValueError(f'{self.num_support} support positions cannot be cut into {groups} equal groups.')
+        rows = chunks(self.num_query, chunk_size)
+        places = [self.scores(start, stop).unflatten(-1, (groups, -1)).argmax(-1) for start, stop in rows]
+        return torch.cat(places, dim=1)
 
     def vote(self, weights: Tensor, softmax: bool = True, chunk_size: int = CHUNK_SIZE) -> Tensor:
         """Sum the query weights that each support position receives, softmax(S)^T W.
@@ -211,7 +247,7 @@ def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_element
     """Compute attention (mean over heads) in cache-sized blocks, without gradient: the fastest way on a CPU.
 
     One buffer holds the scores of one head and some query positions at a time. The fused kernel would multiply the
-    attention weights with d columns, of which only V are needed.
+    attention weights with d columns; only V of them are needed.
 
     Args:
         query (Tensor): Shape (B, heads, Q, d).

@@ -1,11 +1,13 @@
 """The intermediate features of a batch of images."""
 from dataclasses import dataclass
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Hashable, Iterator, Optional, Sequence, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..layers.pytrees import pytree
+
+T = TypeVar('T')
 
 
 @pytree
@@ -16,6 +18,7 @@ class FeaturePyramid:
     Attributes:
         levels (tuple[tuple[Tensor, ...], ...]): Levels from fine to coarse; in each the maps of its layers in network
             order, each of shape (B, C, h, w). The levels of a convolutional network have strides 4, 8, 16 and 32.
+        images (Tensor, optional): The normalized images themselves, (B, 3, H, W), for models that look at them again.
 
     Example:
         >>> import torch
@@ -28,6 +31,7 @@ class FeaturePyramid:
         2
     """
     levels: tuple[tuple[Tensor, ...], ...]
+    images: Optional[Tensor] = None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -49,8 +53,9 @@ class FeaturePyramid:
         return tuple(tuple(level[0].shape[-2:]) for level in self.levels)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> 'FeaturePyramid':
-        """Apply a function to every map."""
-        return FeaturePyramid(tuple(tuple(function(feature) for feature in level) for level in self.levels))
+        """Apply a function to every map, and to the images."""
+        images = None if self.images is None else function(self.images)
+        return FeaturePyramid(tuple(tuple(function(feature) for feature in level) for level in self.levels), images)
 
     def split(self, sizes: Sequence[int]) -> tuple['FeaturePyramid', ...]:
         """Split the batch into consecutive parts; the parts are views.
@@ -66,11 +71,35 @@ class FeaturePyramid:
         """Join the batches of several pyramids; a single one is returned as it is."""
         if len(pyramids) == 1:
             return pyramids[0]
-        return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)))
+        images = [pyramid.images for pyramid in pyramids]
+        return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)),
+                              None if any(image is None for image in images) else torch.cat(images))
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
         """Expand the features of one image to a batch of ``batch_size``, without copying."""
-        return self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
+        expanded = self.map(lambda feature: feature.expand(batch_size, -1, -1, -1))
+        expanded.__dict__['_source'] = self.source
+        return expanded
+
+    @property
+    def source(self) -> 'FeaturePyramid':
+        """The pyramid that this one was expanded from, or this one."""
+        return self.__dict__.get('_source', self)
+
+    def once(self, key: Hashable, compute: Callable[['FeaturePyramid'], T]) -> T:
+        """Compute something from the features once, and keep it as long as they live.
+
+        Expanded pyramids share the result of their source: a query is clustered once for all its ways, supports and
+        perturbed supports. Threads that ask at the same moment may each compute it; all get one result.
+
+        Args:
+            key (Hashable): What is computed, with the options that it depends on.
+            compute (Callable): A deterministic function of :attr:`source`.
+        """
+        results = self.source.__dict__.setdefault('_results', {})
+        if key not in results:
+            results.setdefault(key, compute(self.source))
+        return results[key]
 
     def select(self, index: Tensor) -> 'FeaturePyramid':
         """Select images of the batch in the order of ``index``, which may repeat them."""

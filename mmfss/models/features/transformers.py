@@ -87,6 +87,7 @@ class ViTFeatures(FeatureReader):
                 backbone(images)
             finally:
                 handle.remove()
+        # From tokens to maps
         size = grid[0]
         return FeaturePyramid(
             tuple(

@@ -174,7 +174,7 @@ class DCAMAHead(MatchingHead):
             yield affinity
 
     def aggregate(self, affinity: Affinity, encoding: DCAMAEncoding) -> Tensor:
-        """The coarse query mask of one layer in [0, 1], shape (B, 1, h, w)."""
+        """Compute the coarse query mask of one layer in [0, 1], shape (B, 1, h, w)."""
         mask = affinity.attend(encoding.masks[affinity.layer])
         return mask.transpose(1, 2).unflatten(2, affinity.query_size)
 

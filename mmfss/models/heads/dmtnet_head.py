@@ -286,6 +286,7 @@ def reference_groups(in_channels: Sequence[Sequence[int]], rule: str) -> list[li
         return [[kinds.index((level, width)) for width in widths] for level, widths in enumerate(in_channels)]
     if rule != 'published':
         raise ValueError(f"references must be 'level' or 'published', got {rule!r}.")
+    # Number of the first layer of each level, then the group of each layer
     firsts = [sum(len(level) for level in in_channels[:index]) for index in range(len(in_channels))]
     groups = [[sum(first + i >= start for start in PUBLISHED_GROUPS) for i in range(len(level))]
               for first, level in zip(firsts, in_channels)]

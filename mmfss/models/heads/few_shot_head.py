@@ -33,6 +33,8 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
 
     training_free = False
     """Whether the head has nothing to train, so that commands need no checkpoint."""
+    reads_images = False
+    """Whether the head needs the images of the query beside their features, :attr:`FeaturePyramid.images`."""
 
     def __init__(self,
                  in_channels: Sequence[Sequence[int]],
@@ -70,7 +72,7 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         """
 
     def forward_train(self, query: FeaturePyramid, encoding: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training forward: logits and the head's auxiliary losses.
+        """Compute logits and the head's auxiliary losses, for training.
 
         Args:
             query (FeaturePyramid): Features of B queries.
@@ -96,6 +98,14 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
             Tensor: Shape (B, 2, h, w), at the head's output size or at ``size``.
         """
         return logits
+
+    def use_differentiable_form(self) -> Optional[str]:
+        """Replace decisions without gradient by a smooth form, for explainers, on their own copy of the head.
+
+        Returns:
+            str, optional: Name of the form; None (the default) for a head that is differentiable as it is.
+        """
+        return None
 
     def matched_way(self, query: FeaturePyramid, encoding: Any) -> MatchedWay:
         """Return the affinities of one class, from which AffEx explains; arguments as :meth:`forward`.

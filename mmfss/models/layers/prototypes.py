@@ -162,7 +162,7 @@ def matmul_maps(weight: Tensor, maps: Tensor) -> Tensor:
 
 
 def read_layout(path: str) -> tuple[Tensor, Tensor]:
-    """Classes and scales of the prototypes in a checkpoint file, whatever the module that has them is called."""
+    """Read classes and scales of the prototypes in a checkpoint file, from whatever module has them."""
     layout = find_layout(path)
     if layout is None:
         raise CheckpointError(f'The checkpoint "{path}" (layout_from) holds no prototypes: no module has proto_class '
@@ -171,7 +171,7 @@ def read_layout(path: str) -> tuple[Tensor, Tensor]:
 
 
 def find_layout(path: str) -> Optional[tuple[Tensor, Tensor]]:
-    """As :func:`read_layout`, None if the file holds no prototypes."""
+    """Return classes and scales of the prototypes in a checkpoint file; None if it holds none."""
     state_dict = get_state_dict(load_from_local(path, map_location='cpu'))
     for name, classes in state_dict.items():
         module, _, leaf = name.rpartition('proto_class')

@@ -8,7 +8,7 @@ from .evidence import GroupEvidence, PrototypeEvidence
 
 
 def group_entropy(groups: Tensor, exists: Tensor) -> Tensor:
-    """Compute the entropy of each row of weights, divided by that of equal weights.
+    """Compute the entropy of each row of weights, divided by the entropy of equal weights.
 
     Args:
         groups (Tensor): Rows on the simplex, shape (C, K, n).

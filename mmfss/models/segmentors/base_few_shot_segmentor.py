@@ -113,6 +113,21 @@ class BaseFewShotSegmentor(BaseSegmentor):
         raise ValueError(f'AffEx reads affinities, which a {type(self).__name__} does not have: choose an explainer '
                          'that needs predictions alone.')
 
+    def use_differentiable_form(self) -> Optional[str]:
+        """Replace decisions without gradient by a smooth form, on an explainer's copy of the model.
+
+        Returns:
+            str, optional: Name of the form; None (the default) for a model that is differentiable as it is.
+
+        Raises:
+            ValueError: If the model has no such form, so that explainers that need gradients cannot explain it.
+        """
+        return None
+
+    def refined(self, logits: Tensor, features: Any) -> Tensor:
+        """Refine predictions (B, N+1, H, W) of B queries from their features; unchanged by default."""
+        return logits
+
     def presence_feature(self, features: Any) -> Optional[Tensor]:
         """Return the feature map (B, C, h, w) by which the presence of classes is judged; None if there is none."""
         return None
@@ -135,7 +150,8 @@ class BaseFewShotSegmentor(BaseSegmentor):
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        return self.compose(self.way_logits(features, encoding), size, for_loss)
+        logits = self.compose(self.way_logits(features, encoding), size, for_loss)
+        return logits if for_loss else self.refined(logits, features)
 
     def encode_support(self, support: SupportImages, masks: SupportImages) -> SupportEncoding:
         """Encode annotated supports once, for any number of queries.

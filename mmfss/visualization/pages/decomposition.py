@@ -66,6 +66,7 @@ class DecompositionCards:
 
     def _group(self, group: Record, source: Callable[[Record], str]) -> dict[str, Any]:
         shown = [entry for entry in group['prototypes'] if 'map' in entry]
+        # How the contribution comes about
         formula = ''
         if group['title']:
             weight = '' if group['weight'] is None else f'weight {group["weight"]:.2f} × '

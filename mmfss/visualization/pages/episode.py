@@ -40,6 +40,7 @@ def episode_entry(record: Record, folder: Union[str, Path]) -> dict[str, Any]:
         raise FileNotFoundError(f'Episode {record["index"]} has a record, but no "{path}".')
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files}
+    # Explainers' maps have plain names
     info = record.get('info') or {}
     neutral = record.get('neutral') or {}
     names = [name for name in arrays if name not in KEYS and '/' not in name]

@@ -32,13 +32,14 @@ def reading_entry(records: Sequence[Record], arrays: Arrays,
     sources: dict[str, dict[str, Any]] = {}
     classes = []
     for way, record in enumerate(records):
+        # The sources of all shown prototypes, each once
         for group in record['groups']:
             for entry in group['prototypes']:
                 key = f'{way}/{entry["index"]}'
                 if 'map' in entry and key not in sources:
                     sources[key] = _source(entry, way, arrays, support, view)
         classes.append(cards.card(
-            record, arrays['region'][way] > 0, f'What the prototypes said: {record["class_name"]}', css(way),
+            record, arrays['region'][way] > 0, f'Prototypes of {record["class_name"]}', css(way),
             lambda entry, way=way: f'{way}/{entry["index"]}'))
     return round_numbers(dict(maps=cards.encoded_maps(), classes=classes, sources=sources))
 

@@ -8,8 +8,8 @@ from mmfss.utils.files import atomic_path
 from .episode import episode_entry
 from .file import open_page, write_head, write_item, write_tail
 
-_SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_explained', 'mean_iou', 'region', 'device',
-                 'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
+_SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_images', 'num_explained', 'mean_iou',
+                 'region', 'device', 'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
 
 Record = Mapping[str, Any]
 
@@ -18,7 +18,8 @@ def write_explanation_page(out_dir: Union[str, Path],
                            results: Mapping[str, Any],
                            records: Iterable[Record],
                            title: str = 'Explained episodes',
-                           max_episodes: Optional[int] = 200) -> Path:
+                           max_episodes: Optional[int] = 200,
+                           items: str = 'episodes') -> Path:
     """Write ``index.html``: it needs no network and no other file, and may be mailed or archived.
 
     It shows the table of the explainers, sortable, their scores with intervals and their mean curves; and a browser of
@@ -35,6 +36,7 @@ def write_explanation_page(out_dir: Union[str, Path],
         title (str): Title of the page.
         max_episodes (int, optional): Episodes on the page, the first ones; the table and the curves are about all. None
             for all.
+        items (str): What is explained: ``'episodes'``, or ``'images'`` (each its own support). Also the folder's name.
 
     Returns:
         Path: The file.
@@ -46,13 +48,13 @@ def write_explanation_page(out_dir: Union[str, Path],
     page = out_dir / 'index.html'
     curves = MeanCurves()
     with atomic_path(page) as temporary, open_page(temporary) as file:
-        write_head(file, title, 'overview_episodes.html', 'Episodes')
+        write_head(file, title, 'overview_episodes.html', items.capitalize())
         for number, record in enumerate(records):
             curves.add(record)
             if max_episodes is None or number < max_episodes:
-                write_item(file, episode_entry(record, out_dir / 'episodes' / f'{record["index"]:06d}'))
+                write_item(file, episode_entry(record, out_dir / items / f'{record["index"]:06d}'))
         summary = {key: results[key] for key in _SUMMARY_KEYS if key in results}
-        write_tail(file, 'page.js', summary=dict(summary, curves=curves.means()))
+        write_tail(file, 'page.js', summary=dict(summary, items=items, curves=curves.means()))
     return page
 
 

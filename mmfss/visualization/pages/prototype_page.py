@@ -55,6 +55,7 @@ def write_prototype_page(out_dir: Union[str, Path],
                 entry = ImageEntry(record, out_dir / 'images' / f'{record["index"]:06d}', classes, region, first_colour)
                 write_item(file, entry.data())
                 shown |= entry.prototypes
+        # Sources of the shown prototypes, figures of all classes
         sources = {} if pictures is None else {index: source_entry(pictures(index)) for index in sorted(shown)}
         summary = {key: results[key] for key in _SUMMARY_KEYS if key in results}
         summary['per_class'] = [dict(entry, colour=entry['class_id'] + first_colour - 1)
@@ -95,6 +96,7 @@ class ImageEntry:
         info = record['info']
         image = arrays['image'] if 'image' in arrays else read_picture(info, info['img_path'])
         ious = {name: hit / union for name, (hit, union) in record['counts'].items()}
+        # Classes that are predicted or true
         labels = [np.unique(arrays[key]).tolist() for key in ('prediction', 'target') if key in arrays]
         found = sorted({class_id for part in labels for class_id in part if class_id >= 0})
         entry = dict(

@@ -22,6 +22,7 @@ from tests.references.correlations import (
     probe,
 )
 from tests.references.dmtnet_ties import OF_QUERIES, of_supports, settled
+from tests.references.remembered import remembered
 
 # Backbone, seed of the weights; side, batch, shots and seed of the inputs, waves; layers of each level.
 CASES = dict(
@@ -43,7 +44,8 @@ def case(name: str, tmp_path: Path) -> tuple:
     backbone, seed, side, batch, shots, inputs, waves, layers = CASES[name]
     if (backbone, seed) not in _models:
         options = dict(references='published') if backbone == 'vgg16' else {}
-        _models[backbone, seed] = build_model('dmtnet', backbone, seed, tmp_path, **options)
+        model = _models[backbone, seed] = build_model('dmtnet', backbone, seed, tmp_path, **options)
+        model.extract_feat = remembered(model.extract_feat)
     return _models[backbone, seed], episodes(batch, shots, side, inputs, waves), load('dmtnet', name), layers
 
 

@@ -53,7 +53,7 @@ def load_record(out: Path, name: str, settings: Record) -> Record:
 
 
 def mask_path(out: Path, folder: Any, name: str, suffix: str) -> Path:
-    """Where the mask of a class in a tile lies."""
+    """Return the path of the mask of a class in a tile."""
     return out / 'filter_mask' / str(folder) / f'{name}_mask_{suffix}.png'
 
 
@@ -66,11 +66,13 @@ def convert_image(name: str, src: Path, out: Path, settings: Record) -> Record:
     record = load_record(out, name, settings)
     if record:
         return record
+    # Read
     mask = read_image(src / f'{name}_mask.png')[..., ::-1]
     image = read_image(src / f'{name}_sat.jpg')[..., ::-1]
     if image.shape != mask.shape or min(mask.shape[:2]) < GRID:
         raise ValueError(f'The mask "{src / name}_mask.png" has size {mask.shape[:2]} (H, W), its image '
                          f'{image.shape[:2]}: they must be equal, and at least {GRID} x {GRID}.')
+    # Cut into tiles
     windows = {suffix: (rows, columns) for suffix, rows, columns in tile_windows(*mask.shape[:2])}
     record = dict(settings=settings, kept=[], classes={str(folder): {} for folder in COLORS})
     for tile in mask_tiles(mask, VARIANTS[settings['variant']]):
@@ -90,7 +92,7 @@ def save(picture: np.ndarray, path: Path, **options: Any) -> None:
 
 
 def summarize(records: Dict[str, Record], settings: Record) -> Record:
-    """The content of deepglobe.json."""
+    """Return the content of deepglobe.json."""
     kept = [f'{name}_mask_{suffix}' for name, record in records.items() for suffix in record['kept']]
     classes = {
         str(folder): {f'{name}_mask_{suffix}': pixels for name, record in records.items()
@@ -108,6 +110,7 @@ def convert(args: argparse.Namespace) -> None:
     ids = find_sources(args.src)
     for folder in COLORS:
         (args.out / 'filter_mask' / str(folder)).mkdir(parents=True, exist_ok=True)
+    # Convert in parallel
     work = partial(convert_image, src=args.src, out=args.out, settings=settings)
     bar, records = ProgressBar(len(ids)), {}
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -119,6 +122,7 @@ def convert(args: argparse.Namespace) -> None:
             pool.shutdown(cancel_futures=True)
             raise
     print()
+    # Summary of all images
     summary = summarize(records, settings)
     dump_json(summary, args.out / 'deepglobe.json')
     print(f'{args.out}: {len(summary["kept"])} of {summary["tiles"]} tiles count; masks by class: '

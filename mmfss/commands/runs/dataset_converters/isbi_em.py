@@ -35,6 +35,7 @@ def convert(args: argparse.Namespace) -> None:
     if len(images) != len(labels) or len(images) <= NUM_VAL:
         raise ValueError(f'"{source}" has {len(images)} images and {len(labels)} labels; there must be as many of one '
                          f'as of the other, and more than {NUM_VAL}.')
+    # Draw the slices of validation, write all
     val = set(np.random.RandomState(SEED).choice(len(images), NUM_VAL, replace=False).tolist())
     counts = dict(train=0, val=0)
     for number, (image, label) in enumerate(zip(images, labels)):

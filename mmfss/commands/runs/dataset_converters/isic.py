@@ -36,7 +36,7 @@ def read_classes(path: Path) -> Dict[str, str]:
 
 
 def plan(src: Path, out: Path, classes: Dict[str, str], variant: str) -> List[Tuple[Path, Path]]:
-    """(source, target) of every image and mask."""
+    """List (source, target) of every image and mask."""
     folders = {label: str(number) for number, label in enumerate(ISICIndex.CLASSES, start=1)}
     if variant == 'released':
         del folders['seborrheic_keratosis']

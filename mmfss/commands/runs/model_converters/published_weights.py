@@ -4,6 +4,7 @@ import os
 import sys
 
 from mmfss.converters.published_weights import CONVERTERS, convert_file
+from mmfss.converters.unrolled_lrp_weights import convert_unrolled_lrp
 from mmfss.utils.checkpoint import UNSAFE_LOAD, CheckpointError
 
 
@@ -11,8 +12,9 @@ def run(method: str, args: argparse.Namespace) -> None:
     """Convert a file of a method."""
     if args.unsafe_load:
         os.environ[UNSAFE_LOAD] = '1'
+    converters = dict(CONVERTERS, unrolled_lrp=convert_unrolled_lrp)
     try:
-        meta = convert_file(CONVERTERS[method], args.src, args.dst)
+        meta = convert_file(converters[method], args.src, args.dst)
     except (OSError, CheckpointError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error

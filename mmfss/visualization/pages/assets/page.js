@@ -7,6 +7,11 @@ const palette = ['#d55e00', '#2f86c8', '#0d9a75', '#c9679b', '#dd9a00', '#7d6bd0
 const colourOf = name => palette[Math.max(0, names.indexOf(name)) % palette.length];
 const dashOf = name => ['', '6 3', '2 3'][Math.floor(Math.max(0, names.indexOf(name)) / palette.length) % 3];
 
+// Images that are explained are their own supports.
+const ofImages = summary.items === 'images';
+const itemWord = ofImages ? 'image' : 'episode';
+const pictureWord = ofImages ? 'image' : 'support';
+
 // The comparison of explainers
 
 function about() {
@@ -15,7 +20,8 @@ function about() {
   if (known(run.num_ways)) parts.push(`${run.num_ways}-way ${run.num_shots}-shot`);
   if (run.dataset_name) parts.push(run.dataset_name + (known(run.fold) ? `, fold ${run.fold}` : ''));
   if (known(summary.num_episodes)) parts.push(`${summary.num_episodes} episodes`);
-  if (known(summary.mean_iou)) parts.push(`mean IoU of an episode ${percent(summary.mean_iou)}`);
+  if (known(summary.num_images)) parts.push(`${summary.num_images} images`);
+  if (known(summary.mean_iou)) parts.push(`mean IoU ${ofImages ? '' : 'of an episode '}${percent(summary.mean_iou)}`);
   if (summary.region) parts.push(`explained region: ${summary.region.replace('_', ' ')}`);
   if (summary.config) parts.push(String(summary.config).split('/').pop());
   $('about').textContent = parts.join(' · ');
@@ -185,14 +191,14 @@ function heat(data, way, shot, name, caption) {
   const item = data.supports[way][shot];
   const canvas = heatCanvas();
   paint(canvas, data.supports[way], item, name, data.signed.includes(name));
-  const figure = picture(item, `support ${shot + 1} of ${data.classes[way]}, attribution by ${name}`, state.outlines ? edges(item.mask) : [], caption, [canvas]);
+  const figure = picture(item, `${pictureWord} ${shot + 1} of ${data.classes[way]}, attribution by ${name}`, state.outlines ? edges(item.mask) : [], caption, [canvas]);
   figure.classList.toggle('grey', state.grey);
   return figure;
 }
 function support(data, way, shot) {
   const item = data.supports[way][shot];
   const count = data.supports[way].length > 1 ? `${shot + 1}: ` : '';
-  return picture(item, `support ${shot + 1} of ${data.classes[way]} with its mask`, [tint(item.mask, way)], count + item.name);
+  return picture(item, `${pictureWord} ${shot + 1} of ${data.classes[way]} with its mask`, [tint(item.mask, way)], count + item.name);
 }
 
 // One episode
@@ -236,14 +242,14 @@ function scores(data) {
   const head = ['explainer', ...keys, 'time'].map(text => element('th', { scope: 'col' }, text));
   const rows = data.explainers.map(name => element('tr', {}, element('td', {}, name),
     ...keys.map(key => element('td', {}, episodeFigure(key, (data.scores[key][name] || {}).value))), element('td', {}, seconds(data.seconds[name]))));
-  return element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'scores of this episode' },
+  return element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': `scores of this ${itemWord}` },
     element('table', {}, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows)));
 }
 
 function classCard(data, way) {
   const shots = data.supports[way].map((_, shot) => shot);
   const title = element('h4', { class: 'class-title' }, element('span', { class: 'swatch', style: { background: colours.classes[way % 20] } }),
-    `${shots.length > 1 ? 'Supports' : 'Support'}: ${data.classes[way]}`);
+    ofImages ? data.classes[way] : `${shots.length > 1 ? 'Supports' : 'Support'}: ${data.classes[way]}`);
   const single = data.explainers.includes(state.layer) ? state.layer : null;
   let body;
   if (single || !data.explainers.length) {
@@ -287,7 +293,7 @@ function showItem() {
   decoded.clear();
   const data = JSON.parse(current.source.textContent);
   const head = element('div', { class: 'bar-top' },
-    element('h3', { id: 'item-title' }, `Episode ${data.index}: ${data.classes.join(', ')}` + (known(data.iou) ? `, IoU ${percent(data.iou)}` : '')),
+    element('h3', { id: 'item-title' }, `${ofImages ? 'Image' : 'Episode'} ${data.index}: ${data.classes.join(', ')}` + (known(data.iou) ? `, IoU ${percent(data.iou)}` : '')),
     stepper());
   const classes = element('div', { style: { display: 'grid', gap: '.9rem' } });
   const redraw = () => classes.replaceChildren(...data.classes.map((_, way) => classCard(data, way)));
@@ -297,7 +303,7 @@ function showItem() {
   redrawSaid();
   const curves = Object.fromEntries(Object.entries(data.scores).map(([metric, byName]) =>
     [metric, Object.fromEntries(Object.entries(byName).map(([name, { curve }]) => [name, curve]))]).filter(([, lines]) => Object.values(lines).some(Boolean)));
-  const drawn = lineCharts(curves, 'Curves of this episode');
+  const drawn = lineCharts(curves, `Curves of this ${itemWord}`);
   $('item').replaceChildren(...[head, queryCard(data), data.explainers.length ? controls(data, redraw) : null, classes, said,
     ...contributionCards(data), drawn].filter(Boolean));
 }

@@ -1,0 +1,3 @@
+_base_ = ['resnet50_voc12_20masks.py']
+
+train_dataloader = dict(dataset=dict(num_masks=500, uniform=0.5))

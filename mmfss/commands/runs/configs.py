@@ -1,0 +1,46 @@
+"""Work of :mod:`mmfss.commands.configs`."""
+import argparse
+from pathlib import Path
+
+from mmfss.apis import get_config_path, get_model_config, list_models
+from mmfss.apis.model_zoo import get_package_root
+from mmfss.utils.config_options import ConfigError
+from mmfss.utils.files import atomic_path
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command with parsed arguments."""
+    if args.action == 'list':
+        names = list_models(args.pattern)
+        if not names:
+            raise ConfigError(f'No model has "{args.pattern}" in its name: "mmfss configs list" lists all.')
+        print('\n'.join(names))
+    elif args.action == 'show':
+        print(get_model_config(args.name, args.cfg_options).pretty_text)
+    else:
+        copy(args)
+
+
+def copy(args: argparse.Namespace) -> None:
+    """Write a config file of the user's own."""
+    source = Path(args.name) if args.name.endswith('.py') else get_config_path(args.name)
+    target = args.file or Path(f'{Path(args.name).stem}.py')
+    if target.exists() and not args.force:
+        raise ConfigError(f'"{target}" exists: name another file, or use --force.')
+    if args.full:
+        text = get_model_config(args.name).pretty_text
+    else:
+        text = f"_base_ = '{_base(source)}'\n\n# Keys written here replace those of the base, e.g.\n" \
+               '# train_cfg = dict(max_iters=1000)\n'
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding='utf-8')
+    print(f'{target}: {"all keys of" if args.full else "inherits from"} {source}')
+
+
+def _base(source: Path) -> str:
+    """Return how a config file elsewhere names its base."""
+    configs = get_package_root() / 'configs'
+    source = source.resolve()
+    if configs.resolve() in source.parents:
+        return f'mmfss::{source.relative_to(configs.resolve()).as_posix()}'
+    return str(source)

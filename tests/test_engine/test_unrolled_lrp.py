@@ -1,0 +1,125 @@
+"""Training of unrolled LRP: both stages in one command, killed and resumed in each; two processes as one."""
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from PIL import Image
+
+from mmfss.engine.phases import phases_of, train_phases
+from mmfss.registry import HOOKS
+from tests import processes
+from tests.tiny import unrolled_lrp as tiny
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
+
+
+@HOOKS.register_module(force=True)
+class StopHook(Hook):
+    """Break down at an iteration."""
+    at: int | None = None
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter + 1 == StopHook.at:
+            raise RuntimeError('killed')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('voc')
+    for folder in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'):
+        (root / folder).mkdir(parents=True)
+    (root / 'ImageSets/Segmentation/val.txt').write_text('i0\n')
+    rng = np.random.RandomState(0)
+    for number in range(6):
+        Image.fromarray(rng.randint(0, 255, (36, 40, 3), np.uint8)).save(root / f'JPEGImages/i{number}.jpg')
+        mask = np.zeros((36, 40), np.uint8)
+        mask[:, 10:20] = 1 + number % 3
+        Image.fromarray(mask).save(root / f'SegmentationClass/i{number}.png')
+    return root
+
+
+def config(data: Path) -> Config:
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadPartialAnnotations', void='background')]
+    pack = dict(type='PackPartialLabels', num_classes=21)
+    train = [*pipeline, dict(type='SquareCrop', size=32, random=True), dict(type='RandomFlip', prob=0.5), pack]
+    test = [*pipeline, dict(type='SquareCrop', size=32, as_original=True), pack]
+    cfg = Config.fromfile(ROOT / 'configs/unrolled_lrp/resnet50_voc12_20masks.py')
+    cfg.model = dict(
+        type='UnrolledLRPSegmentor', backbone=tiny.RESNET, data_preprocessor=cfg.model.data_preprocessor,
+        cls_head=dict(type='PooledClassifier', in_channels=32, num_classes=21),
+        decode_head=dict(type='UnrolledLRPHead', chunk=7))
+    cfg.train_dataloader.update(
+        batch_size=2, num_workers=0, persistent_workers=False,
+        dataset=dict(type='PartialLabelDataset', num_masks=2, batch_size=2,
+                     dataset=dict(type='VOCPartialDataset', data_root=str(data), pipeline=train)))
+    for name in ('val_dataloader', 'test_dataloader'):
+        cfg[name].update(num_workers=0, persistent_workers=False)
+        cfg[name].dataset.update(data_root=str(data), pipeline=test)
+    cfg.train_cfg.update(max_iters=4, val_interval=4)
+    cfg.phases = dict(stage1=dict(cfg.phases.stage1, train_cfg=dict(max_iters=4, val_interval=4)), stage2=dict())
+    cfg.default_hooks.checkpoint.update(interval=2)
+    cfg.custom_hooks = [dict(type='StopHook')]
+    cfg.log_level = 'ERROR'
+    return cfg
+
+
+def train(data: Path, work_dir: Path, resume: bool = False) -> list[dict]:
+    return train_phases(list(phases_of(copy.deepcopy(config(data)), work_dir)), resume=resume)
+
+
+def weights(outcome: dict) -> dict:
+    return torch.load(outcome['result'], weights_only=False)['state_dict']
+
+
+@pytest.fixture(scope='module')
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return train(data, tmp_path_factory.mktemp('whole'))
+
+
+def test_both_stages(whole: list[dict]) -> None:
+    assert [outcome['name'] for outcome in whole] == ['stage1', 'stage2']
+    metrics = whole[-1]['metrics']
+    assert {'official/mIoU', 'exact_match', 'class_accuracy', 'F1', 'mAP', 'relevance_mass',
+            'rank_accuracy'} <= set(metrics)
+    first, last = (weights(outcome) for outcome in whole)
+    assert not any(name.startswith('decode_head') for name in last)
+    assert not first['backbone.conv1.weight'].equal(last['backbone.conv1.weight'])
+
+
+@pytest.mark.parametrize('phase', [0, 1])
+def test_resumed_to_the_last_bit(data: Path, whole: list[dict], tmp_path: Path, phase: int) -> None:
+    if phase:
+        # The first stage ends, the second is killed after a checkpoint.
+        StopHook.at = None
+        phases = list(phases_of(config(data), tmp_path))
+        train_phases(phases[:1])
+    StopHook.at = 3
+    try:
+        with pytest.raises(RuntimeError, match='killed'):
+            train(data, tmp_path, resume=bool(phase))
+    finally:
+        StopHook.at = None
+    resumed = train(data, tmp_path, resume=True)
+    for found, expected in zip(resumed, whole):
+        for name, value in weights(expected).items():
+            assert weights(found)[name].equal(value), name
+
+
+def test_two_processes_step_as_one(tmp_path: Path) -> None:
+    """The batch is split; labelled pixels are counted over both, and one of the images has no mask."""
+    both = processes.run(str(Path(tiny.__file__)), str(tmp_path), env=ENVIRONMENT, distributed=2)
+    assert both.returncode == 0, both.stderr[-3000:]
+    parts = [torch.load(tmp_path / f'{rank}.pt', weights_only=False) for rank in range(2)]
+    alone = tiny.step(*tiny.batch(), distributed=False)
+    for name, value in alone['losses'].items():
+        assert sum(part['losses'][name] for part in parts) / 2 == pytest.approx(value, rel=1e-4)
+    for name, value in alone['weights'].items():
+        assert parts[0]['weights'][name].equal(parts[1]['weights'][name])
+        torch.testing.assert_close(parts[0]['weights'][name], value, rtol=1e-3, atol=1e-5)

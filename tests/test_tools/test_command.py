@@ -1,0 +1,141 @@
+"""The command ``mmfss``."""
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmfss.apis.model_zoo import find_config
+from mmfss.commands import main
+from mmfss.utils.config import load_config
+from tests.tiny.data import PIPELINE, write_class_folders
+from tests.tiny.model import TINY_MODEL, build_tiny_model
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'argv', ['mmfss'])
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_class_folders(tmp_path_factory.mktemp('predict'), num_images=2)
+    torch.save(dict(state_dict=build_tiny_model().state_dict()), root / 'tiny.pth')
+    Config(dict(model=TINY_MODEL, test_dataloader=dict(dataset=dict(pipeline=PIPELINE)))).dump(root / 'tiny.py')
+    return root
+
+
+def call(*arguments: object) -> None:
+    main.main(list(map(str, arguments)))
+
+
+class TestDoor:
+
+    def test_overview(self, capsys: pytest.CaptureFixture) -> None:
+        with pytest.raises(SystemExit) as end:
+            call('--help')
+        assert end.value.code == 0
+        text = capsys.readouterr().out
+        assert all(f'\n  {name} ' in text for name in main.COMMANDS)
+
+    def test_unknown_command(self, capsys: pytest.CaptureFixture) -> None:
+        with pytest.raises(SystemExit) as end:
+            call('pradict')
+        assert end.value.code == 2 and 'Did you mean predict?' in capsys.readouterr().err
+
+    @pytest.mark.parametrize('name', main.COMMANDS)
+    def test_help_of_each_command(self, name: str, capsys: pytest.CaptureFixture) -> None:
+        with pytest.raises(SystemExit) as end:
+            call(name, '--help')
+        assert end.value.code == 0 and f'usage: mmfss {name} ' in capsys.readouterr().out
+
+    def test_as_a_module(self) -> None:
+        done = subprocess.run([sys.executable, '-m', 'mmfss', '--version'], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith('mmfss ')
+
+
+class TestPredict:
+
+    def test_folder_of_examples(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        call('predict', root / 'ant/images', '--support-dir', root, '--class', 'bee', '--config', root / 'tiny.py',
+             '--checkpoint', root / 'tiny.pth', '--out', tmp_path / 'out', '--device', 'cpu', '--explain')
+        text = capsys.readouterr().out
+        assert 'examples: bee (2), as they were read' in text and 'supports.png' in text
+        assert text.count('% foreground') == 2
+        results = json.loads((tmp_path / 'out' / 'results.json').read_text())
+        assert {result['explainer'] for result in results} == {'signed_affex'}
+        for result in results:
+            shares = result['support_shares'][0]
+            assert shares is None or (len(shares) == 2 and sum(shares) == pytest.approx(1))
+        assert (tmp_path / 'out' / 'supports.png').is_file()
+
+    def test_inverted_masks_are_noticed(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        with pytest.warns(UserWarning, match='exchange object and background'):
+            call('predict', root / 'ant/images/0.jpg', '--support', root / 'bee/images/0.jpg', root / 'bee/masks/0.png',
+                 '--config', root / 'tiny.py', '--checkpoint', root / 'tiny.pth', '--out', tmp_path, '--invert',
+                 '--device', 'cpu')
+
+    @pytest.mark.parametrize('arguments, message', [
+        ((), 'give examples in one way'), (('--support-dir', 'a', '--support', 'b', 'c'), 'give examples in one way'),
+        (('--support', 'b', 'c', '--class', 'mug'), '--class chooses classes of --support-dir')
+    ])
+    def test_wrong_arguments(self, arguments: tuple, message: str, capsys: pytest.CaptureFixture) -> None:
+        with pytest.raises(SystemExit) as end:
+            call('predict', 'query.jpg', *arguments)
+        assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+class TestConfigs:
+
+    def test_list(self, capsys: pytest.CaptureFixture) -> None:
+        call('configs', 'list', 'dcama_swinb_coco')
+        assert capsys.readouterr().out.split()[0] == 'dcama_swinb_coco20i_fold0'
+        with pytest.raises(SystemExit):
+            call('configs', 'list', 'nothing_like_it')
+        assert 'No model has "nothing_like_it"' in capsys.readouterr().err
+
+    def test_copies_inherit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        call('configs', 'copy', 'hsnet_resnet50_pascal5i_fold1')
+        copy = tmp_path / 'hsnet_resnet50_pascal5i_fold1.py'
+        assert copy.read_text().startswith("_base_ = 'mmfss::hsnet/resnet50_pascal5i_fold1.py'")
+        with pytest.raises(SystemExit):
+            call('configs', 'copy', 'hsnet_resnet50_pascal5i_fold1')
+        call('configs', 'copy', 'hsnet_resnet50_pascal5i_fold1', 'full.py', '--full')
+        assert load_config('full.py').model == load_config(ROOT / 'configs/hsnet/resnet50_pascal5i_fold1.py').model
+
+
+def documented() -> list[str]:
+    """Lines of the documentation that call the command."""
+    pages = [path for pattern in ('README.md', 'docs/en/*.md', 'configs/*/README.md')
+             for path in sorted(ROOT.glob(pattern))]
+    lines = [line.partition(' #')[0].strip() for page in pages for line in page.read_text(encoding='utf-8').splitlines()
+             if line.startswith('mmfss ')]
+    return list(dict.fromkeys(lines))
+
+
+@pytest.mark.parametrize('line', documented())
+def test_documented_lines(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    _, name, *arguments = shlex.split(line)
+    monkeypatch.setattr(sys, 'argv', [f'mmfss {name}', *arguments])
+    try:
+        args = main.COMMANDS[name][0].parse_args()
+    except SystemExit:
+        pytest.fail(capsys.readouterr().err)
+    for key in ('config', 'name'):
+        if hasattr(args, key):
+            assert find_config(getattr(args, key)).name
+
+
+def test_models_by_name_where_configs_are_asked_for(capsys: pytest.CaptureFixture) -> None:
+    call('configs', 'show', 'dcama_resnet18_shapes_fold2')
+    assert 'num_heads=4' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        call('test', 'dcama_resnet18_shape_fold2', 'none.pth')
+    assert 'There is no model "dcama_resnet18_shape_fold2". Did you mean ' in capsys.readouterr().err
