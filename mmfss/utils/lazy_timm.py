@@ -17,7 +17,8 @@ class LazyTimm:
     """Stand for the module ``timm``, which the first use of an attribute imports."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module('timm'), name)
+        import timm
+        return getattr(timm, name)
 
 
 def import_timm_lazily() -> None:
