@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from mmfss.datasets import EpisodicDataset, WrongSupportDataset
 from mmfss.evaluation.presence_auc import PresenceAUC
 from mmfss.models import BaseFewShotSegmentor
-from mmfss.models.layers.class_presence import EVIDENCE, PresenceCalibration, PresenceCells
+from mmfss.models.layers.class_presence import EVIDENCE, MATCHING, PresenceCalibration, PresenceCells
 from mmfss.models.segmentors.base_few_shot_segmentor import support_masks
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import read_text
@@ -27,7 +27,7 @@ class PresenceJudge:
 
     Attributes:
         calibration (PresenceCalibration, optional): Makes the score a probability. Without it, the score is the mean
-            of the evidence, from -2 to 2; the larger the more likely.
+            of the evidence of the features, from -2 to 2; the larger the more likely.
         threshold (float, optional): Probability below which a class counts as absent, so that its mask is empty.
 
     Raises:
@@ -62,7 +62,7 @@ class PresenceJudge:
     def __call__(self, evidence: Tensor) -> Tensor:
         """Return scores (B, N) of evidence (B, N, E)."""
         if self.calibration is None:
-            return evidence.mean(-1)
+            return evidence[..., :len(MATCHING)].mean(-1)
         return self.calibration(evidence.flatten(0, 1)).view(evidence.shape[:2])
 
     def without_absent(self, logits: Tensor, presence: Optional[Tensor]) -> Tensor:
@@ -120,11 +120,14 @@ def presence_evidence(model: BaseFewShotSegmentor, features: Any, logits: Tensor
         cells (Sequence[PresenceCells]): Result of :func:`presence_cells`.
 
     Returns:
-        Tensor: Shape (B, N, 4), see :meth:`PresenceCells.evidence`.
+        Tensor: Shape (B, N, 5): :meth:`PresenceCells.evidence`, and the largest log odds of the class's foreground,
+        at most 50.
     """
     feature, probabilities = model.presence_feature(features), logits.softmax(1)
-    return torch.stack([of_class.evidence(feature, probabilities[:, way])
-                        for way, of_class in enumerate(cells, start=1)], dim=1)
+    matching = torch.stack([of_class.evidence(feature, probabilities[:, way])
+                            for way, of_class in enumerate(cells, start=1)], dim=1)
+    confidence = (logits[:, 1:len(cells) + 1] - logits[:, :1]).flatten(2).amax(2).clamp(-50, 50)
+    return torch.cat((matching, confidence[..., None]), dim=2)
 
 
 class PresenceStudy:
@@ -170,7 +173,7 @@ class PresenceStudy:
             dataset (EpisodicDataset): 1-way episodes.
 
         Yields:
-            dict: ``present`` (bool), ``evidence`` (Tensor, (4, )), ``baselines`` (numbers by name).
+            dict: ``present`` (bool), ``evidence`` (Tensor, (5, )), ``baselines`` (numbers by name).
         """
         wrong = WrongSupportDataset(dataset)
         absent = [index for index in range(len(wrong)) if not self._shows_donor(dataset, wrong, index)]

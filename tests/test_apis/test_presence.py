@@ -20,7 +20,7 @@ from mmfss.utils.files import dump_json
 from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, square
 from tests.tiny.data import PIPELINE, write_class_folders
 
-CALIBRATION = PresenceCalibration([0.] * 4, [1.] * 4, [4., 4., 4., 4.], -6.)
+CALIBRATION = PresenceCalibration([0.] * 5, [1.] * 5, [4., 4., 4., 4., 1.], -6.)
 
 
 def build_model(size: int = 64) -> FewShotSegmentor:
@@ -99,10 +99,10 @@ class TestCalibration:
 
     def test_file(self, tmp_path: Path) -> None:
         dump_json(calibration_record(CALIBRATION, config='some.py'), tmp_path / 'a.json')
-        evidence = torch.rand(3, 2, 4)
+        evidence = torch.rand(3, 2, 5)
         torch.testing.assert_close(PresenceJudge.load(tmp_path / 'a.json')(evidence),
                                    torch.stack([CALIBRATION(x) for x in evidence]))
-        torch.testing.assert_close(PresenceJudge.load(None)(evidence), evidence.mean(-1))
+        torch.testing.assert_close(PresenceJudge.load(None)(evidence), evidence[..., :4].mean(-1))
         (tmp_path / 'b.json').write_text(json.dumps(dict(areas={})))
         with pytest.raises(ConfigError, match='b.json" holds no calibration'):
             PresenceJudge.load(tmp_path / 'b.json')
@@ -146,7 +146,7 @@ class TestInferencer:
         assert all((result['mask'] > 0).mean() > 0.1 for result in plain)  # something is found in both
         red, yellow = (result['presence'][0] for result in plain)
         assert red > yellow + 0.1
-        calibration = PresenceCalibration([0.] * 4, [1.] * 4, [5.] * 4, -20 * (red + yellow) / 2)
+        calibration = PresenceCalibration([0.] * 5, [1.] * 5, [5.] * 4 + [0.], -20 * (red + yellow) / 2)
         dump_json(calibration_record(calibration), tmp_path / 'calibration.json')
         strict = FewShotInferencer(build_model(), presence=tmp_path / 'calibration.json', presence_threshold=0.5)
         results = strict(queries, support=support, return_logits=True)

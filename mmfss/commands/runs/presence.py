@@ -68,6 +68,6 @@ def run(args: argparse.Namespace) -> None:
     results = {config.stem: study(config, checkpoint, args) for config, checkpoint in zip(configs, checkpoints)}
     text = (f'{table(results)}\n\nArea under the ROC curve in per cent, queries that show the class of the supports '
             'against queries that do not. The presence score is calibrated on episodes of training classes; the last '
-            'four scores are its evidence.\n')
+            'five scores are its evidence.\n')
     write_text(text, args.out / 'table.md')
     print(f'\n{text}\nsaved in {args.out}', flush=True)

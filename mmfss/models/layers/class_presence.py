@@ -11,8 +11,11 @@ from .precision import full_precision
 from .pyramid_scales import cell_shares
 from .pytrees import pytree
 
-EVIDENCE = ('region', 'best cells', 'support', 'prototype')
+MATCHING = ('region', 'best cells', 'support', 'prototype')
 """Names of the values of :meth:`PresenceCells.evidence`."""
+
+EVIDENCE = (*MATCHING, 'confidence')
+"""All evidence: that of the features, and the largest log odds of the foreground in the prediction."""
 
 BEST_CELLS = 0.05
 """Share of the query that an object covers at least."""
@@ -45,7 +48,7 @@ class PresenceCells:
         """Compare queries with the supports.
 
         A cell's margin is its largest cosine with a cell of the object minus its largest with a cell of the background,
-        in the other image. The four values of :data:`EVIDENCE`, the larger the more likely the class is there:
+        in the other image. The four values of :data:`MATCHING`, the larger the more likely the class is there:
 
         - *region*: mean margin of the query's cells, weighted by the predicted foreground;
         - *best cells*: mean of the 5 % largest margins of the query's cells;

@@ -213,7 +213,7 @@ def test_finds_the_object() -> None:
     features = FeaturePyramid(((fine, fine), ))
     for mode in MODES:
         head = PrototypeMatchingHead([[6, 6]], mode, num_prototypes=1).double().eval()
-        logits = head(features, head.encode_support(features, masks))
+        logits = head(features, head.encode_support(features, masks)).detach()
         assert_decided(logits[0], 1e-3)
         assert (logits.argmax(1) == where[:, 0]).all(), mode
 
