@@ -108,6 +108,9 @@ class PresenceCalibration:
     def fit(cls, evidence: Tensor, present: Tensor, penalty: float = 1e-2) -> 'PresenceCalibration':
         """Fit by maximum likelihood with a quadratic penalty, by Newton's method in float64.
 
+        No weight is negative, because more evidence never makes a class less likely: the value of the most negative
+        weight is left out until there is none.
+
         Args:
             evidence (Tensor): Of M episodes, shape (M, E).
             present (Tensor): Whether the class is there, bool, shape (M, ).
@@ -120,16 +123,28 @@ class PresenceCalibration:
             raise ValueError('Presence is calibrated on episodes with and without the class; got only one kind.')
         evidence, target = evidence.double().cpu(), present.double().cpu()
         mean, scale = evidence.mean(0), evidence.std(0).clamp(min=1e-6)
-        inputs = torch.cat(((evidence - mean) / scale, torch.ones_like(target)[:, None]), dim=1)
-        damping = torch.full((inputs.shape[1], ), penalty, dtype=torch.float64)
-        damping[-1] = 1e-6  # nearly free
-        weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
-        for _ in range(50):
-            probability = (inputs @ weights).sigmoid()
-            gradient = inputs.T @ (probability - target) / len(target) + damping * weights
-            curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs / len(target)
-            weights = weights - torch.linalg.solve(curvature + damping.diag(), gradient)
-        return cls(mean.tolist(), scale.tolist(), weights[:-1].tolist(), float(weights[-1]))
+        inputs, kept = (evidence - mean) / scale, list(range(evidence.shape[1]))
+        weights, bias = _fit_logistic(inputs, target, penalty)
+        while (weights < 0).any():
+            kept.pop(int(weights.argmin()))
+            weights, bias = _fit_logistic(inputs[:, kept], target, penalty)
+        every = torch.zeros_like(mean)
+        every[kept] = weights
+        return cls(mean.tolist(), scale.tolist(), every.tolist(), float(bias))
+
+
+def _fit_logistic(inputs: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Fit weights (E, ) and bias of inputs (M, E) to a target of 0 and 1."""
+    inputs = torch.cat((inputs, torch.ones_like(target)[:, None]), dim=1)
+    damping = torch.full((inputs.shape[1], ), penalty, dtype=torch.float64)
+    damping[-1] = 1e-6  # nearly free
+    weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
+    for _ in range(50):
+        probability = (inputs @ weights).sigmoid()
+        gradient = inputs.T @ (probability - target) / len(target) + damping * weights
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs / len(target)
+        weights = weights - torch.linalg.solve(curvature + damping.diag(), gradient)
+    return weights[:-1], weights[-1]
 
 
 def _largest(cosines: Tensor, selected: Tensor, dim: int) -> Tensor:
