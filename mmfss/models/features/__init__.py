@@ -12,6 +12,6 @@ from .wrapped import ResizedFeatures
 
 __all__ = [
     'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures',
-    'ModuleFeatures', 'RememberedFeatures', 'ResNetFeatures', 'ResizedFeatures', 'SwinFeatures', 'TIMMFeatures', 'VGGFeatures',
-    'ViTFeatures', 'build_feature_reader', 'lock_of'
+    'ModuleFeatures', 'RememberedFeatures', 'ResNetFeatures', 'ResizedFeatures', 'SwinFeatures', 'TIMMFeatures',
+    'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]
