@@ -55,10 +55,10 @@ def config(data: Path) -> Config:
         type='UnrolledLRPSegmentor', backbone=tiny.RESNET, data_preprocessor=cfg.model.data_preprocessor,
         cls_head=dict(type='PooledClassifier', in_channels=32, num_classes=21),
         decode_head=dict(type='UnrolledLRPHead', chunk=7))
-    cfg.train_dataloader.update(
-        batch_size=2, num_workers=0, persistent_workers=False,
-        dataset=dict(type='PartialLabelDataset', num_masks=2, batch_size=2,
-                     dataset=dict(type='VOCPartialDataset', data_root=str(data), pipeline=train)))
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset = dict(
+        type='PartialLabelDataset', num_masks=2, batch_size=2,
+        dataset=dict(type='VOCPartialDataset', data_root=str(data), pipeline=train))
     for name in ('val_dataloader', 'test_dataloader'):
         cfg[name].update(num_workers=0, persistent_workers=False)
         cfg[name].dataset.update(data_root=str(data), pipeline=test)
