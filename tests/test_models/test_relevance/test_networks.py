@@ -61,9 +61,10 @@ def near(found: Tensor, expected: np.ndarray, share: float = 1) -> None:
 
 @pytest.mark.parametrize('name', ['resnet18_eval', 'resnet18_train'])
 def test_losses_and_tied_gradients(name: str) -> None:
-    """In float64. The published rule has derivatives of the kind 1 / y, and rounding moves them by per cents. In training
-    mode one of them outweighs all others: a change of the image by 1e-7 halves, doubles or turns the gradient. What
-    remains is its direction, and the gradient of the last layer.
+    """In float64. The published rule has derivatives of the kind 1 / y, which rounding moves by per cents.
+
+    In training mode one of them outweighs all others: a change of the image by 1e-7 halves, doubles or turns the
+    gradient. What remains is its direction, and the gradient of the last layer.
     """
     depth, classes, shape, seed, gains, unlabelled, _ = NETWORKS[name]
     expected = golden(name)
