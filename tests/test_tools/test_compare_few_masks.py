@@ -30,7 +30,7 @@ def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         '--seeds', '0', '1', '--out', str(tmp_path)])
     tool.main()
     assert len(commands) == 4 and 'train_dataloader.dataset.mask_share=0.05' in commands[0]
-    row = next(line for line in capsys.readouterr().out.splitlines() if 'resnet18_shapes |    5 %' in line)
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('|') and ' 5 %' in line)
     assert '31.0 ± 1.0' in row and '40.0 ± 0.0' in row and '50.0 ± 0.0' in row
     tool.main()
     assert len(commands) == 4

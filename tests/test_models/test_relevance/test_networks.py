@@ -61,7 +61,11 @@ def near(found: Tensor, expected: np.ndarray, share: float = 1) -> None:
 
 @pytest.mark.parametrize('name', ['resnet18_eval', 'resnet18_train'])
 def test_losses_and_tied_gradients(name: str) -> None:
-    """In float64. The published rule has derivatives of the kind 1 / y: rounding moves them by per cents."""
+    """In float64. The published rule has derivatives of the kind 1 / y, which rounding moves by per cents.
+
+    In training mode one of them outweighs all others: a change of the image by 1e-7 halves, doubles or turns the
+    gradient. What remains is its direction, and the gradient of the last layer.
+    """
     depth, classes, shape, seed, gains, unlabelled, _ = NETWORKS[name]
     expected = golden(name)
     model = resnet_segmentor(depth, classes, seed, gains, chunk=1).double().train(name.endswith('train'))
@@ -77,8 +81,11 @@ def test_losses_and_tied_gradients(name: str) -> None:
     for key in (key for key in expected if key.startswith('grad__')):
         reference = expected[key]
         found = gradients[key.removeprefix('grad__')][:len(reference)].numpy()
-        error = np.linalg.norm(found - reference) / np.linalg.norm(reference)
-        assert error < 0.03, f'{key}: {error}'
+        size = np.linalg.norm(reference)
+        if name.endswith('train') and 'fc' not in key:
+            assert np.sum(found * reference) / np.linalg.norm(found) / size > 0.99, key
+        else:
+            assert np.linalg.norm(found - reference) / size < (1e-3 if 'fc' in key else 0.03), key
 
 
 @pytest.fixture
