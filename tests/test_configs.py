@@ -80,7 +80,7 @@ class TestEveryConfig:
             if found is InsertionDeletionGap:  # passes its arguments on to two metrics
                 accepted |= accepted_arguments(InsertionDeletion)
             # Normalisation layers are built by a function that takes requires_grad.
-            unknown = set(node) - {'type'} - accepted - ({'requires_grad'} if path.endswith('norm_cfg') else set())
+            unknown = set(node) - {'type', '_delete_'} - accepted - ({'requires_grad'} if path.endswith('norm_cfg') else set())
             assert not unknown, f'{path}: {node["type"]} has no {unknown}; it has {sorted(accepted)}'
 
 

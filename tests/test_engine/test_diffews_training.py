@@ -86,7 +86,7 @@ def test_phases(trained: Path) -> None:
     changes = [not torch.equal(a[f'module.{name}'], b[f'module.{name}']) for a, b in zip(raw, raw[1:])]
     assert changes == [True, False, True, False, True]
     assert not torch.equal(raw[-1][f'module.{name}'], steps[-1][name])
-    summary = json.loads((trained.parent / 'train_summary.json').read_text())
+    summary = json.loads((trained / 'train_summary.json').read_text())
     round_trip, segmented = (phase['metrics'] for phase in summary['phases'])
     assert 'mIoU' in round_trip and 'mIoU' in segmented
 
