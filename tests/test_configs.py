@@ -85,7 +85,8 @@ class TestEveryConfig:
             if found is InsertionDeletionGap:  # passes its arguments on to two metrics
                 accepted |= accepted_arguments(InsertionDeletion)
             # Normalisation layers are built by a function that takes requires_grad.
-            unknown = set(node) - {'type'} - accepted - ({'requires_grad'} if path.endswith('norm_cfg') else set())
+            common = {'type', '_delete_', *(['requires_grad'] if path.endswith('norm_cfg') else [])}
+            unknown = set(node) - accepted - common
             assert not unknown, f'{path}: {node["type"]} has no {unknown}; it has {sorted(accepted)}'
 
 

@@ -25,7 +25,7 @@ OBJECT_SHARE = 1 / 8
 
 def image_size(cfg: Config) -> tuple[int, int]:
     """Size (H, W) of the images a config's model works on: that of the test, or of the crop it is trained on."""
-    crop = cfg.model.data_preprocessor.get('size')
+    crop = (cfg.model.get('data_preprocessor') or {}).get('size')
     if crop is not None:
         return tuple(crop)
     image, _ = ImageTransform.from_config(cfg).prepare(np.zeros((512, 512, 3), np.uint8))

@@ -57,7 +57,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 def raise_nothing_to_train(cfg: Config) -> NoReturn:
     """Raise a ConfigError that says what to do with a model that is used without training."""
-    command = f'python tools/test.py {cfg.filename}'
+    command = ' '.join(('python', 'tools/test.py', str(cfg.filename)))
     raise ConfigError(f'A {cfg.model.type} with a {cfg.model.head.type} has nothing to train. Test it: {command}')
 
 
