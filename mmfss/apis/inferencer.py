@@ -15,7 +15,8 @@ from mmfss.utils.names import list_names
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
 from .prediction_files import FailedQueries, JobRecord, PredictionWriter
-from .query_explanation import Explain, QueryExplainer, build_explainer
+from .query_explanation import Explain, QueryExplainer, build_explainer, predicted_regions
+from .regions import QueryRegion, query_regions, to_network_size
 from .support_set import EncodedSupport, Support, load_support
 
 Queries = Union[ImageInput, Sequence[ImageInput]]
@@ -61,6 +62,7 @@ class FewShotInferencer:
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
+        region (str | Path | np.ndarray): The part of a query that is explained, see :func:`query_regions`.
 
     Example:
         >>> import numpy as np
@@ -90,7 +92,8 @@ class FewShotInferencer:
                  batch_size: int = 4,
                  explain: Optional[Explain] = None,
                  max_pixels: Optional[int] = None,
-                 invert: bool = False) -> None:
+                 invert: bool = False,
+                 region: QueryRegion = 'prediction') -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
         if not isinstance(model, torch.nn.Module):
@@ -111,6 +114,7 @@ class FewShotInferencer:
         self.invert = invert
         self.batch_size = batch_size
         self.explainer = None if explain is None else build_explainer(explain)
+        self.region = region
         self.support: Optional[EncodedSupport] = None
 
     def __call__(self,
@@ -140,7 +144,8 @@ class FewShotInferencer:
                 support: Union[Support, EncodedSupport, None] = None,
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
-                explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
+                explain: Union[Explain, bool, None] = None,
+                region: Optional[QueryRegion] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
         """Segment one or several queries without changing the inferencer; threads may call it concurrently.
 
         Args:
@@ -151,6 +156,8 @@ class FewShotInferencer:
             return_logits (bool): Also return the logits.
             explain (str | dict | Explainer | bool, optional): Explain the predictions by this explainer rather than by
                 the one given to the constructor; False for not at all.
+            region (str | Path | np.ndarray, optional): Explain this part of each query rather than the one given to
+                the constructor.
 
         Returns:
             dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not
@@ -161,7 +168,7 @@ class FewShotInferencer:
         """
         results: list[dict[str, Any]] = []
         try:
-            results.extend(self.iterate(query, out_dir, return_logits, explain, support))
+            results.extend(self.iterate(query, out_dir, return_logits, explain, support, region))
         except FailedQueries as error:
             error.results = results
             raise
@@ -214,7 +221,8 @@ class FewShotInferencer:
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
                 explain: Union[Explain, bool, None] = None,
-                support: Union[Support, EncodedSupport, None] = None) -> Iterator[dict[str, Any]]:
+                support: Union[Support, EncodedSupport, None] = None,
+                region: Optional[QueryRegion] = None) -> Iterator[dict[str, Any]]:
         """Segment queries batch by batch; images are read when needed.
 
         Unreadable queries do not stop the others; one error at the end lists them all.
@@ -229,19 +237,22 @@ class FewShotInferencer:
             explain (str | dict | Explainer | bool, optional): As in :meth:`__call__`. Each explanation encodes the
                 supports again.
             support (EncodedSupport | Sequence | Mapping, optional): As in :meth:`predict`.
+            region (str | Path | np.ndarray, optional): As in :meth:`predict`.
 
         Yields:
             dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
             (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a
-            label above 0; with ``return_logits`` ``logits`` (N+1, H, W) float32; with ``out_dir`` ``mask_path`` and
-            ``overlay_path``. An explained prediction also has ``explainer``, its name, and ``attributions``, for each
-            class a list of K_n float32 arrays of the support images' original sizes (the method's values, resized
-            bilinearly), or None for a class that is not in the query; with ``out_dir`` ``explanation_path``.
+            label above 0; with ``return_logits`` ``logits`` (N+1, H, W) and ``network_logits`` (N+1, h, w) float32;
+            with ``out_dir`` ``mask_path`` and ``overlay_path``. An explained prediction also has ``explainer``, its
+            name, and ``attributions``, for each class a list of K_n float32 arrays of the support images' original
+            sizes (the method's values, resized bilinearly), or None for a class that is not in the region;
+            ``neutral``, ``support_shares`` and ``contributions``, see :class:`QueryExplainer`; with ``out_dir``
+            ``explanation_path``.
 
         Raises:
             FileNotFoundError: If a file does not exist, or the folder has no image.
-            ValueError: If no support set was given, an image cannot be read, or the explainer is unknown or cannot
-                explain this model.
+            ValueError: If no support set was given, an image cannot be read, the region is wrong, or the explainer is
+                unknown or cannot explain this model.
             FailedQueries: After the other results, if some of several queries cannot be read.
         """
         # Encode the supports
@@ -260,18 +271,44 @@ class FewShotInferencer:
                 inputs = self._normalize(prepared)
                 for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
                     result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
+                    if return_logits:
+                        result['network_logits'] = logits.float().cpu().numpy()
                     if explainer is not None:
-                        result.update(explainer(network_image, logits))
+                        regions = self.network_regions(region, result['mask'], logits)
+                        result.update(explainer(network_image, regions))
                     if write is not None:
                         result.update(write(name, image, result['mask'], len(support.class_names)))
                     if write is not None and explainer is not None:
-                        panel = explainer.draw(image, result, logits)
+                        panel = explainer.draw(image, result, regions)
                         result.update(explanation_path=write.explanation(panel, result['mask_path']))
                     record.add(result)
                     yield result
         finally:
             record.save()
         record.raise_failures()
+
+    def network_regions(self, region: Optional[QueryRegion], mask: np.ndarray, logits: Tensor) -> Tensor:
+        """Select the explained pixels of each class at network size.
+
+        Args:
+            region (str | Path | np.ndarray, optional): As in :meth:`predict`.
+            mask (np.ndarray): The prediction, labels 0..N, (H, W).
+            logits (Tensor): The prediction at network size, (N+1, h, w).
+
+        Returns:
+            Tensor: Boolean, (N, h, w).
+
+        Raises:
+            ValueError: If the region is wrong, see :func:`query_regions`.
+        """
+        chosen = query_regions(self.region if region is None else region, mask, len(logits) - 1)
+        if chosen is None:
+            return predicted_regions(logits)
+        return to_network_size(chosen, tuple(logits.shape[-2:])).to(logits.device)
+
+    def network_query(self, query: ImageInput) -> Tensor:
+        """Prepare a query as the model sees it, normalized, (3, h, w)."""
+        return self._normalize([self.transform.prepare(self.transform.read(query, self.bgr))[0]])[0]
 
     def _explainer(self, explain: Union[Explain, bool, None], support: EncodedSupport) -> Optional[QueryExplainer]:
         if explain is False:
