@@ -62,13 +62,14 @@ def coco_json(study: QueryStudy, file_name: str = 'query.png') -> dict[str, Any]
         categories=[dict(id=number, name=name) for number, name in enumerate(study.support.class_names, start=1)])
 
 
-def attribution_arrays(study: QueryStudy, explained: Sequence[Explained]) -> dict[str, np.ndarray]:
-    """Collect attributions by ``<explainer>/<class>/<support from 1>``."""
-    return {
+def attributions_npz(study: QueryStudy, explained: Sequence[Explained]) -> bytes:
+    """Write attributions as npz, by ``<explainer>/<class>/<support from 1>``."""
+    arrays = {
         f'{one.name}/{name}/{number}': array
         for one in explained for name, way in zip(study.support.class_names, one.result['attributions']) if way
         for number, array in enumerate(way, start=1)
     }
+    return _bytes_of(np.savez_compressed, **arrays)
 
 
 def scores_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -145,11 +146,11 @@ def study_zip(study: QueryStudy, source: ModelSource, explained: Sequence[Explai
     rgb = not study.inferencer.bgr
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as file:
         file.writestr('README.txt', README)
-        file.writestr('query.png', _png(Image.fromarray(study.query if rgb else _reversed(study.query))))
+        file.writestr('query.png', png_bytes(study.query if rgb else _reversed(study.query)))
         for way, shots in enumerate(study.support.shots, start=1):
             for number, shot in enumerate(shots, start=1):
-                file.writestr(f'supports/{way}_{number}.png', _png(Image.fromarray(_reversed(shot.image))))
-                file.writestr(f'supports/{way}_{number}_mask.png', _png(Image.fromarray(shot.mask)))
+                file.writestr(f'supports/{way}_{number}.png', png_bytes(_reversed(shot.image)))
+                file.writestr(f'supports/{way}_{number}_mask.png', png_bytes(shot.mask))
         file.writestr('mask.png', mask_png(study.mask, len(study.support.class_names)))
         file.writestr('coco.json', json.dumps(coco_json(study)))
         file.writestr('scores.csv', scores_csv([*prediction_rows(study), *rows]))
@@ -159,7 +160,7 @@ def study_zip(study: QueryStudy, source: ModelSource, explained: Sequence[Explai
             if stored is not None:
                 file.writestr(f'region_{number}.npy', _bytes_of(np.save, stored))
         if explained:
-            file.writestr('attributions.npz', _bytes_of(np.savez_compressed, **attribution_arrays(study, explained)))
+            file.writestr('attributions.npz', attributions_npz(study, explained))
     return buffer.getvalue()
 
 
@@ -180,6 +181,11 @@ def _bytes_of(save: Any, *args: Any, **kwargs: Any) -> bytes:
 
 def _reversed(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """Write a picture (H, W, 3) RGB or (H, W) grey as PNG."""
+    return _png(Image.fromarray(picture))
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -134,7 +134,7 @@ def _credits(selector: SupportSelector, explain: str, query: AnnotatedImages) ->
         return [None] * len(selector.pool)
 
 
-def effect_pictures(study: QueryStudy, way: int, left_out: int) -> np.ndarray:
+def predict_without(study: QueryStudy, way: int, left_out: int) -> np.ndarray:
     """Predict a class without one of its supports, boolean at the query's size, (H, W).
 
     Args:
