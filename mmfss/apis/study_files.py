@@ -117,7 +117,7 @@ from mmfss.apis import FewShotInferencer, init_model
 
 model = init_model({source.config!r}, {source.checkpoint!r}, cfg_options={{'model.threshold': {study.threshold!r}}})
 inferencer = FewShotInferencer(model, ignore_value=255)
-support = inferencer.encode_support({pformat(support, width=110)})
+support = inferencer.encode_support({pformat(support, width=110, sort_dicts=False)})
 mask = inferencer.predict('query.png', support)['mask']
 Image.fromarray(mask).save('reproduced.png')
 

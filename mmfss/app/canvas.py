@@ -64,11 +64,11 @@ def draw(picture: np.ndarray, mode: str, key: str, brush: int = 18) -> Optional[
     from mmfss.apis.drawn_masks import drawn_pixels
 
     height, width = canvas_size(picture.shape[:2])
+    background = remember(('jpeg', digest(picture), height, width), lambda: _jpeg(picture, (height, width)))
     result = st_canvas(
         fill_color=_COLOUR, stroke_color=_COLOUR, stroke_width=brush if mode == 'brush' else 2,
-        background_image=remember(
-            ('jpeg', digest(picture), height, width), lambda: _jpeg(picture, (height, width))), height=height, width=width, drawing_mode=MODES[mode],
-        point_display_radius=5, return_image_data=True, key=f'{key}-{mode}-{width}')
+        background_image=background, height=height, width=width, drawing_mode=MODES[mode], point_display_radius=5,
+        return_image_data=True, key=f'{key}-{mode}-{width}')
     if not (result.json_data or {}).get('objects') or result.image_data is None:
         return None
     pixels = drawn_pixels(result.image_data, picture.shape[:2])

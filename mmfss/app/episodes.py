@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 def episode_task() -> 'Optional[SegmentationTask]':
     """Ask for an episode, and load its pictures."""
     from mmfss.apis.episode_tasks import EpisodeSource
-
     from .page import show_task
 
     columns = st.columns(3)

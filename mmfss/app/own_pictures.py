@@ -156,6 +156,7 @@ def parse_points(text: str) -> list[tuple[int, int]]:
         ValueError: If it is no such text.
     """
     try:
-        return [tuple(int(value) for value in part.split(',', 1)) for part in text.split(';') if part.strip()]
+        pairs = [part.split(',') for part in text.split(';') if part.strip()]
+        return [(int(x), int(y)) for x, y in pairs]
     except ValueError:
         raise ValueError(f'"{text}" is no list of points: write x,y; x,y with whole numbers.') from None

@@ -7,7 +7,7 @@ import streamlit as st
 from mmfss.app.canvas import measure_width
 from mmfss.app.models import QUEUE, is_loaded, load
 from mmfss.app.settings import SETTINGS, ModelChoice
-from mmfss.app.state import digest, told
+from mmfss.app.state import digest, gallery, remember, told
 
 if TYPE_CHECKING:
     from mmfss.apis import FewShotInferencer
@@ -20,8 +20,8 @@ def main() -> None:
     """Show the page."""
     st.set_page_config(page_title='mmfss', layout='centered', menu_items={'About': 'mmfss'})
     st.title('Segment by example')
-    st.markdown('Give a picture and a few examples with masks. The model segments the picture, and the page shows which '
-                'pixels of the examples decided, and how true that is.')
+    st.markdown('Give a picture and a few examples with masks. The model segments the picture, and the page shows '
+                'which pixels of the examples decided, and how true that is.')
     measure_width()
     choice = _choose_model()
     inferencer = _load(choice)
@@ -70,7 +70,6 @@ def _ask_task() -> 'Optional[SegmentationTask]':
         from mmfss.app.episodes import episode_task
 
         return episode_task()
-    from mmfss.app.state import remember
     from mmfss.apis.example_pictures import coins_task, shapes_task
 
     task = remember(source, shapes_task if source == 'shapes' else coins_task)
@@ -90,7 +89,7 @@ def show_task(task: 'SegmentationTask') -> None:
             mask = np.asarray(mask)
             pictures.append(overlay_mask(picture, np.where(mask == 1, way, mask)))
             captions.append(f'{name}, example {number}')
-    st.image(pictures, width=160, caption=captions)
+    gallery(pictures, captions, 160)
     if task.source:
         st.caption(f'Pictures: {task.source}.')
 
@@ -131,10 +130,10 @@ def _run(inferencer: 'FewShotInferencer', task: 'SegmentationTask', threshold: f
 
 
 def _show_result(done: dict[str, Any], choice: ModelChoice) -> None:
+    from mmfss.apis.study_files import prediction_rows
     from mmfss.app.supports import show_downloads, show_supports
     from mmfss.app.truth import show_truth
     from mmfss.app.why import show_why
-    from mmfss.apis.study_files import prediction_rows
     from mmfss.visualization import overlay_mask
 
     study = done['study']

@@ -3,7 +3,7 @@ import logging
 from collections import OrderedDict
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any, Callable, Hashable, Iterator, TypeVar
+from typing import Any, Callable, Hashable, Iterator, Sequence, TypeVar
 
 import streamlit as st
 
@@ -47,9 +47,22 @@ def told() -> Iterator[None]:
         st.error('The server has not enough memory for this: use smaller pictures or fewer of them.')
     except Exception as error:  # noqa: BLE001  Whatever it is, the visitor gets a sentence.
         logging.getLogger('mmfss.app').exception('The page failed.')
-        st.error(f'This did not work ({type(error).__name__}). The server\'s log says more.')
+        st.error(f"This did not work ({type(error).__name__}). The server's log says more.")
 
 
 def _one_paragraph(error: Exception) -> str:
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) < 600 else f'{text[:600]} ...'
+
+
+def gallery(pictures: Sequence[Any], captions: Sequence[str], width: int) -> None:
+    """Show pictures beside each other, as many as fit.
+
+    Args:
+        pictures (Sequence[np.ndarray]): RGB.
+        captions (Sequence[str]): Of each, also read aloud by screen readers.
+        width (int): Width of each on the page.
+    """
+    with st.container(horizontal=True, gap='small'):
+        for picture, caption in zip(pictures, captions):
+            st.image(picture, caption, width=width, alt=caption)

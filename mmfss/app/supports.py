@@ -7,7 +7,7 @@ import streamlit as st
 from .models import QUEUE
 from .own_pictures import MASKS, PICTURES
 from .settings import ModelChoice
-from .state import told
+from .state import gallery, told
 from .truth import measured_rows
 from .why import choose_class
 
@@ -74,13 +74,13 @@ def _show_without(study: 'QueryStudy', way: int) -> None:
     with told(), QUEUE.place():
         without = predict_without(study, way, left_out)
         mask = np.where(study.mask == way + 1, way + 1, 0)
-        st.image([overlay_mask(study.query, mask), overlay_mask(study.query, without * (way + 1))], width=300,
-                 caption=['with all supports', f'without support {left_out + 1}'])
+        gallery([overlay_mask(study.query, mask), overlay_mask(study.query, without * (way + 1))],
+                ['with all supports', f'without support {left_out + 1}'], 300)
 
 
 def show_downloads(study: 'QueryStudy', choice: ModelChoice) -> None:
     """Offer the files of the prediction, and the lines that reproduce it."""
-    from mmfss.apis.study_files import ModelSource, prediction_rows, script, scores_csv, study_zip
+    from mmfss.apis.study_files import ModelSource, prediction_rows, scores_csv, script, study_zip
 
     explained = st.session_state.get('explained') or []
     source = ModelSource(choice.config, choice.checkpoint)

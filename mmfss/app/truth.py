@@ -5,7 +5,7 @@ import numpy as np
 import streamlit as st
 
 from .models import QUEUE
-from .state import told
+from .state import gallery, told
 from .why import choose_class
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ def show_truth(study: 'QueryStudy') -> None:
     if not explained:
         st.info('Explain the prediction first, in "Why".')
         return
-    one = explained[0] if len(explained) == 1 else st.selectbox(
-        'Explanation', explained, format_func=lambda one: one.name, key='measured')
+    one = explained[0]
+    if len(explained) > 1:
+        one = explained[st.selectbox('Explanation', range(len(explained)), key='measured',
+                                     format_func=lambda number: explained[number].name)]
     way = choose_class(study.support.class_names, 'truth_class')
     if one.ways[way] is None:
         st.info('This class has no explanation: choose another.')
@@ -34,7 +36,7 @@ def show_truth(study: 'QueryStudy') -> None:
     metrics = st.multiselect('Scores', list(METRICS), list(METRICS)[:2], format_func=METRICS.get, key='metrics')
     steps = st.slider('Steps of a curve', 4, 75, 10, key='steps')
     if study.target is None:
-        st.caption('The truth of this picture is not known: IoU is with the model\'s own prediction from all support '
+        st.caption("The truth of this picture is not known: IoU is with the model's own prediction from all support "
                    'pixels.')
     if st.button('Measure', type='primary', key='measure', disabled=not (curves or metrics)):
         _measure(study, one, way, curves, metrics, steps)
@@ -71,11 +73,13 @@ def _measure(study: 'QueryStudy', one: 'Explained', way: int, modes: list[str], 
 
 def _scrub(study: 'QueryStudy', curves: list['CausalCurve'], way: int) -> None:
     """Show the supports of a state and what the model makes of them."""
-    curve = curves[0] if len(curves) == 1 else st.radio(
-        'States of', curves, format_func=_title, horizontal=True, key='scrubbed')
+    curve = curves[0]
+    if len(curves) > 1:
+        curve = curves[st.radio('States of', range(len(curves)), horizontal=True, key='scrubbed',
+                                format_func=lambda number: _title(curves[number]))]
     state = st.slider('State', 0, len(curve.scores) - 1, 0, key='state')
     pictures, captions = state_pictures(study, curve, way, state)
-    st.image(pictures, width=220, caption=captions)
+    gallery(pictures, captions, 224)
 
 
 def state_pictures(study: 'QueryStudy', curve: 'CausalCurve', way: int,

@@ -7,14 +7,14 @@ import streamlit as st
 from .canvas import draw
 from .models import QUEUE
 from .own_pictures import ask_box
-from .state import told
+from .state import gallery, told
 
 if TYPE_CHECKING:
     from mmfss.apis.query_study import Explained, QueryStudy
 
 REGIONS = {
-    'prediction': 'Whole prediction', 'ground_truth': 'Truth', 'component': 'One connected part', 'all': 'Whole picture',
-    'brush': 'Brush', 'polygon': 'Polygon', 'box': 'Box', 'upload': 'Mask file',
+    'prediction': 'Whole prediction', 'ground_truth': 'Truth', 'component': 'One connected part',
+    'all': 'Whole picture', 'brush': 'Brush', 'polygon': 'Polygon', 'box': 'Box', 'upload': 'Mask file',
 }
 FIRST = ('signed_affex', 'unmasked_affex', 'masked_affex', 'saliency', 'grad_cam', 'random')
 LEFT_OUT = ('reverse_signed_affex', )
@@ -53,7 +53,7 @@ def show_why(study: 'QueryStudy') -> None:
             st.info(f'{explained.name}: {names[way]} has no pixel in the region.')
             continue
         pictures, captions = map_pictures(study, explained, way, opacity, top / 100)
-        st.image(pictures, width=240, caption=captions)
+        gallery(pictures, captions, 224)
         _show_shares(explained, way)
     _show_pixel(study, way)
 
@@ -200,7 +200,6 @@ def _show_pixel(study: 'QueryStudy', way: int) -> None:
             pictures = [overlay_heat(shot.image[..., ::-1], heat) for shot, heat in
                         zip(study.support.shots[way], heats)]
             best = np.unravel_index(shares.argmax(), shares.shape)
-            st.image(pictures, width=200, caption=[
-                f'layer {number}, support {shot}: {100 * part.sum():.0f} % of the attention'
-                for shot, part in enumerate(shares, start=1)])
+            gallery(pictures, [f'layer {number}, support {shot}: {100 * part.sum():.0f} % of the attention'
+                               for shot, part in enumerate(shares, start=1)], 224)
             st.caption(f'Strongest in layer {number}: support {best[0] + 1}, with {100 * shares.max():.2f} %.')

@@ -1,4 +1,4 @@
-"""Open a page in the browser: segment pictures by examples, see which of their pixels decided, measure how true that is.
+"""Open a page in the browser: segment pictures by examples, see which pixels decided, and measure how true that is.
 
 The page is served to this machine alone, and asks no other.
 
