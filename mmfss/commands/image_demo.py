@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from mmfss.utils.defaults import DEFAULT_MODEL
-from .arguments import add_device, add_optional_checkpoint, add_options, add_upright, run_command
+from .arguments import add_device, add_optional_checkpoint, add_options, add_region, add_upright, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +34,7 @@ def parse_args() -> argparse.Namespace:
                         help='largest picture to read; default: $MMFSS_MAX_PIXELS, else 89 million pixels')
     parser.add_argument('--explain', metavar='EXPLAINER',
                         help='also draw which pixels of the examples made each prediction, e.g. signed_affex')
+    add_region(parser)
     add_device(parser, batch_size=4)
     add_options(parser)
     args = parser.parse_intermixed_args()

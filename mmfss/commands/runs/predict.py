@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     print(f'model: {args.config} ({describe_model(model)}; {args.checkpoint or "not trained"})', flush=True)
     inferencer = FewShotInferencer(
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size, explain=args.explain,
-        max_pixels=args.max_pixels, invert=args.invert)
+        max_pixels=args.max_pixels, invert=args.invert, region=args.region)
     show_support(inferencer.set_support(support), args)
     for result in inferencer.iterate(args.query, args.out):
         print(describe(result), flush=True)
