@@ -1,4 +1,5 @@
 # make demo    train and test DCAMA on the embedded data, pictures in work_dirs/demo
+# make app     open a page in the browser: segment pictures by examples, see why; ARGS="--data CONFIG"
 # make test    the tests, in two processes (WORKERS=...); ARGS="tests/test_engine -x" for some of them
 # make setup   only the environment; TORCH=keep uses the PyTorch of the active environment, PYTHON=... another Python
 # make clean   remove what the other targets made, except the environment (make distclean: that too)
@@ -9,13 +10,16 @@ WORKERS ?= 2
 RUN = $(VENV)/bin/python
 export VENV TORCH PYTHON
 
-.PHONY: setup demo test lint clean distclean
+.PHONY: setup demo app test lint clean distclean
 
 setup:
 	@bash .dev_scripts/setup.sh
 
 demo: setup
 	@$(RUN) tools/demo.py $(ARGS)
+
+app: setup
+	@$(RUN) demo/app.py $(ARGS)
 
 # One thread each: the tests are small, and threads of several processes would get in each other's way.
 # Bytecode is written: the tests start processes, each of which would compile all modules again, for up to 20 seconds.

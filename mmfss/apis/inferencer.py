@@ -1,6 +1,6 @@
 """Inferencer: segment images with a few annotated examples."""
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -8,19 +8,17 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
-from mmfss.datasets.class_indices.folders import IMAGE_SUFFIXES
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.defaults import DEFAULT_MODEL
 from mmfss.utils.device import device_of
-from mmfss.utils.names import list_names
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
 from .prediction_files import FailedQueries, JobRecord, PredictionWriter
 from .presence import PresenceJudge, absorb_negatives, presence_cells, presence_evidence
-from .query_explanation import Explain, QueryExplainer, build_explainer
+from .queries import Queries, list_queries
+from .query_explanation import Explain, QueryExplainer, build_explainer, predicted_regions
+from .regions import QueryRegion, query_regions, to_network_size
 from .support_set import EncodedSupport, Shots, Support, load_negatives, load_support
-
-Queries = Union[ImageInput, Sequence[ImageInput]]
 
 
 class FewShotInferencer:
@@ -66,6 +64,7 @@ class FewShotInferencer:
         presence (str | Path, optional): Calibration of presence scores, a file of ``tools/analysis_tools/presence.py``,
             which makes them probabilities.
         presence_threshold (float, optional): A class that is present with a lower probability gets an empty mask.
+        region (str | Path | np.ndarray): The part of a query that is explained, see :func:`query_regions`.
 
     Example:
         >>> import numpy as np
@@ -97,7 +96,8 @@ class FewShotInferencer:
                  max_pixels: Optional[int] = None,
                  invert: bool = False,
                  presence: Union[str, Path, None] = None,
-                 presence_threshold: Optional[float] = None) -> None:
+                 presence_threshold: Optional[float] = None,
+                 region: QueryRegion = 'prediction') -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
         if not isinstance(model, torch.nn.Module):
@@ -119,6 +119,7 @@ class FewShotInferencer:
         self.batch_size = batch_size
         self.explainer = None if explain is None else build_explainer(explain)
         self.judge = PresenceJudge.load(presence, presence_threshold)
+        self.region = region
         self.support: Optional[EncodedSupport] = None
 
     def __call__(self,
@@ -148,7 +149,8 @@ class FewShotInferencer:
                 support: Union[Support, EncodedSupport, None] = None,
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
-                explain: Union[Explain, bool, None] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
+                explain: Union[Explain, bool, None] = None,
+                region: Optional[QueryRegion] = None) -> Union[dict[str, Any], list[dict[str, Any]]]:
         """Segment one or several queries without changing the inferencer; threads may call it concurrently.
 
         Args:
@@ -159,6 +161,8 @@ class FewShotInferencer:
             return_logits (bool): Also return the logits.
             explain (str | dict | Explainer | bool, optional): Explain the predictions by this explainer rather than by
                 the one given to the constructor; False for not at all.
+            region (str | Path | np.ndarray, optional): Explain this part of each query rather than the one given to
+                the constructor.
 
         Returns:
             dict | list[dict]: For one image its result, else a list of results; see :meth:`iterate`, which does not
@@ -169,7 +173,7 @@ class FewShotInferencer:
         """
         results: list[dict[str, Any]] = []
         try:
-            results.extend(self.iterate(query, out_dir, return_logits, explain, support))
+            results.extend(self.iterate(query, out_dir, return_logits, explain, support, region))
         except FailedQueries as error:
             error.results = results
             raise
@@ -230,7 +234,8 @@ class FewShotInferencer:
                 out_dir: Optional[Union[str, Path]] = None,
                 return_logits: bool = False,
                 explain: Union[Explain, bool, None] = None,
-                support: Union[Support, EncodedSupport, None] = None) -> Iterator[dict[str, Any]]:
+                support: Union[Support, EncodedSupport, None] = None,
+                region: Optional[QueryRegion] = None) -> Iterator[dict[str, Any]]:
         """Segment queries batch by batch; images are read when needed.
 
         Unreadable queries do not stop the others; one error at the end lists them all.
@@ -245,22 +250,25 @@ class FewShotInferencer:
             explain (str | dict | Explainer | bool, optional): As in :meth:`__call__`. Each explanation encodes the
                 supports again.
             support (EncodedSupport | Sequence | Mapping, optional): As in :meth:`predict`.
+            region (str | Path | np.ndarray, optional): As in :meth:`predict`.
 
         Yields:
             dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
             (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a
             label above 0; ``presence``, for each class the score of being in the query at all, a probability with a
             calibration, None if the model shows no feature map; with negative references ``negative_fraction``, the
-            share of pixels that they took from the classes; with ``return_logits`` ``logits`` (N+1, H, W) float32; with
-            ``out_dir`` ``mask_path`` and ``overlay_path``. An explained prediction also has ``explainer``, its name,
-            and ``attributions``, for each class a list of K_n float32 arrays of the support images' original sizes (the
-            method's values, resized bilinearly), or None for a class that is not in the query; with ``out_dir``
+            share of pixels that they took from the classes; with ``return_logits`` ``logits`` (N+1, H, W) and
+            ``network_logits`` (N+1, h, w) float32; with ``out_dir`` ``mask_path`` and ``overlay_path``. An explained
+            prediction also has ``explainer``, its name, and ``attributions``, for each class a list of K_n float32
+            arrays of the support images' original sizes (the method's values, resized bilinearly), or None for a class
+            that is not in the region; ``neutral``, ``support_shares`` and ``contributions``, see
+            :class:`QueryExplainer`; with ``out_dir``
             ``explanation_path``.
 
         Raises:
             FileNotFoundError: If a file does not exist, or the folder has no image.
-            ValueError: If no support set was given, an image cannot be read, or the explainer is unknown or cannot
-                explain this model.
+            ValueError: If no support set was given, an image cannot be read, the region is wrong, or the explainer is
+                unknown or cannot explain this model.
             FailedQueries: After the other results, if some of several queries cannot be read.
         """
         # Encode the supports
@@ -275,24 +283,50 @@ class FewShotInferencer:
         record = JobRecord(out_dir)
         try:
             # Segment batch by batch
-            for queries, images, prepared in self._batches(_list_queries(query), record):
+            for queries, images, prepared in self._batches(list_queries(query), record):
                 inputs = self._normalize(prepared)
                 for name, image, network_image, logits, presence in zip(
                         queries, images, inputs, *self._predict(inputs, support)):
                     result = self._result(name, self._to_size(logits, image), support, presence, return_logits)
                     logits = self.judge.without_absent(absorb_negatives(logits, support.num_negatives), presence)
+                    if return_logits:
+                        result['network_logits'] = logits.float().cpu().numpy()
                     if explainer is not None:
-                        result.update(explainer(network_image, logits))
+                        regions = self.network_regions(region, result['mask'], logits)
+                        result.update(explainer(network_image, regions))
                     if write is not None:
                         result.update(write(name, image, result['mask'], len(support.class_names)))
                     if write is not None and explainer is not None:
-                        panel = explainer.draw(image, result, logits)
+                        panel = explainer.draw(image, result, regions)
                         result.update(explanation_path=write.explanation(panel, result['mask_path']))
                     record.add(result)
                     yield result
         finally:
             record.save()
         record.raise_failures()
+
+    def network_regions(self, region: Optional[QueryRegion], mask: np.ndarray, logits: Tensor) -> Tensor:
+        """Select the explained pixels of each class at network size.
+
+        Args:
+            region (str | Path | np.ndarray, optional): As in :meth:`predict`.
+            mask (np.ndarray): The prediction, labels 0..N, (H, W).
+            logits (Tensor): The prediction at network size, (N+1, h, w).
+
+        Returns:
+            Tensor: Boolean, (N, h, w).
+
+        Raises:
+            ValueError: If the region is wrong, see :func:`query_regions`.
+        """
+        chosen = query_regions(self.region if region is None else region, mask, len(logits) - 1)
+        if chosen is None:
+            return predicted_regions(logits)
+        return to_network_size(chosen, tuple(logits.shape[-2:])).to(logits.device)
+
+    def network_query(self, query: ImageInput) -> Tensor:
+        """Prepare a query as the model sees it, normalized, (3, h, w)."""
+        return self._normalize([self.transform.prepare(self.transform.read(query, self.bgr))[0]])[0]
 
     def _explainer(self, explain: Union[Explain, bool, None], support: EncodedSupport) -> Optional[QueryExplainer]:
         if explain is False:
@@ -362,20 +396,3 @@ class FewShotInferencer:
         if return_logits:
             result['logits'] = logits.cpu().numpy()
         return result
-
-
-def _list_queries(query: Queries) -> Sequence[ImageInput]:
-    if isinstance(query, np.ndarray):
-        return [query]
-    if not isinstance(query, (str, Path)):
-        if not isinstance(query, Iterable):
-            raise ValueError('A query must be the name of a file or folder, a NumPy array, or several of these, got a '
-                             f'{type(query).__name__}.')
-        return query
-    path = Path(query)
-    if not path.is_dir():
-        return [query]
-    files = [path / name for name in list_names(str(path), IMAGE_SUFFIXES).values()]
-    if not files:
-        raise FileNotFoundError(f'The folder "{path}" holds no image ({", ".join(IMAGE_SUFFIXES)}).')
-    return files

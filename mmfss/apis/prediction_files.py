@@ -150,7 +150,7 @@ class JobRecord:
         ValueError: If the folder holds a ``results.json`` of something else.
     """
 
-    ARRAYS = ('mask', 'logits', 'attributions')
+    ARRAYS = ('mask', 'logits', 'network_logits', 'attributions')
 
     def __init__(self, out_dir: Optional[Union[str, Path]] = None) -> None:
         self.path = None if out_dir is None else Path(out_dir) / 'results.json'

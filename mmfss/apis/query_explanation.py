@@ -1,4 +1,5 @@
 """Explanation of the predictions of single queries."""
+from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
@@ -43,17 +44,33 @@ def build_explainer(explain: Explain) -> tuple[str, Explainer]:
     return name, explainer
 
 
+@dataclass(frozen=True)
+class WayExplanation:
+    """Hold the explanation of one class of a prediction, at network size.
+
+    Attributes:
+        attribution (Tensor): Of its K supports, (K, H, W).
+        neutral (float, optional): The value that means no contribution, if the explainer has one.
+        contributions (dict, optional): Shares of layers and supports, see :meth:`Contributions.summary`; of explainers
+            that follow affinities.
+    """
+    attribution: Tensor
+    neutral: Optional[float] = None
+    contributions: Optional[dict[str, Any]] = None
+
+
 class QueryExplainer:
     """Explain predictions by one support set, whose classes may differ in their number of shots.
 
     Args:
         model (BaseFewShotSegmentor): The model.
         name (str): What to call the explainer.
-        explainer (Explainer): The explainer.
+        explainer (Explainer, optional): The explainer; None if only episodes are asked for.
         support (EncodedSupport): The support set.
     """
 
-    def __init__(self, model: BaseFewShotSegmentor, name: str, explainer: Explainer, support: EncodedSupport) -> None:
+    def __init__(self, model: BaseFewShotSegmentor, name: str, explainer: Optional[Explainer],
+                 support: EncodedSupport) -> None:
         self.model = model
         self.name = name
         self.explainer = explainer
@@ -63,64 +80,74 @@ class QueryExplainer:
                        for shots in support.shots]
         self.masks = [torch.stack([shot.network_mask for shot in shots]).to(device).float() for shots in support.shots]
 
-    def __call__(self, query: Tensor, logits: Tensor) -> dict[str, Any]:
+    def __call__(self, query: Tensor, regions: Tensor) -> dict[str, Any]:
         """Explain the prediction of one query.
 
         Args:
             query (Tensor): Normalized image, (3, h, w).
-            logits (Tensor): What the model predicts of it, (N+1, h, w); the region of class n is where it wins.
+            regions (Tensor): The pixels that are explained of each class, boolean, (N, h, w).
 
         Returns:
             dict: ``explainer``, its name; ``attributions``: per class, of each of its K_n supports, a float32 array of
-            the support's original size, None for a class that wins nowhere; ``neutral``: per class the value that
-            means no contribution, None if the explainer does not say; and ``support_shares``: per class the share of
-            each of its supports in what speaks for the class, summing to 1, None as above.
+            the support's original size, None for a class whose region is empty; ``neutral``: per class the value that
+            means no contribution, None if the explainer does not say; ``support_shares``: per class the share of
+            each of its supports in what speaks for the class, summing to 1, None as above; and ``contributions``: per
+            class the shares of layers and supports, None for explainers that do not follow affinities.
 
         Raises:
             ValueError: If a support mask is empty at network size, or the model cannot be explained so.
         """
-        maps, neutral = self.attribute(query, predicted_regions(logits))
-        attributions = [
-            None if way is None else [_to_size(one, shot.mask.shape) for one, shot in zip(way, shots)]
-            for way, shots in zip(maps, self.support.shots)
-        ]
-        shares = [None if way is None else _shares(way, level) for way, level in zip(maps, neutral)]
-        return dict(explainer=self.name, attributions=attributions, neutral=neutral, support_shares=shares)
+        return self.to_result(self.explain(query, regions))
 
-    def attribute(self, query: Tensor, region: Tensor) -> tuple[list[Optional[Tensor]], list[Optional[float]]]:
+    def to_result(self, ways: Sequence[Optional[WayExplanation]]) -> dict[str, Any]:
+        """Put what :meth:`explain` returned into the form of :meth:`__call__`."""
+        return dict(
+            explainer=self.name,
+            attributions=[
+                None if way is None else [_to_size(one, shot.mask.shape) for one, shot in zip(way.attribution, shots)]
+                for way, shots in zip(ways, self.support.shots)
+            ],
+            neutral=[None if way is None else way.neutral for way in ways],
+            support_shares=[None if way is None else _shares(way.attribution, way.neutral) for way in ways],
+            contributions=[None if way is None else way.contributions for way in ways])
+
+    def explain(self, query: Tensor, regions: Tensor) -> list[Optional[WayExplanation]]:
         """Explain given regions (N, h, w), at network size.
 
         Classes that all have a region, and as many shots, are explained together, as one episode; else each is
         explained as an episode of its own.
 
         Returns:
-            tuple[list, list]: Per class its attribution (K_n, H, W), None for a class without region; and the value
-            that means no contribution, None where it is not known.
+            list[WayExplanation | None]: Per class its explanation, None for a class without region.
         """
-        found = region.flatten(1).any(1).tolist()
+        found = regions.flatten(1).any(1).tolist()
         same = len({images.shape for images in self.images}) == 1
         groups = [list(range(len(found)))] if same and all(found) else [[way] for way, any_ in enumerate(found) if any_]
-        maps: list[Optional[Tensor]] = [None] * len(found)
-        levels: list[Optional[float]] = [None] * len(found)
+        ways: list[Optional[WayExplanation]] = [None] * len(found)
         for group in groups:
-            attribution, neutral = self._explain(self._episode(query, group), region[group])
-            for way, one, level in zip(group, attribution, neutral):
-                maps[way], levels[way] = one, level
-        return maps, levels
+            for way, explanation in zip(group, self._explain(self.episode(query, group), regions[group])):
+                ways[way] = explanation
+        return ways
 
-    def _explain(self, episode: Episode, region: Tensor) -> tuple[Tensor, Sequence[Optional[float]]]:
-        """Compute the attribution (N, K, H, W) and the N values that mean no contribution."""
-        explanation = self.explainer.explain(self.model, episode, region)
-        neutral = explanation.neutral
-        return explanation.attribution, [None] * len(region) if neutral is None else neutral.tolist()
+    def _explain(self, episode: Episode, regions: Tensor) -> list[WayExplanation]:
+        explanation = self.explainer.explain(self.model, episode, regions)
+        count = len(regions)
+        neutral = [None] * count if explanation.neutral is None else explanation.neutral.tolist()
+        contributions: list[Optional[dict[str, Any]]] = [None] * count
+        if explanation.contributions is not None:
+            summary = explanation.contributions.summary()
+            sizes = summary.pop('layer_sizes')
+            contributions = [dict({key: of_ways[way] for key, of_ways in summary.items()}, layer_sizes=sizes)
+                             for way in range(count)]
+        return [WayExplanation(*way) for way in zip(explanation.attribution, neutral, contributions)]
 
-    def draw(self, image: np.ndarray, result: Mapping[str, Any], logits: Tensor) -> np.ndarray:
+    def draw(self, image: np.ndarray, result: Mapping[str, Any], regions: Tensor) -> np.ndarray:
         """Draw an explained prediction.
 
         Args:
             image (np.ndarray): The query, (H, W, 3) uint8 BGR.
             result (dict): ``mask`` (H, W), and what :meth:`__call__` returned.
-            logits (Tensor): As there.
+            regions (Tensor): As there.
 
         Returns:
             np.ndarray: The panel, uint8 RGB.
@@ -128,11 +155,12 @@ class QueryExplainer:
         pictures = [[shot.image[..., ::-1] for shot in shots] for shots in self.support.shots]
         masks = [[shot.mask for shot in shots] for shots in self.support.shots]
         return draw_attributions(
-            image[..., ::-1], result['mask'], predicted_regions(logits).cpu().numpy(), pictures, masks,
+            image[..., ::-1], result['mask'], regions.cpu().numpy(), pictures, masks,
             {result['explainer']: result['attributions']}, self.support.class_names,
             neutral={result['explainer']: result['neutral']} if any(x is not None for x in result['neutral']) else None)
 
-    def _episode(self, query: Tensor, ways: Sequence[int]) -> Episode:
+    def episode(self, query: Tensor, ways: Sequence[int]) -> Episode:
+        """Return a query (3, h, w) and the supports of some classes, of equal number, as an episode."""
         info = dict(class_names=[self.support.class_names[way] for way in ways],
                     support_names=[[shot.name for shot in self.support.shots[way]] for way in ways])
         images, masks = (torch.stack([part[way] for way in ways]) for part in (self.images, self.masks))

@@ -130,6 +130,18 @@ def add_upright(parser: argparse.ArgumentParser, masks: str = 'masks') -> None:
                         'the picture as it is stored, without turning it. Needed only where the files do not tell')
 
 
+def add_region(parser: argparse.ArgumentParser) -> None:
+    """Add ``--region`` of a command that explains predictions of own pictures.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('--region', default='prediction', metavar='REGION',
+                        help='with --explain: the part of each picture to explain: prediction (default), all, '
+                        'component:X,Y (the connected part of the prediction at a pixel), box:LEFT,TOP,RIGHT,BOTTOM, '
+                        'polygon:X,Y,X,Y,X,Y,... or the file of a mask')
+
+
 def add_launcher(parser: argparse.ArgumentParser, help: str) -> None:
     """Add ``--launcher`` and ``--local-rank``.
 

@@ -5,6 +5,7 @@ from typing import List, Optional
 from mmfss.utils.names import did_you_mean
 from mmfss.version import __version__
 from . import (
+    app,
     check_dataset,
     choose_threshold,
     configs,
@@ -19,6 +20,7 @@ from . import (
 # Each module has the parser of its command, and imports its work when that begins.
 COMMANDS = {
     'predict': (predict, 'segment own photographs by the example of annotated ones'),
+    'app': (app, 'open a page in the browser: segment by examples, see why'),
     'train': (train, 'train a model'),
     'test': (test, 'test a model'),
     'explain': (explain, 'explain predictions and measure the explanations'),

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmfss.utils.defaults import DEFAULT_MODEL
-from .arguments import add_device, add_options, add_upright, run_command
+from .arguments import add_device, add_options, add_region, add_upright, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,6 +63,7 @@ def add_examples(parser: argparse.ArgumentParser) -> None:
                         help='largest picture to read; default: $MMFSS_MAX_PIXELS, else 89 million pixels')
     parser.add_argument('--explain', nargs='?', const='signed_affex', metavar='EXPLAINER',
                         help='also draw which pixels of the examples made each prediction; default: signed_affex')
+    add_region(parser)
     add_device(parser, batch_size=4)
     add_options(parser)
 

@@ -8,6 +8,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmfss.registry import METRICS
+from .episode_table import EpisodeRow, episode_rows
 from .functional import (
     BACKGROUND,
     FOREGROUND,
@@ -32,6 +33,9 @@ class EpisodicIoU(BaseMetric):
     Results: ``mIoU`` and ``FB-IoU`` in per cent (higher is better); ``mIoU_interval`` and ``FB-IoU_interval``, low and
     high end of the 95 % percentile bootstrap interval over episodes; ``class_IoU``, the foreground IoU by class name;
     ``episodes``, their number.
+
+    Attributes:
+        episodes (list[EpisodeRow]): Each episode and class of the last test, on the main process.
 
     Args:
         ignore_index (int): Target label that counts nowhere.
@@ -74,6 +78,7 @@ class EpisodicIoU(BaseMetric):
         self.size = size
         self.num_replicates = num_replicates
         self.seed = seed
+        self.episodes: list[EpisodeRow] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count one batch; exactly one entry per episode.
@@ -85,7 +90,11 @@ class EpisodicIoU(BaseMetric):
         for sample in data_samples:
             pred, target = self._compared(sample)
             counts = episode_counts(pred, target, len(sample['class_ids']), self.ignore_index)
-            self.results.append(dict(class_ids=[int(class_id) for class_id in sample['class_ids']], **counts))
+            objects = [int((target == way).sum()) for way in range(1, len(sample['class_ids']) + 1)]
+            self.results.append(dict(
+                class_ids=[int(class_id) for class_id in sample['class_ids']], **counts, object_pixels=objects,
+                index=int(sample.get('episode_index', -1)), query=str(sample.get('query_name', '')),
+                supports=sample.get('support_names'), presence=sample.get('presence')))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, Any]:
         """Sum the counts of all episodes and print the table.
@@ -98,6 +107,7 @@ class EpisodicIoU(BaseMetric):
         """
         class_ids = self._meta('fold_class_ids')
         names = [self._meta('classes')[class_id] for class_id in class_ids]
+        self.episodes = episode_rows(results, self._meta('classes'), self.dataset_meta.get('seed', 0))
         table = tabulate_counts(results, class_ids)
         scores = compute_scores(table)
         metrics = {'mIoU': scores.miou, 'FB-IoU': scores.fb_iou, 'episodes': len(results)}

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     inferencer = FewShotInferencer(
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size, explain=args.explain,
         max_pixels=args.max_pixels, invert=args.invert, presence=args.presence,
-        presence_threshold=args.presence_threshold)
+        presence_threshold=args.presence_threshold, region=args.region)
     show_support(inferencer.set_support(support, args.negative), args)
     for result in inferencer.iterate(args.query, args.out):
         print(describe(result, args.presence is not None), flush=True)

@@ -13,6 +13,8 @@ from mmfss.datasets import EpisodicDataset
 from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.model_weights import set_checkpoint
 from mmfss.engine.runner_setup import prepare_config, print_table
+from mmfss.evaluation import EpisodicIoU
+from mmfss.evaluation.episode_table import write_episodes
 from mmfss.evaluation.protocol import protocol_deviations
 from mmfss.evaluation.threshold_choice import apply_choice, check_not_tested, load_choice
 from mmfss.utils.config import add_hook, set_episodes, set_test_data
@@ -49,6 +51,14 @@ def test(runner: Runner, threshold: Optional[Dict[str, Any]] = None) -> Dict[str
         processes=runner.world_size,
         seconds=round(time.perf_counter() - start, 1),
         versions=versions())
+
+
+def write_table(runner: Runner, path: Path) -> None:
+    """Write ``episodes.csv`` beside the results, if the test was one of episodes."""
+    for metric in runner.test_loop.evaluator.metrics:
+        if isinstance(metric, EpisodicIoU) and metric.episodes:
+            write_episodes(metric.episodes, path.parent / 'episodes.csv')
+            return
 
 
 def report(results: Dict[str, Any], path: Path) -> None:
@@ -91,4 +101,6 @@ def run(args: argparse.Namespace) -> None:
         name = 'results.json'
         if 'num_ways' in meta:
             name = f'results_{meta["num_ways"]}way_{meta["num_shots"]}shot_seed{meta["seed"]}.json'
-        report(results, args.out or Path(cfg.work_dir) / name)
+        path = args.out or Path(cfg.work_dir) / name
+        write_table(runner, path)
+        report(results, path)

@@ -1,0 +1,4 @@
+"""Run the page."""
+from mmfss.app.page import main
+
+main()
