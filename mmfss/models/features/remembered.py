@@ -17,8 +17,8 @@ from .wrapped import WrappedFeatures
 
 @dataclass
 class _Memory:
-    """Hold the pyramids of single images of one state of a backbone, least recently used first."""
-    weights: tuple
+    """Hold the pyramids of single images by one reader of one backbone, least recently used first."""
+    content: tuple
     pyramids: OrderedDict = field(default_factory=OrderedDict)
     size: int = 0
 
@@ -32,8 +32,10 @@ class _Memory:
             self.size -= _bytes(self.pyramids.popitem(last=False)[1])
 
 
-# Outside of the modules, which can then be copied and pickled.
+# Outside of the modules, which can then be copied and pickled: for each backbone its weights and the memory of them.
+# The last memory outlives its backbone, for the next model with the same weights.
 _MEMORIES: WeakKeyDictionary = WeakKeyDictionary()
+_LAST: list[_Memory] = []
 
 
 @MODELS.register_module()
@@ -43,7 +45,9 @@ class RememberedFeatures(WrappedFeatures):
     A small dataset is tested in episodes that draw the same few hundred pictures thousands of times, and a head is
     trained on them for many passes. With their features in memory, only the head is left to compute. A picture is known
     by the content of its network input, so that a flipped one is another picture. What is remembered is dropped when
-    weights of the backbone change. With gradients, or a backbone in train mode, nothing is remembered.
+    weights of the backbone change. Models with the same weights share it, as the folds and methods that
+    ``tools/cross_validate.py`` tests one after the other. With gradients, or a backbone in train mode, nothing is
+    remembered.
 
     A convolution may give other last bits for another number of images at a time, so results may differ from those
     without memory by rounding.
@@ -98,9 +102,22 @@ class RememberedFeatures(WrappedFeatures):
     def _memory(self, backbone: nn.Module) -> _Memory:
         owner = backbone._modules.get('_orig_mod', backbone)
         weights = (weights_state(owner), repr(self.reader_cfg))
-        if owner not in _MEMORIES or _MEMORIES[owner].weights != weights:
-            _MEMORIES[owner] = _Memory(weights)
-        return _MEMORIES[owner]
+        if owner not in _MEMORIES or _MEMORIES[owner][0] != weights:
+            content = (_checksum(owner), repr(self.reader_cfg))
+            known = [*_LAST, *(memory for _, memory in _MEMORIES.values())]
+            shared = [memory for memory in known if memory.content == content]
+            _MEMORIES[owner] = weights, shared[0] if shared else _Memory(content)
+        _LAST[:] = [_MEMORIES[owner][1]]
+        return _MEMORIES[owner][1]
+
+
+def _checksum(module: nn.Module) -> bytes:
+    """Compute a checksum of the class, the weights and the statistics of a backbone."""
+    digest = blake2b(repr(module).encode(), digest_size=16)
+    for name, value in module.state_dict().items():
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)} {value.device}'.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.digest()
 
 
 def _key(image: Tensor) -> tuple:

@@ -71,3 +71,15 @@ def test_memory_is_limited(backbone: nn.Module, images: Tensor) -> None:
     assert counting.images == 4
     with pytest.raises(ValueError, match='max_gib must be above 0'):
         RememberedFeatures(max_gib=0)
+
+
+@torch.no_grad()
+def test_models_with_the_same_weights_share_it(images: Tensor) -> None:
+    reader = RememberedFeatures()
+    counts = []
+    for seed in (3, 3, 4):
+        backbone = build_tiny_model(seed=seed).backbone
+        backbone.eval()
+        counts.append(Counting(backbone))
+        reader(backbone, images)
+    assert [count.images for count in counts] == [4, 0, 4]
