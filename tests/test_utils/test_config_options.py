@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config
 
 from mmfss.utils.config import load_config
-from mmfss.utils.config_options import ConfigError, accepted_arguments, check_options, find_class
+from mmfss.utils.config_options import ConfigError, accepted_arguments, check_options, find_class, parse_options
 from tests.test_engine.toy import toy_config
 
 
@@ -53,6 +53,12 @@ def test_right_keys(cfg: Config, options: Dict[str, Any]) -> None:
 def test_wrong_keys(cfg: Config, key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f'--cfg-options {key}: .*{message}'):
         check_options(cfg, {key: 1})
+
+
+@pytest.mark.parametrize('pair', ["features=dict(type='A',reader=dict(indices=[19]))", 'size=[1,2'])
+def test_values_that_cannot_be_read(pair: str) -> None:
+    with pytest.raises(ConfigError, match='the value cannot be read.*of a dict, name each key with dots'):
+        parse_options([pair])
 
 
 def test_keys_that_the_new_type_does_not_have(cfg: Config) -> None:
