@@ -63,6 +63,13 @@ class TestPrototypeMatching:
             expected = F.interpolate(20 * torch.stack(maps)[None], (64, 64), mode='bilinear', align_corners=True)[0]
             torch.testing.assert_close(logits[b], expected, atol=1e-4, rtol=1e-5)
 
+    def test_a_model_of_one_level(self, model: FewShotSegmentor) -> None:
+        query, support, masks = tensors()
+        single = build_tiny_model()
+        single.feature_reader.num_levels = 1
+        logits = PrototypeMatching(single).logits(query, support, masks)
+        torch.testing.assert_close(logits, PrototypeMatching(model, level=-1).logits(query, support, masks))
+
     def test_finds_its_own_support(self, model: FewShotSegmentor) -> None:
         # A bright square on noise: matching an image with itself must find the square.
         image = 0.1 * torch.from_numpy(seeded_image('noise', (1, 3, 128, 128)))
