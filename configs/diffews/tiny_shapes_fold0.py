@@ -17,7 +17,8 @@ train_dataloader = dict(batch_size=8, dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 
-# Latents of 32 x 32, of about unit size. Keys and values at 16 x 16 and 8 x 8: seven layers.
+# Latents of 32 x 32; their size, of about 2.3 before, is scaled to about 1. Keys and values at 16 x 16 and 8 x 8:
+# seven layers.
 vae = dict(
     block_out_channels=(16, 32),
     down_block_types=('DownEncoderBlock2D', ) * 2,
@@ -25,7 +26,7 @@ vae = dict(
     layers_per_block=1,
     norm_num_groups=8,
     latent_channels=4,
-    scaling_factor=1.,
+    scaling_factor=0.4,
     mid_block_add_attention=False)
 model = dict(
     type='DiffewsSegmentor',

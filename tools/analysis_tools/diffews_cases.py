@@ -1,5 +1,6 @@
 """DiffewS: many queries of one support set, with supports encoded once or for every query."""
 import time
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
@@ -24,7 +25,8 @@ UNET = dict(
 DIFFEWS_PARTS = ('diffews', )
 DIFFEWS_MEANING = f"""\
 diffews    DiffewS in the shape of Stable Diffusion 2.1, a fifth as wide, 10 queries of one {SHOTS}-shot set, by
-           side of the latents; reference: support and query pass for each query, measured: one support pass; UNet alone
+           side of the latents; reference: whole support and query pass for each query, measured: one support pass;
+           the UNet alone
 diffews*   the same from images to logits, with a VAE at a fourth of its width"""
 
 
@@ -59,6 +61,9 @@ def build_model() -> DiffewsSegmentor:
 def passes(setting: DiffewsSetting) -> dict[str, Computation]:
     """The two computations, with their inputs ready."""
     model = build_model().to(setting.device)
+    # The reference runs the support pass to its end, as the released code does.
+    plain = copy(model)
+    plain.stops_early = False
     size, factor = setting.side, 8 if setting.whole else 1
     masks = (torch.rand(1, SHOTS, size * factor, size * factor, device=setting.device) > 0.5).float()
 
@@ -68,7 +73,7 @@ def passes(setting: DiffewsSetting) -> dict[str, Computation]:
     if setting.whole:
         queries, support = draw(setting.queries, channels=3), draw(1, 1, SHOTS, channels=3)
 
-        def encode() -> SupportEncoding:
+        def encode(model: DiffewsSegmentor) -> SupportEncoding:
             return model.encode_support(support, masks[:, None])
 
         def predict(query: torch.Tensor, encoding: SupportEncoding) -> torch.Tensor:
@@ -76,7 +81,7 @@ def passes(setting: DiffewsSetting) -> dict[str, Computation]:
     else:
         queries, support = draw(setting.queries, channels=4), draw(2, SHOTS, channels=4)
 
-        def encode() -> SupportEncoding:
+        def encode(model: DiffewsSegmentor) -> SupportEncoding:
             return SupportEncoding((model.write(*support, masks), ), 1)
 
         def predict(query: torch.Tensor, encoding: SupportEncoding) -> torch.Tensor:
@@ -84,11 +89,11 @@ def passes(setting: DiffewsSetting) -> dict[str, Computation]:
 
     @torch.no_grad()
     def anew() -> list[torch.Tensor]:
-        return [predict(query, encode()) for query in queries]
+        return [predict(query, encode(plain)) for query in queries]
 
     @torch.no_grad()
     def once() -> list[torch.Tensor]:
-        encoding = encode()
+        encoding = encode(model)
         return [predict(query, encoding) for query in queries]
 
     return dict(anew=anew, once=once)

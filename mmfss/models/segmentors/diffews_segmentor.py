@@ -145,7 +145,8 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
         self.bank_dtype, self.vae_dtype = _precision('bank_dtype', bank_dtype), _precision('vae_dtype', vae_dtype)
         if checkpointing:
             use_checkpointing(self.unet)
-        self.checkpointing = checkpointing
+        # With checkpointing the support pass runs to its end: a part that was cut off could not be computed again.
+        self.stops_early = not checkpointing
 
     def _check_parts(self) -> None:
         latent, unet = self.vae.config.latent_channels, self.unet.config
@@ -241,8 +242,7 @@ class DiffewsSegmentor(BaseFewShotSegmentor):
         Returns:
             KVBank: Keys and values of B support sets.
         """
-        # With checkpointing the pass runs to its end: a part that was cut off could not be computed again.
-        support_pass = WritePass(self.unet.conv_in_ref, self.num_layers, stop=not self.checkpointing)
+        support_pass = WritePass(self.unet.conv_in_ref, self.num_layers, stop=self.stops_early)
         with running(support_pass):
             try:
                 self._run(torch.cat((latents, mask_latents), dim=1))
