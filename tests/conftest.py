@@ -1,3 +1,7 @@
+import multiprocessing
+from multiprocessing.context import BaseContext
+from typing import Iterator
+
 import pytest
 
 from tests.quick_runners import make_runners_quick
@@ -7,4 +11,23 @@ from tests.quick_runners import make_runners_quick
 def quick_runners() -> None:
     with pytest.MonkeyPatch.context() as patch:
         make_runners_quick(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def one_process_server() -> Iterator[None]:
+    """All that fork processes from a server (data loaders and measurements too) share one, which imports once."""
+    multiprocessing.set_forkserver_preload(
+        ['mmfss.apis', 'mmfss.engine', 'mmfss.datasets', 'mmfss.evaluation', 'tests.processes'])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseContext, 'set_forkserver_preload', lambda self, names: None)
+        yield
+
+
+@pytest.fixture(scope='module')
+def small_segments() -> Iterator[None]:
+    """XRAI enlarges every picture to 224 x 224 before it cuts it up, which takes most of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('saliency.core.xrai._FELZENSZWALB_IM_RESIZE', (64, 64))
+        patch.setattr('saliency.core.xrai._FELZENSZWALB_MIN_SEGMENT_SIZE', 20)
         yield

@@ -1,6 +1,7 @@
 """Processes that start at once.
 
-They are forked from a server that has imported the package, which takes a new interpreter seconds each time. A script
+They are forked from a server that has imported the package (see ``conftest.py``), which takes a new interpreter
+seconds each time. A script
 runs in them as ``python SCRIPT ARGUMENTS`` would run it, with its own arguments, folder, environment and streams.
 """
 import multiprocessing
@@ -22,7 +23,6 @@ from tests.quick_runners import make_runners_quick
 
 register_all_modules(init_default_scope=False)
 _CONTEXT = multiprocessing.get_context('forkserver')
-_CONTEXT.set_forkserver_preload(['mmfss.apis', 'mmfss.engine', 'mmfss.datasets', 'mmfss.evaluation', 'tests.processes'])
 
 
 def _run(command: list[str], folder: Optional[str], environment: dict[str, str], out: str, err: str) -> None:

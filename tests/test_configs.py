@@ -1,4 +1,5 @@
 """Every config of the package: it can be read, its model is built, and all that it names exists."""
+import copy
 import functools
 import inspect
 import re
@@ -16,7 +17,7 @@ from mmfss.evaluation.attribution import InsertionDeletion, InsertionDeletionGap
 from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.explanation.episodes.loop import check_metrics
-from mmfss.models import FewShotSegmentor
+from mmfss.models import DiffewsSegmentor, FewShotSegmentor
 from mmfss.models.backbones.packaged_weights import PACKAGES
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmfss.utils.config import load_config
@@ -26,15 +27,17 @@ from tests.tiny.weightless import Weightless
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
 NAMES = [path.relative_to(CONFIGS).with_suffix('').as_posix() for path in FILES]
-# Not episodes: backbones and ScaleProtoSeg are trained by ordinary segmentation. Explanations take the model and the
-# data of a method's config, which are tested there.
-EPISODIC = [name for name in NAMES if not name.startswith(('backbones/', 'explain/', 'scaleprotoseg/'))]
+# Not episodes: backbones, ScaleProtoSeg and unrolled LRP are trained by ordinary segmentation. Explanations take the
+# model and the data of a method's config, which are tested there.
+OTHERS = ('backbones/', 'explain/', 'scaleprotoseg/', 'unrolled_lrp/')
+EPISODIC = [name for name in NAMES if not name.startswith(OTHERS) and not name.endswith('_in_context')]
 EXPLAINING = [name for name in NAMES if name.startswith('explain/')]
 BASES = sorted(CONFIGS.glob('_base_/**/*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # Each name is looked for once: in modules that do not exist, which takes most of the time.
 class_of = functools.cache(find_class)
+from_file = Config.fromfile
 _read: dict[Path, Config] = {}
 _built: dict[str, nn.Module] = {}
 
@@ -42,7 +45,7 @@ _built: dict[str, nn.Module] = {}
 def read(name: str) -> Config:
     path = CONFIGS / f'{name}.py'
     if path not in _read:
-        _read[path] = Config.fromfile(path)
+        _read[path] = from_file(path)
     return _read[path]
 
 
@@ -82,7 +85,8 @@ class TestEveryConfig:
             if found is InsertionDeletionGap:  # passes its arguments on to two metrics
                 accepted |= accepted_arguments(InsertionDeletion)
             # Normalisation layers are built by a function that takes requires_grad.
-            unknown = set(node) - {'type'} - accepted - ({'requires_grad'} if path.endswith('norm_cfg') else set())
+            common = {'type', '_delete_', *(['requires_grad'] if path.endswith('norm_cfg') else [])}
+            unknown = set(node) - accepted - common
             assert not unknown, f'{path}: {node["type"]} has no {unknown}; it has {sorted(accepted)}'
 
 
@@ -91,6 +95,9 @@ class TestEveryEpisodicConfig:
 
     def test_frozen_backbone(self, name: str) -> None:
         model = build(read(name))
+        if isinstance(model, DiffewsSegmentor):
+            assert not any(parameter.requires_grad for parameter in model.vae.parameters())
+            return
         assert isinstance(model, FewShotSegmentor)
         assert model.frozen_backbone == all(not parameter.requires_grad for parameter in model.backbone.parameters())
 
@@ -113,9 +120,9 @@ class TestEveryEpisodicConfig:
     def test_declared_weights(self, name: str) -> None:
         """A file of the repository or one that a config of configs/backbones makes, or one that the README names."""
         cfg = read(name)
-        weights = cfg.model.backbone.get('init_cfg')
+        weights = cfg.model.get('backbone', cfg.model).get('init_cfg')
         if weights is None:
-            assert not cfg.model.frozen_backbone
+            assert not cfg.model.get('frozen_backbone')
             return
         readme = (CONFIGS / name).with_name('README.md').read_text()
         if weights.type == 'PackagedWeights':
@@ -129,19 +136,22 @@ class TestEveryEpisodicConfig:
 
     def test_missing_weights(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         cfg = read(name)
-        weights = cfg.model.backbone.get('init_cfg') or {}
+        key = 'model.backbone.init_cfg' if 'backbone' in cfg.model else 'model.init_cfg'
+        weights = cfg.model.get('backbone', cfg.model).get('init_cfg') or {}
         if 'checkpoint' not in weights or Path(weights.checkpoint).is_file():
             return
         monkeypatch.chdir(tmp_path)
-        message = f'{cfg.model.backbone.init_cfg.checkpoint}.*model.backbone.init_cfg.checkpoint'
+        message = f'{weights.checkpoint}.*{key}.checkpoint'
         with pytest.raises(FileNotFoundError, match=message):
             build(cfg).init_weights()
 
 
 @pytest.mark.parametrize('shots', [2, 5])
 @pytest.mark.parametrize('name', EPISODIC)
-def test_number_of_shots_in_the_name(name: str, shots: int) -> None:
+def test_number_of_shots_in_the_name(name: str, shots: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """``..._<K>shot`` is the config with K supports in the tested episodes, and nothing else."""
+    # A file that was read is not parsed again.
+    monkeypatch.setattr(Config, 'fromfile', lambda path: copy.deepcopy(_read.get(path) or from_file(path)))
     cfg, expected = load_config(CONFIGS / f'{name}_{shots}shot.py'), read(name).to_dict()
     expected['test_dataloader']['dataset']['num_shots'] = shots
     assert cfg.to_dict() == expected
@@ -198,12 +208,26 @@ class TestRecipe:
         assert expected <= set(NAMES)
 
 
+class TestMixture:
+    """In-context training: several datasets with all their classes."""
+
+    def test_in_context(self) -> None:
+        cfg = read('diffews/sd21_in_context')
+        mixture = cfg.train_dataloader.dataset
+        assert [part.dataset_name for part in mixture.datasets] == ['COCO', 'ADE20K', 'PASCAL VOC']
+        assert all(part.fold is None and part.split == 'train' for part in mixture.datasets)
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[0].end == 120000
+        assert cfg.val_dataloader.dataset.split == 'train'
+
+
 class TestChoices:
     """Nothing is chosen on the classes that are tested, except where a published protocol does."""
     PUBLISHED = re.compile(r'(dcama|hsnet)/(resnet50|resnet101|swinb|vgg16)_(pascal5i|coco20i)_fold\d')
 
     @pytest.mark.parametrize('name', EPISODIC)
     def test_validation(self, name: str) -> None:
+        if name == 'prototype/efficientnet-lite2_own':  # every class is tested, and nothing is trained or chosen
+            return
         assert validates_on_tested_classes(read(name)) == bool(self.PUBLISHED.fullmatch(name))
 
     @pytest.mark.parametrize('name', NAMES)

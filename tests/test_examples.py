@@ -31,12 +31,17 @@ SHOWN = {
     'mmfss.models.heads.dmtnet_head': ['DMTNetHead'],
     'mmfss.models.heads.few_shot_scaleproto_head': ['FewShotScaleProtoHead'],
     'mmfss.models.heads.hsnet_head': ['HSNetHead'],
+    'mmfss.models.heads.insid3_head': ['INSID3Head'],
     'mmfss.models.heads.matching_head': ['MatchingHead'],
     'mmfss.models.segmentors.base_few_shot_segmentor': [
         'BaseFewShotSegmentor.encode_support', 'BaseFewShotSegmentor.logits'],
+    'mmfss.models.segmentors.diffews_segmentor': ['DiffewsSegmentor'],
     'mmfss.models.segmentors.few_shot_segmentor': ['FewShotSegmentor'],
+    'mmfss.models.segmentors.unrolled_lrp_segmentor': ['UnrolledLRPSegmentor'],
 }
 """What users call first; each has an example."""
+OPTIONAL = {'mmfss.models.segmentors.diffews_segmentor': 'diffusers'}
+"""Packages that examples need and an installation may lack."""
 
 
 def examples_of(module: str) -> list[doctest.DocTest]:
@@ -55,6 +60,8 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize('module', MODULES)
 def test_examples_print_what_they_say(module: str, quiet: None) -> None:
+    if module in OPTIONAL:
+        pytest.importorskip(OPTIONAL[module], reason='its example needs an optional package')
     for test in examples_of(module):
         report: list[str] = []
         results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)

@@ -31,13 +31,16 @@ test_pipeline = [
     dict(type='LoadPartialAnnotations'),
     dict(type='PackPartialLabels', num_classes=num_classes),
 ]
-dataset = {{_base_.train_dataloader.dataset.dataset}}
-dataset.update(pipeline=train_pipeline)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='PartialLabelDataset',
-        dataset=dataset,
+        dataset=dict(
+            type='PascalVOCDataset',
+            data_root={{_base_.data_root}},
+            ann_file='ImageSets/Segmentation/trainaug.txt',
+            data_prefix={{_base_.data_prefix}},
+            pipeline=train_pipeline),
         image_labels='data/image_labels.csv',
         mask_share=0.05,
         uniform=1.0,
@@ -51,4 +54,5 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
 train_cfg = dict(max_iters=400, val_interval=400)
 phases = dict(stage1=dict(train_cfg=dict(max_iters=300, val_interval=300)))
-default_hooks = dict(checkpoint=dict(interval=100))
+# The validation images are those of the test: no checkpoint is chosen on them.
+default_hooks = dict(checkpoint=dict(save_best=None, interval=100))

@@ -7,10 +7,18 @@ _base_ = [
 
 width = 16
 model = dict(
-    backbone=dict(depth=18, stem_channels=width, base_channels=width, init_cfg=None),
+    data_preprocessor=dict(size=(128, 128)),
+    backbone=dict(depth=18, stem_channels=width, base_channels=width, zero_init_residual=False, init_cfg=None),
     cls_head=dict(in_channels=8 * width, num_classes=17),
     decode_head=dict(chunk=17, iterative_gradients=False))
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
-train_cfg = dict(max_iters=600, val_interval=600)
-phases = dict(stage1=dict(train_cfg=dict(max_iters=1000, val_interval=1000)))
-default_hooks = dict(checkpoint=dict(interval=100))
+# Stage 2 decodes 17 maps of each image, so its batches are smaller.
+train_dataloader = dict(batch_size=8, dataset=dict(batch_size=8))
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
+train_cfg = dict(max_iters=250, val_interval=250)
+phases = dict(
+    stage1=dict(
+        train_dataloader=dict(batch_size=16, dataset=dict(batch_size=16)),
+        optim_wrapper=dict(optimizer=dict(lr=1e-3)),
+        train_cfg=dict(max_iters=1500, val_interval=1500)))
+# The validation images are those of the test: no checkpoint is chosen on them.
+default_hooks = dict(checkpoint=dict(save_best=None, interval=100))

@@ -4,3 +4,6 @@ _base_ = [
 ]
 
 train_dataloader = dict(dataset=dict(num_masks=20, uniform=1.0))
+# The validation images are those of the test: no checkpoint is chosen on them.
+default_hooks = dict(checkpoint=dict(save_best=None, interval=1568))
+randomness = dict(seed=42)

@@ -1,6 +1,6 @@
 """Inferencer: segment images with a few annotated examples."""
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -8,18 +8,17 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
-from mmfss.datasets.class_indices.folders import IMAGE_SUFFIXES
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.defaults import DEFAULT_MODEL
-from mmfss.utils.names import list_names
+from mmfss.utils.device import device_of
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
 from .prediction_files import FailedQueries, JobRecord, PredictionWriter
+from .presence import PresenceJudge, absorb_negatives, presence_cells, presence_evidence
+from .queries import Queries, list_queries
 from .query_explanation import Explain, QueryExplainer, build_explainer, predicted_regions
 from .regions import QueryRegion, query_regions, to_network_size
-from .support_set import EncodedSupport, Support, load_support
-
-Queries = Union[ImageInput, Sequence[ImageInput]]
+from .support_set import EncodedSupport, Shots, Support, load_negatives, load_support
 
 
 class FewShotInferencer:
@@ -62,6 +61,9 @@ class FewShotInferencer:
         batch_size (int): Queries of equal size that go through the model together.
         explain (str | dict | Explainer, optional): Explain predictions by this explainer: its name, its config, or
             itself. By default predictions are not explained.
+        presence (str | Path, optional): Calibration of presence scores, a file of ``tools/analysis_tools/presence.py``,
+            which makes them probabilities.
+        presence_threshold (float, optional): A class that is present with a lower probability gets an empty mask.
         region (str | Path | np.ndarray): The part of a query that is explained, see :func:`query_regions`.
 
     Example:
@@ -93,6 +95,8 @@ class FewShotInferencer:
                  explain: Optional[Explain] = None,
                  max_pixels: Optional[int] = None,
                  invert: bool = False,
+                 presence: Union[str, Path, None] = None,
+                 presence_threshold: Optional[float] = None,
                  region: QueryRegion = 'prediction') -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be 1 or more, got {batch_size}.')
@@ -114,6 +118,7 @@ class FewShotInferencer:
         self.invert = invert
         self.batch_size = batch_size
         self.explainer = None if explain is None else build_explainer(explain)
+        self.judge = PresenceJudge.load(presence, presence_threshold)
         self.region = region
         self.support: Optional[EncodedSupport] = None
 
@@ -175,11 +180,12 @@ class FewShotInferencer:
         single = isinstance(query, np.ndarray) or (isinstance(query, (str, Path)) and not Path(query).is_dir())
         return results[0] if single else results
 
-    def set_support(self, support: Union[Support, EncodedSupport]) -> EncodedSupport:
+    def set_support(self, support: Union[Support, EncodedSupport], negative: Optional[Shots] = None) -> EncodedSupport:
         """Encode a support set, and use it for all later queries without one.
 
         Args:
             support (Sequence | Mapping | EncodedSupport): As for :meth:`encode_support`, or its result.
+            negative (Sequence, optional): As for :meth:`encode_support`.
 
         Returns:
             EncodedSupport: The encoded set, now in ``self.support``.
@@ -188,11 +194,11 @@ class FewShotInferencer:
             FileNotFoundError, ValueError: As :meth:`encode_support`.
         """
         # Another thread may set its own before this one returns.
-        encoded = support if isinstance(support, EncodedSupport) else self.encode_support(support)
+        encoded = support if isinstance(support, EncodedSupport) else self.encode_support(support, negative)
         self.support = encoded
         return encoded
 
-    def encode_support(self, support: Support) -> EncodedSupport:
+    def encode_support(self, support: Support, negative: Optional[Shots] = None) -> EncodedSupport:
         """Encode a support set for any number of queries, without changing the inferencer.
 
         Args:
@@ -200,21 +206,28 @@ class FewShotInferencer:
                 classes may differ in K. A mask has the size of its image; black or transparent is background,
                 everything else the object, see :func:`read_object_mask`. In place of a mask, a file of LabelMe, a COCO
                 file or YOLO polygons may be given, see :func:`~mmfss.datasets.annotations.read_annotated_mask`.
+            negative (Sequence, optional): Pairs of image and mask of what is not meant. They compete with the classes:
+                a pixel stays in a class if its score exceeds the score of the negative references.
 
         Returns:
             EncodedSupport: The encoded set. It serves any inferencer with the same weights on the same device.
 
         Raises:
             FileNotFoundError: If a file does not exist.
-            ValueError: If a file cannot be read, a mask is empty or of another size than its image, or a class has no
-                pair. The message names the file.
+            ValueError: If a file cannot be read, a mask is empty or of another size than its image, a class has no
+                pair, or a negative mask covers its image. The message names the file.
         """
-        classes = load_support(support, self.transform, self.bgr, self.ignore_value, self.upright, self.invert)
+        options = dict(bgr=self.bgr, ignore_value=self.ignore_value, upright=self.upright, invert=self.invert)
+        classes = load_support(support, self.transform, **options)
+        negatives = load_negatives(negative, self.transform, **options)
+        ways = [*classes.values(), negatives] if negatives else [*classes.values()]
         with torch.no_grad():
-            images = [self._normalize([shot.network_image for shot in shots])[None] for shots in classes.values()]
-            masks = [torch.stack([shot.network_mask for shot in shots])[None] for shots in classes.values()]
-            encoding = self.model.encode_support(images, [way.to(self._device) for way in masks])
-        return EncodedSupport(tuple(classes), encoding, tuple(classes.values()))
+            images = self._normalize([shot.network_image for shots in ways for shot in shots])
+            masks = [torch.stack([shot.network_mask for shot in shots])[None].to(images) for shots in ways]
+            features = self.model.extract_feat(images)
+            encoding = self.model.encode_features(features, masks)
+            cells = presence_cells(self.model, features, masks)
+        return EncodedSupport(tuple(classes), encoding, tuple(classes.values()), len(ways) - len(classes), cells)
 
     def iterate(self,
                 query: Queries,
@@ -242,11 +255,14 @@ class FewShotInferencer:
         Yields:
             dict: ``query`` (the path, or the number of an array in the sequence); ``class_names`` (N names); ``mask``
             (H, W) uint8 at the query's original size, labels 0..N; ``foreground_fraction``, share of pixels with a
-            label above 0; with ``return_logits`` ``logits`` (N+1, H, W) and ``network_logits`` (N+1, h, w) float32;
-            with ``out_dir`` ``mask_path`` and ``overlay_path``. An explained prediction also has ``explainer``, its
-            name, and ``attributions``, for each class a list of K_n float32 arrays of the support images' original
-            sizes (the method's values, resized bilinearly), or None for a class that is not in the region;
-            ``neutral``, ``support_shares`` and ``contributions``, see :class:`QueryExplainer`; with ``out_dir``
+            label above 0; ``presence``, for each class the score of being in the query at all, a probability with a
+            calibration, None if the model shows no feature map; with negative references ``negative_fraction``, the
+            share of pixels that they took from the classes; with ``return_logits`` ``logits`` (N+1, H, W) and
+            ``network_logits`` (N+1, h, w) float32; with ``out_dir`` ``mask_path`` and ``overlay_path``. An explained
+            prediction also has ``explainer``, its name, and ``attributions``, for each class a list of K_n float32
+            arrays of the support images' original sizes (the method's values, resized bilinearly), or None for a class
+            that is not in the region; ``neutral``, ``support_shares`` and ``contributions``, see
+            :class:`QueryExplainer`; with ``out_dir``
             ``explanation_path``.
 
         Raises:
@@ -267,10 +283,12 @@ class FewShotInferencer:
         record = JobRecord(out_dir)
         try:
             # Segment batch by batch
-            for queries, images, prepared in self._batches(_list_queries(query), record):
+            for queries, images, prepared in self._batches(list_queries(query), record):
                 inputs = self._normalize(prepared)
-                for name, image, network_image, logits in zip(queries, images, inputs, self._logits(inputs, support)):
-                    result = self._result(name, self._to_size(logits, image), support.class_names, return_logits)
+                for name, image, network_image, logits, presence in zip(
+                        queries, images, inputs, *self._predict(inputs, support)):
+                    result = self._result(name, self._to_size(logits, image), support, presence, return_logits)
+                    logits = self.judge.without_absent(absorb_negatives(logits, support.num_negatives), presence)
                     if return_logits:
                         result['network_logits'] = logits.float().cpu().numpy()
                     if explainer is not None:
@@ -318,7 +336,7 @@ class FewShotInferencer:
 
     @property
     def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     def _normalize(self, images: Sequence[Tensor]) -> Tensor:
         return self.model.data_preprocessor.normalize(torch.stack(list(images)).to(self._device))
@@ -348,38 +366,33 @@ class FewShotInferencer:
             yield names, images, prepared
 
     @torch.no_grad()
-    def _logits(self, inputs: Tensor, support: EncodedSupport) -> Tensor:
-        """Compute logits (B, N+1, h, w) of normalized queries (B, 3, h, w), at network size."""
-        return self.model.logits(inputs, support.encoding)
+    def _predict(self, inputs: Tensor, support: EncodedSupport) -> tuple[Tensor, Sequence[Optional[Tensor]]]:
+        """Compute logits of classes and negatives (B, N+M+1, h, w) at network size, and presence (B, N) or B Nones."""
+        features = self.model.extract_feat(inputs)
+        logits = self.model.match(features, support.encoding, inputs.shape[-2:])
+        if support.presence is None:
+            return logits, [None] * len(logits)
+        cells = support.presence[:len(support.class_names)]
+        return logits, self.judge(presence_evidence(self.model, features, logits, cells))
 
     def _to_size(self, logits: Tensor, image: np.ndarray) -> Tensor:
         """Resize the logits (N+1, h, w) of a query to the size (H, W) of its image."""
         return F.interpolate(
             logits[None].float(), image.shape[:2], mode='bilinear', align_corners=self.model.align_corners)[0]
 
-    @staticmethod
-    def _result(name: Union[str, int], logits: Tensor, class_names: Sequence[str],
+    def _result(self, name: Union[str, int], logits: Tensor, support: EncodedSupport, presence: Optional[Tensor],
                 return_logits: bool) -> dict[str, Any]:
+        num_classes = len(support.class_names)
+        before = logits[:num_classes + 1].argmax(0)
+        logits = absorb_negatives(logits, support.num_negatives)
+        taken = (before > 0) & (logits.argmax(0) == 0)
+        logits = self.judge.without_absent(logits, presence)
         mask = logits.argmax(0).to(torch.uint8).cpu().numpy()
         result = dict(
-            query=name, class_names=list(class_names), mask=mask, foreground_fraction=float((mask > 0).mean()))
+            query=name, class_names=list(support.class_names), mask=mask, foreground_fraction=float((mask > 0).mean()),
+            presence=None if presence is None else presence.tolist())
+        if support.num_negatives:
+            result.update(negative_fraction=float(taken.float().mean()))
         if return_logits:
             result['logits'] = logits.cpu().numpy()
         return result
-
-
-def _list_queries(query: Queries) -> Sequence[ImageInput]:
-    if isinstance(query, np.ndarray):
-        return [query]
-    if not isinstance(query, (str, Path)):
-        if not isinstance(query, Iterable):
-            raise ValueError('A query must be the name of a file or folder, a NumPy array, or several of these, got a '
-                             f'{type(query).__name__}.')
-        return query
-    path = Path(query)
-    if not path.is_dir():
-        return [query]
-    files = [path / name for name in list_names(str(path), IMAGE_SUFFIXES).values()]
-    if not files:
-        raise FileNotFoundError(f'The folder "{path}" holds no image ({", ".join(IMAGE_SUFFIXES)}).')
-    return files

@@ -4,12 +4,14 @@ MMEngine resolves names only for the packages of a fixed table, so the index is 
 the folder ``.mim`` of an installed wheel.
 """
 import fnmatch
+import logging
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import yaml
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -43,14 +45,19 @@ def load_model_index(root: Optional[Path] = None) -> Dict[str, Dict[str, Any]]:
     """
     root = get_package_root() if root is None else root
     models: Dict[str, Dict[str, Any]] = {}
-    for metafile in yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))['Import']:
+    for metafile in _read_yaml(root / INDEX)['Import']:
         if not (root / metafile).is_file():
             raise FileNotFoundError(f'The model index "{root / INDEX}" imports "{metafile}", which does not exist.')
-        for entry in yaml.safe_load((root / metafile).read_text(encoding='utf-8')).get('Models') or []:
+        for entry in _read_yaml(root / metafile).get('Models') or []:
             if entry['Name'] in models:
                 raise ValueError(f'"{root / metafile}" names "{entry["Name"]}" a second time.')
             models[entry['Name']] = entry
     return models
+
+
+def _read_yaml(path: Path) -> Dict[str, Any]:
+    # In C, where PyYAML was built with it: ten times as fast.
+    return yaml.load(path.read_text(encoding='utf-8'), getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
 
 
 def list_models(pattern: Optional[str] = None, root: Optional[Path] = None) -> List[str]:
@@ -169,6 +176,17 @@ def is_training_free(cfg: Config) -> bool:
     return _training_free[key]
 
 
+def _initialize_quietly(model: nn.Module) -> None:
+    """Initialize the weights without MMEngine's message about every single one."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)
+
+
 def build_model(config: Union[str, Path, Config],
                 checkpoint: Optional[Union[str, Path]] = None,
                 device: str = 'cpu',
@@ -190,7 +208,7 @@ def build_model(config: Union[str, Path, Config],
     if checkpoint is not None:
         load_model_checkpoint(model, checkpoint)
     elif init_weights:
-        model.init_weights()
+        _initialize_quietly(model)
     # Not chained: the train() of some backbones returns None.
     model.to(device).eval()
     return model

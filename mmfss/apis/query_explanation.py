@@ -12,6 +12,7 @@ from mmfss.explainers.building import build_explainers, explainer_configs
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
+from mmfss.utils.device import device_of
 from mmfss.visualization import draw_attributions
 from .support_set import EncodedSupport
 
@@ -74,7 +75,7 @@ class QueryExplainer:
         self.name = name
         self.explainer = explainer
         self.support = support
-        device = next(model.parameters()).device
+        device = device_of(model)
         self.images = [model.data_preprocessor.normalize(torch.stack([shot.network_image for shot in shots]).to(device))
                        for shots in support.shots]
         self.masks = [torch.stack([shot.network_mask for shot in shots]).to(device).float() for shots in support.shots]

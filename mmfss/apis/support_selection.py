@@ -12,6 +12,7 @@ from mmfss.explainers import EmptyRegionError, Explainer
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.features import FeaturePyramid
 from mmfss.structures import Episode
+from mmfss.utils.device import device_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class AnnotatedImages:
         packed = dataset.pipeline(dict(
             episode_index=0, class_ids=[class_id], class_names=[dataset.index.classes[class_id]],
             query=dataset.image_info(names[0], (class_id, ), 'query'), support=[supports]))
-        device = next(model.parameters()).device
+        device = device_of(model)
         labels = packed['data_samples'].support_sem_seg[0].to(device).long()
         # In parts: normalized images take four times the memory of bytes.
         images = packed['inputs']['support'][0]

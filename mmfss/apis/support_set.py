@@ -11,6 +11,7 @@ from mmfss.datasets.annotations import UnknownClassError, is_annotation_file, re
 from mmfss.datasets.masks import IGNORE
 from mmfss.datasets.orientation import file_orientation
 from mmfss.models import SupportEncoding
+from mmfss.models.layers.class_presence import PresenceCells
 from .image_transform import ImageInput, ImageTransform, read_mask
 
 Shots = Sequence[tuple[ImageInput, ImageInput]]
@@ -47,10 +48,14 @@ class EncodedSupport:
         class_names (tuple[str, ...]): N names; label n of a prediction is the n-th.
         encoding (SupportEncoding): What the model keeps of the support images.
         shots (tuple[tuple[SupportShot, ...], ...]): The supports of each class, which explanations are about.
+        num_negatives (int): Ways of the encoding, behind the classes, that show what is not meant. Defaults to 0.
+        presence (tuple[PresenceCells, ...], optional): By which the presence of each class is judged.
     """
     class_names: tuple[str, ...]
     encoding: SupportEncoding
     shots: tuple[tuple[SupportShot, ...], ...]
+    num_negatives: int = 0
+    presence: Optional[tuple[PresenceCells, ...]] = None
 
 
 def load_support(support: Support,
@@ -94,6 +99,30 @@ def load_support(support: Support,
             raise ValueError(f'The test pipeline gives the supports of class "{name}" different sizes, '
                              f'{sorted(sizes)}: it must resize to one size.')
     return loaded
+
+
+def load_negatives(negative: Optional[Shots], transform: ImageTransform, **options: Any) -> tuple[SupportShot, ...]:
+    """Read negative references, pairs of image and mask of what is not meant.
+
+    Args:
+        negative (Sequence, optional): The pairs; None for none.
+        transform (ImageTransform): Prepares images and masks.
+        **options: Further arguments of :func:`load_support`.
+
+    Returns:
+        tuple[SupportShot, ...]: Empty without negative references.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`load_support`; also if a mask covers its whole image.
+    """
+    if negative is None:
+        return ()
+    shots, = load_support({'negative': negative}, transform, **options).values()
+    for shot in shots:
+        if (shot.mask != 0).all():
+            raise ValueError(f'The mask of the negative reference "{shot.name}" covers the whole image, which would '
+                             'take away everything: mark only what is not meant.')
+    return shots
 
 
 def _load_shot(class_name: str, number: int, image_input: ImageInput, mask_input: ImageInput, transform: ImageTransform,

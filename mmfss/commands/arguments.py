@@ -208,4 +208,4 @@ def _find_configs(args: argparse.Namespace) -> None:
         if isinstance(value, Path):
             setattr(args, key, find_config(value))
         elif isinstance(value, list):
-            setattr(args, key, [find_config(path) for path in value])
+            setattr(args, key, [find_config(path) if isinstance(path, Path) else path for path in value])

@@ -21,10 +21,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--support-dir', type=Path, metavar='DIR',
                         help='folder of examples: images/ and masks/ with files of equal names, or such a pair in a '
                         'folder of each class, or pictures with LabelMe, COCO or YOLO annotations')
-    parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
-                        help='an example: a picture and its mask of equal size (black: background); repeatable')
-    parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
-                        help='an example of a named class, to segment several classes at once; repeatable')
     parser.add_argument('--class', dest='classes', action='append', default=[], metavar='NAME',
                         help='class of --support-dir to segment; default: all, but annotation files of several classes '
                         'need a choice; repeatable')
@@ -34,6 +30,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('outputs'), metavar='DIR',
                         help='folder of the results; default: outputs')
     parser.add_argument('--out-dir', type=Path, dest='out', help=argparse.SUPPRESS)
+    add_examples(parser)
+    args = parser.parse_args()
+    if sum(map(bool, (args.support_dir, args.support, args.class_support))) != 1:
+        parser.error('give examples in one way: a folder by --support-dir, examples of one class by --support, or of '
+                     'named classes by --class-support')
+    if args.classes and not args.support_dir:
+        parser.error('--class chooses classes of --support-dir')
+    return args
+
+
+def add_examples(parser: argparse.ArgumentParser) -> None:
+    """Add the options of examples, of reading pictures and of explanations.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('--support', nargs=2, action='append', default=[], metavar=('IMAGE', 'MASK'),
+                        help='an example: a picture and its mask of equal size (black: background); repeatable')
+    parser.add_argument('--class-support', nargs=3, action='append', default=[], metavar=('CLASS', 'IMAGE', 'MASK'),
+                        help='an example of a named class, to segment several classes at once; repeatable')
+    parser.add_argument('--negative', nargs=2, action='append', metavar=('IMAGE', 'MASK'),
+                        help='a picture and a mask of what is not meant, which takes pixels away; repeatable')
+    parser.add_argument('--presence', type=Path, metavar='FILE',
+                        help='calibration of presence scores, a file of tools/analysis_tools/presence.py')
+    parser.add_argument('--presence-threshold', type=float, metavar='P',
+                        help='a class that is present with a lower probability gets an empty mask; needs --presence')
     parser.add_argument('--invert', action='store_true', help='exchange object and background of all masks')
     parser.add_argument('--ignore-value', type=int, help='value in masks of pixels to leave out')
     add_upright(parser)
@@ -44,13 +66,6 @@ def parse_args() -> argparse.Namespace:
     add_region(parser)
     add_device(parser, batch_size=4)
     add_options(parser)
-    args = parser.parse_args()
-    if sum(map(bool, (args.support_dir, args.support, args.class_support))) != 1:
-        parser.error('give examples in one way: a folder by --support-dir, examples of one class by --support, or of '
-                     'named classes by --class-support')
-    if args.classes and not args.support_dir:
-        parser.error('--class chooses classes of --support-dir')
-    return args
 
 
 def main() -> None:

@@ -61,27 +61,20 @@ class EpisodicDataset(Dataset):
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from PIL import Image
         >>> from mmfss.datasets import EpisodicDataset
-        >>> pipeline = [
-        ...     dict(type='ForEachImage', transforms=[
-        ...         dict(type='LoadEpisodeImage'),
-        ...         dict(type='LoadClassMask'),
-        ...         dict(type='ResizeEpisodeImage', scale=(64, 64))]),
-        ...     dict(type='PackEpisodeInputs')]
         >>> with tempfile.TemporaryDirectory() as root:
-        ...     for name in ('mug', 'spoon'):
-        ...         for part, suffix in (('images', 'jpg'), ('masks', 'png')):
-        ...             (Path(root) / name / part).mkdir(parents=True)
-        ...             for number in range(3):
-        ...                 Image.new('RGB', (40, 30), 'white').save(Path(root) / name / part / f'{number}.{suffix}')
-        ...     index = dict(type='ImageFolderIndex', data_root=root)
-        ...     dataset = EpisodicDataset(index, pipeline, class_ids=['mug', 'spoon'], num_ways=2, num_episodes=10)
+        ...     for part in ('mug/images', 'mug/masks', 'spoon/images', 'spoon/masks'):
+        ...         (Path(root) / part).mkdir(parents=True)
+        ...         for number in range(3):
+        ...             (Path(root) / part / f'{number}.png').touch()
+        ...     index = dict(type='ImageFolderIndex', data_root=root, check_files=False)
+        ...     # Without transforms an item names its images; see ImageFolderDataset for tensors.
+        ...     dataset = EpisodicDataset(index, [], class_ids=['mug', 'spoon'], num_ways=2, num_episodes=10)
         ...     item = dataset[0]
-        >>> item['inputs']['support'].shape  # 2-way 1-shot
-        torch.Size([2, 1, 3, 64, 64])
-        >>> item['data_samples'].support_sem_seg.shape, sorted(item['data_samples'].class_names)
-        (torch.Size([2, 1, 64, 64]), ['mug', 'spoon'])
+        >>> len(dataset), item['class_names'], item['query']['name']
+        (10, ['spoon', 'mug'], 'spoon/images/2.png')
+        >>> [[image['name'] for image in group] for group in item['support']]
+        [['spoon/images/1.png'], ['mug/images/0.png']]
     """
 
     SPLITS_SHARE_CLASSES = True

@@ -17,6 +17,9 @@ def set_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
             declares (``init_cfg``), and is refused if the model must be trained.
     """
     cfg.load_from, cfg.resume = checkpoint, False
+    if cfg.get('train_cfg') is None:
+        # A config of a model without training says nothing of it; MMEngine's runner wants all parts of it or none.
+        cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = None
     if checkpoint is None:
         add_hook(cfg, dict(type='TrainingFreeHook'))
     else:

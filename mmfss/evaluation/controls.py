@@ -75,7 +75,8 @@ class PrototypeMatching(ControlModel):
 
     Args:
         model (BaseFewShotSegmentor): The model under test; only its backbone is used.
-        level (int): Index into the model's feature levels, from fine to coarse.
+        level (int): Index into the model's feature levels, from fine to coarse; of a model with fewer levels, the
+            coarsest counts.
     """
 
     def __init__(self, model: BaseFewShotSegmentor, level: int = -2) -> None:
@@ -86,7 +87,8 @@ class PrototypeMatching(ControlModel):
 
     def way_logits(self, query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
         model, = self._segmentor
-        maps = model.extract_feat(torch.cat([query, support.flatten(0, 1)])).levels[self.level][-1]
+        levels = model.extract_feat(torch.cat([query, support.flatten(0, 1)])).levels
+        maps = levels[self.level if -len(levels) <= self.level < len(levels) else -1][-1]
         pyramid = FeaturePyramid(((maps, ), ))
         query_pyramid, support_pyramid = pyramid.split([len(query), len(maps) - len(query)])
         head = PrototypeMatchingHead([[maps.shape[1]]])

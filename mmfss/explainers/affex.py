@@ -181,7 +181,7 @@ class AffEx(Explainer):
         # Select the regions
         logits: Sequence[Optional[Tensor]] = [None] * len(episodes)
         if 'prediction' in (region for region in regions if isinstance(region, str)):
-            logits = model.compose([way.logits() for way in ways], query.shape[-2:])
+            logits = model.refined(model.compose([way.logits() for way in ways], query.shape[-2:]), pyramid)
         pixels = torch.stack([self._pixels(*args) for args in zip(regions, [model] * len(episodes), episodes, logits)])
 
         # Read the affinities backwards

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmfss.utils.config_options import ConfigError
+from mmfss.utils.device import device_of
 from mmfss.utils.progress import Progress
 from mmfss.utils.unwrap import unwrap
 from mmfss.utils.versions import versions
@@ -202,5 +203,5 @@ class RecordingLoop(TestLoop):
 
     def device_name(self) -> str:
         """Return the name of the model's device."""
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type

@@ -19,6 +19,7 @@ from .heads import (
     DMTNetHead,
     FewShotHead,
     FewShotScaleProtoHead,
+    GFSAMHead,
     HSNetHead,
     INSID3Head,
     MatchingHead,
@@ -28,6 +29,7 @@ from .heads import (
 from .losses import JeffreysDiversityLoss, PrototypeLoss
 from .segmentors import (
     BaseFewShotSegmentor,
+    BlackBoxSegmentor,
     DiffewsSegmentor,
     FewShotSegmentor,
     ImageLabelSegmentor,
@@ -40,11 +42,12 @@ from .segmentors import (
 )
 
 __all__ = [
-    'AdditiveHead', 'BaseFewShotSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead', 'DeconvUNet', 'DeepLabResNet',
-    'DiffewsSegmentor', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid', 'FeatureReader', 'FewShotHead',
-    'FewShotScaleProtoHead', 'FewShotSegmentor', 'GradientInputHead', 'HSNetHead', 'INSID3Head', 'ImageLabelSegmentor',
-    'JeffreysDiversityLoss', 'LatentAutoencoder', 'MatchingHead', 'MirrorUNetHead', 'MirrorUNetSegmentor',
-    'PackagedWeights', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss', 'PrototypeMatchingHead', 'PrototypeReader',
-    'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor', 'StridedFCNHead', 'SupportEncoding',
-    'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier', 'check_training_free'
+    'AdditiveHead', 'BaseFewShotSegmentor', 'BlackBoxSegmentor', 'CorrelationHead', 'DCAMAHead', 'DMTNetHead',
+    'DeconvUNet', 'DeepLabResNet', 'DiffewsSegmentor', 'EfficientNetLite', 'EpisodeDataPreProcessor', 'FeaturePyramid',
+    'FeatureReader', 'FewShotHead', 'FewShotScaleProtoHead', 'FewShotSegmentor', 'GFSAMHead', 'GradientInputHead',
+    'HSNetHead', 'INSID3Head', 'ImageLabelSegmentor', 'JeffreysDiversityLoss', 'LatentAutoencoder', 'MatchingHead',
+    'MirrorUNetHead', 'MirrorUNetSegmentor', 'PackagedWeights', 'PooledClassifier', 'PrototypeHead', 'PrototypeLoss',
+    'PrototypeMatchingHead', 'PrototypeReader', 'ScaleProtoGroupHead', 'ScaleProtoHead', 'ScaleProtoSegmentor',
+    'StridedFCNHead', 'SupportEncoding', 'UnrolledLRPHead', 'UnrolledLRPSegmentor', 'VGGClassifier',
+    'check_training_free'
 ]

@@ -50,8 +50,9 @@ def parse_options(pairs: Sequence[str]) -> Dict[str, Any]:
     for pair in pairs:
         try:
             action(argparse.ArgumentParser(), parsed, [pair])
-        except (AssertionError, ValueError, IndexError) as error:
-            raise ConfigError(f'{pair}: the value cannot be read. Lists are written "[a,b]". ({error})') from error
+        except (AssertionError, ValueError, IndexError, RecursionError) as error:
+            raise ConfigError(f'{pair}: the value cannot be read. Lists are written "[a,b]"; of a dict, name each key '
+                              f'with dots. ({error})') from error
     return getattr(parsed, 'options', {})
 
 

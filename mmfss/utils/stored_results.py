@@ -15,7 +15,7 @@ def fingerprint(cfg: Config, checkpoint: Optional[Path], method: str) -> dict[st
     Args:
         cfg (Config): The config, with the episodes set.
         checkpoint (Path, optional): The checkpoint; None for a model that needs no training.
-        method (str): One of ``METHODS``.
+        method (str): What was computed, e.g. ``'model'``.
 
     Returns:
         dict: Plain values.

@@ -125,8 +125,8 @@ class TestQueries:
     def test_support_is_encoded_once(self, inferencer: FewShotInferencer, root: Path,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
         calls = []
-        encode = inferencer.model.encode_support
-        monkeypatch.setattr(inferencer.model, 'encode_support', lambda *args: calls.append(1) or encode(*args))
+        encode = inferencer.model.encode_features
+        monkeypatch.setattr(inferencer.model, 'encode_features', lambda *args: calls.append(1) or encode(*args))
         folder = root / 'ant' / 'images'
         inferencer.set_support([pair(root, 'bee', 0)])
         results = inferencer(folder, return_logits=True) + [inferencer(folder / '0.jpg', return_logits=True)]

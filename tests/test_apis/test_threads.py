@@ -90,6 +90,7 @@ def test_predictions(changes: dict) -> None:
     assert count_hooks(model) == 0
 
 
+@pytest.mark.usefixtures('small_segments')
 @pytest.mark.parametrize('head', [TINY_MODEL.head, PROTOTYPE_HEAD], ids=['matching', 'prototypes'])
 def test_predictions_mixed_with_every_explainer(head: dict) -> None:
     """Two episodes explained by each explainer, among predictions."""

@@ -20,8 +20,8 @@ from tests.test_apis.test_uploads import huge_png
 from tests.tiny.app import GREEN, RED, picture
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = next((found for name in ('chromium', 'chromium-browser', 'google-chrome')
-                 if (found := shutil.which(name))), '')
+NAMES = ('chromium', 'chromium-browser', 'google-chrome')
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), '')
 PATIENCE = 90_000
 LONG = dict(timeout=PATIENCE)
 

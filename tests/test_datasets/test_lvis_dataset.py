@@ -109,9 +109,9 @@ class TestMixture:
     def parts(cls, tmp_path_factory: pytest.TempPathFactory) -> list[EpisodicDataset]:
         roots = [write_class_folders(tmp_path_factory.mktemp(name), classes, count)
                  for name, classes, count in (('a', ('ant', 'bee'), 2), ('b', ('cat', 'dog'), 6))]
+        options = dict(folds=dict(num_folds=1), sampler=dict(type='UniformEpisodeSampler', seed=3))
         return [EpisodicDataset(dict(type='ImageFolderIndex', data_root=str(root)), PIPELINE, 'train', None,
-                                dataset_name=root.name, sampler=dict(type='UniformEpisodeSampler', seed=3))
-                for root in roots]
+                                dataset_name=root.name, **options) for root in roots]
 
     def test_by_number_of_images(self, parts: list[EpisodicDataset]) -> None:
         mixture = EpisodeMixture(parts)
@@ -133,6 +133,6 @@ class TestMixture:
     def test_errors(self, parts: list[EpisodicDataset], weights: list, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             EpisodeMixture(parts, weights)
-        two = EpisodicDataset(parts[0].index, PIPELINE, 'train', None, num_ways=2)
+        two = EpisodicDataset(parts[0].index, PIPELINE, 'train', None, dict(num_folds=1), num_ways=2)
         with pytest.raises(ValueError, match='same numbers of ways and shots'):
             EpisodeMixture([parts[0], two])

@@ -213,3 +213,30 @@ def test_a_causal_metric(model: DiffewsSegmentor, episode: Episode) -> None:
     subject = PerturbedEpisode(model, episode)
     value = metric.measure(subject, episode.masks * torch.rand(32, 32), (episode.target == 1)[None])
     assert value.value == value.value
+
+
+def planted_model() -> DiffewsSegmentor:
+    """Supports are read like queries, and tokens attend to tokens that look like them."""
+    model = build_diffews()
+    with torch.no_grad():
+        conv, reference = model.unet.conv_in, model.unet.conv_in_ref
+        reference.weight.copy_(torch.cat((conv.weight, torch.zeros_like(conv.weight)), 1))
+        reference.bias.copy_(conv.bias)
+        for module in model.unet.modules():
+            if type(module).__name__ == 'BasicTransformerBlock':
+                for projection in (module.attn1.to_q, module.attn1.to_k):
+                    projection.weight.copy_(2 * torch.eye(len(projection.weight)))
+    return model
+
+
+def test_planted_truth() -> None:
+    """Of three supports one is the query itself: its object gets the credit, not its ground or the other supports."""
+    right, first, second = (draw_episode(1, 1, (32, 32), name=name) for name in ('right', 'wrong', 'other'))
+    images = torch.stack([first.query, right.query, second.query])
+    masks = torch.stack([first.target, right.target, second.target]).float()
+    episode = Episode(right.query, images[None], masks[None], right.target)
+    attribution = EXPLAINERS.build(dict(type='unmasked_affex')).attribute(planted_model(), episode, 'ground_truth')[0]
+    inside = [(x * mask).sum() / mask.sum() for x, mask in zip(attribution, masks)]
+    outside = (attribution[1] * (1 - masks[1])).sum() / (1 - masks[1]).sum()
+    assert inside[1] > 1.5 * outside
+    assert inside[1] > 1.2 * max(inside[0], inside[2])

@@ -23,6 +23,7 @@ from tests.references.correlations import (
     load,
     official_state_dict,
 )
+from tests.references.remembered import RememberingSegmentor, remembered
 from tests.references.seeded import seeded_array, seeded_image, seeded_mask
 from tests.tiny.model import TINY_MODEL
 
@@ -40,7 +41,8 @@ def numbers() -> dict[str, np.ndarray]:
 @pytest.fixture(scope='module')
 def model(tmp_path_factory: pytest.TempPathFactory) -> FewShotSegmentor:
     folder: Path = tmp_path_factory.mktemp('dmtnet')
-    return build_model('dmtnet', 'resnet50', 305, folder, AFFEX_GAINS, one_shot_probabilities=True, shots='max')
+    model = build_model('dmtnet', 'resnet50', 305, folder, AFFEX_GAINS, one_shot_probabilities=True, shots='max')
+    return RememberingSegmentor.of(model)
 
 
 @pytest.fixture(scope='module')
@@ -138,18 +140,20 @@ class TestShotsOfDrawnCorrelations:
     """Two shots, no backbone: the reference compares every ablated shot with the last one."""
     NAME, SEED = 'dmtnet_corr_1w2s', 6
 
-    @pytest.fixture
-    def expected(self) -> dict[str, np.ndarray]:
+    @pytest.fixture(scope='class')
+    @classmethod
+    def expected(cls) -> dict[str, np.ndarray]:
         return load('dmtnet', 'affex_corr_1w2s_affex')
 
-    @pytest.fixture
-    def evidence(self) -> list[Tensor]:
+    @pytest.fixture(scope='class')
+    @classmethod
+    def evidence(cls) -> list[Tensor]:
         levels = []
         for level, (layers, side) in enumerate(((3, 4), (6, 8), (4, 16))):
             shape = (1, layers, *[side] * 4)
             shots = [
                 torch.stack([
-                    torch.from_numpy(seeded_array(f'{self.NAME}/corr_{kind}/shot{shot}/level{level}', shape, self.SEED))
+                    torch.from_numpy(seeded_array(f'{cls.NAME}/corr_{kind}/shot{shot}/level{level}', shape, cls.SEED))
                     for kind in ('fg', 'bg')
                 ], dim=2) for shot in range(2)
             ]
@@ -158,18 +162,21 @@ class TestShotsOfDrawnCorrelations:
             levels += list(drawn.unbind(1))
         return levels
 
-    @staticmethod
-    def head(**options) -> DMTNetHead:
-        head = DMTNetHead([[512] * 4, [1024] * 6, [2048] * 3], **options).eval()
+    @pytest.fixture(scope='class')
+    @classmethod
+    def head(cls) -> DMTNetHead:
+        """A head that ablates each evidence once."""
+        head = DMTNetHead([[512] * 4, [1024] * 6, [2048] * 3]).eval()
         official = official_state_dict('dmtnet', 'resnet50', 6, AFFEX_GAINS)
         learner = {name.removeprefix('hpn_learner.'): value for name, value in official.items()
                    if name.startswith('hpn_learner.')}
         head.learner.load_state_dict(hpn_learner_to_mmfss(learner))
+        head.ablations = remembered(lambda evidence, sides: list(DMTNetHead.ablations(head, evidence, sides)))
         return head
 
     @torch.no_grad()
-    def test_effects(self, evidence: list[Tensor], expected: dict) -> None:
-        head = self.head()
+    def test_effects(self, evidence: list[Tensor], expected: dict, head: DMTNetHead) -> None:
+        shots = [[x[:, shot:shot + 1] for x in evidence] for shot in range(2)]
         assert_close(head.decode(evidence, None, None)[0, :1], expected['hpn_logits_shot0_fg'], 1e-4)
         region = torch.from_numpy(expected['R_gt']).bool()[None]
         compared = 0
@@ -180,21 +187,19 @@ class TestShotsOfDrawnCorrelations:
             pixels = torch.nn.functional.interpolate(region[None].float(), (side, side))[0].bool()
             effects = head.layer_effects(evidence, None, None, pixels, ablation_reference='last_shot')[0]
             assert_close(effects / effects.sum(), expected[f'abl_gt_{size}_c0'], 1e-3, size)
-            for shot in range(2):
-                alone = head.layer_effects([x[:, shot:shot + 1] for x in evidence], None, None, pixels)[0]
+            singles = [head.layer_effects(x, None, None, pixels)[0] for x in shots]
+            for shot, alone in enumerate(singles):
                 assert_close(alone / alone.sum(), expected[f'abl_singleshot_gt_{size}_c0'][shot], 1e-3, size)
             both = head.layer_effects(evidence, None, None, pixels)[0]
-            singles = [head.layer_effects([x[:, s:s + 1] for x in evidence], None, None, pixels)[0] for s in range(2)]
             torch.testing.assert_close(both, sum(singles) / 2)
             compared += 1
         assert compared >= 1
 
     @torch.no_grad()
-    def test_maps(self, evidence: list[Tensor], expected: dict) -> None:
+    def test_maps(self, evidence: list[Tensor], expected: dict, head: DMTNetHead) -> None:
         affinities = [DrawnAffinity(x) for x in evidence]
         for layer, affinity in enumerate(affinities):
             assert_close(affinity.scores(0, 2)[0], expected[f'affinity_rows_c0_l{layer:02d}'], 1e-5)
-        head = self.head()
         masks = torch.from_numpy(seeded_mask(f'{self.NAME}/support_masks', (1, 2, SIDE, SIDE), self.SEED))
         truth = torch.from_numpy(expected['R_gt']).bool()[None]
         found = [(key, KEY.match(key)) for key in expected if KEY.match(key)]
@@ -217,7 +222,9 @@ class TestShotsOfDrawnCorrelations:
 
     @torch.no_grad()
     def test_a_batch_of_episodes(self, evidence: list[Tensor]) -> None:
-        head = self.head()
+        torch.manual_seed(0)
+        head = DMTNetHead([[8], [8] * 2, [8]]).eval()
+        evidence = [evidence[layer] for layer in (0, 3, 4, 9)]
         other = [x.flip(-1) for x in evidence]
         region = torch.zeros(2, 32, 32, dtype=torch.bool)
         region[0, :9], region[1, :, 20:] = True, True

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from mmfss.explainers import Contributions, Explanation
-from mmfss.models import FeaturePyramid, FewShotSegmentor, SupportEncoding
-from mmfss.models.heads.matched_way import MatchedWay
+from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
 from tests.references.affex import COARSE_FIRST, EPISODES, ReferenceEpisode, build_reference_model
-from tests.references.remembered import remembered
+from tests.references.remembered import RememberingSegmentor
 
 KEY = re.compile(r'(?P<kind>map|full)_(?P<variant>\w+)_(?P<aggregation>fa|fafixed|mean)_'
                  r'(?P<region>pred|gt|predown|gtown)_(?P<size>full|s\d+)_c(?P<way>\d)$')
@@ -22,25 +21,9 @@ ATOL = dict(map=2e-4, full=5e-4)
 """Asked for: 2e-3; full maps are stored with half precision."""
 
 
-class RememberingSegmentor(FewShotSegmentor):
-    """Encodes and matches the same episode once, and measures the effects of the layers once for each region."""
-
-    def forget(self) -> None:
-        """The weights have changed."""
-        self.encode, self.matched_ways = remembered(super().encode), remembered(self._matched_ways)
-
-    def _matched_ways(self, pyramid: FeaturePyramid, encoding: SupportEncoding) -> list[MatchedWay]:
-        ways = super().matched_ways(pyramid, encoding)
-        for way in ways:
-            way.layer_effects = remembered(way.layer_effects)
-        return ways
-
-
 @pytest.fixture(scope='module')
 def bare_model() -> RememberingSegmentor:
-    model = build_reference_model()
-    model.__class__ = RememberingSegmentor
-    return model
+    return RememberingSegmentor.of(build_reference_model())
 
 
 class Case:

@@ -13,6 +13,7 @@ from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourHead, ColourSegme
 from tests.tiny.episode import draw_episode
 from tests.tiny.model import build_tiny_model
 
+pytestmark = pytest.mark.usefixtures('small_segments')
 # Options that make a method cheap.
 CHEAP = dict(
     random={},

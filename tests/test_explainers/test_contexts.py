@@ -18,6 +18,7 @@ from mmfss.structures import Episode
 from tests.test_explainers.all_explainers import NAMES, build_explainer, build_model, shared_model
 from tests.tiny.episode import draw_episode
 
+pytestmark = pytest.mark.usefixtures('small_segments')
 SIZE = dict(ways=1, shots=1, size=(32, 40))
 SOME = ['signed_affex', 'lime', 'deep_lift']
 

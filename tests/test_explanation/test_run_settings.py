@@ -125,7 +125,8 @@ def test_table() -> None:
                  'Infidelity': dict(higher_is_better=False, percent=False)},
         scores=dict(a={'IAUC': score(54.321, [50., 60.]), 'Infidelity': score(0.5, [0.25, 1.])},
                     b={'IAUC': score(-0.01, [-0.02, 0.01], 1), 'Infidelity': score(0.125, [0.1, 0.2])}),
-        seconds=dict(a=1.23456, b=0.001))
+        seconds=dict(a=1.23456, b=0.001), explainers=dict(a=dict(type='signed_affex', temperature=0.1),
+                                                          b=dict(type='saliency')), forms=dict(b='relaxed form'))
     lines = to_markdown(results).splitlines()
     assert lines[0] == '| explainer | IAUC ↑ | Infidelity ↓ | seconds | episodes | empty |'
     assert lines[2] == '| a | **54.3** (50.0 to 60.0) | 0.5000 (0.2500 to 1.0000) | 1.23 | 3 | 1 |'
@@ -133,5 +134,6 @@ def test_table() -> None:
     text = '\n'.join(lines[4:])
     for remark in ('1-way 5-shot, VOC fold 2: 4 episodes, mean IoU of an episode 50.0 %', 'Per cent (not Infidelity)',
                    'one prediction takes 0.25', 'Nothing to explain in 1 episode(s): 2.',
-                   'IAUC of b has no value in 1 episode(s).'):
+                   'IAUC of b has no value in 1 episode(s).', 'Temperature of the affinities: 0.1 (a).',
+                   'The decisions of the model have no gradient: b explained its relaxed form.'):
         assert remark in text

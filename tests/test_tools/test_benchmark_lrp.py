@@ -12,11 +12,12 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location('lrp_cases', TOOLS / 'lrp_cases.py')
     cases = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cases)
-    computations = cases.maps(7, 64, 'cpu', depth=18)
+    monkeypatch.setattr(cases, 'CLASSES', 3)
+    computations = cases.maps(2, 64, 'cpu', depth=18)
     found, expected = computations['measured'](), computations['literal']()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 * float(expected.std()))
     monkeypatch.setattr(cases, 'peak_extra_memory', lambda *args, device: 1)
-    rows = cases.lrp_rows(['lrp'], 1, 'cpu', 1, size=64, depth=18)
+    rows = cases.lrp_rows(['lrp'], 1, 'cpu', 1, size=32, depth=18)
     assert [row['part'] for row in rows] == ['lrp', 'lrp_cost'] * 2
     assert all(row['time_ratio']['median'] > 0 for row in rows) and rows[0]['memory_ratio'] == 1
     assert cases.lrp_rows(['head'], 1, 'cpu', 1) == []

@@ -1,7 +1,6 @@
 import json
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -10,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from tests import processes
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 
@@ -155,9 +155,8 @@ class TestWholeWay:
         """Five episodes in batches of two: one process has more than the other, and none is counted twice."""
         call(CHOOSE, *PAIRS, '--step', '0.05', '--out', 'one')
         environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-        command = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-                   str(TOOLS / CHOOSE), *PAIRS, '--step', '0.05', '--out', 'two', '--launcher', 'pytorch']
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+        done = processes.run(TOOLS / CHOOSE, *PAIRS, '--step', '0.05', '--out', 'two', '--launcher', 'pytorch',
+                             cwd=root, env=environment, distributed=2)
         assert done.returncode == 0, done.stderr[-3000:]
         one, two = (read(root / folder / 'choices.json')['models'] for folder in ('one', 'two'))
         assert one == two

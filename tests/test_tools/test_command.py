@@ -1,5 +1,6 @@
 """The command ``mmfss``."""
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -115,7 +116,8 @@ def documented() -> list[str]:
     """Lines of the documentation that call the command."""
     pages = [path for pattern in ('README.md', 'docs/en/*.md', 'configs/*/README.md')
              for path in sorted(ROOT.glob(pattern))]
-    lines = [line.partition(' #')[0].strip() for page in pages for line in page.read_text(encoding='utf-8').splitlines()
+    blocks = [block for page in pages for block in re.findall(r'```shell\n(.*?)```', page.read_text('utf-8'), re.S)]
+    lines = [line.partition(' #')[0].strip() for block in blocks for line in block.splitlines()
              if line.startswith('mmfss ')]
     return list(dict.fromkeys(lines))
 

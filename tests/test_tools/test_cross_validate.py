@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from mmengine.config import Config
 
 from mmfss.commands.cross_validate import main
 from mmfss.commands.runs import cross_validate as work
+from tests import processes
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL, build_tiny_model
 
@@ -55,6 +57,12 @@ def run(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path, *argument
     monkeypatch.setattr(sys, 'argv', ['cross_validate.py', *arguments, '--out', str(root / 'out')])
     main()
     return json.loads((root / 'out' / 'cross_validation.json').read_text())
+
+
+def train(command: list[str]) -> subprocess.CompletedProcess:
+    """Run the command in a process that starts at once."""
+    assert command[:3] == [sys.executable, '-m', 'mmfss.commands.train']
+    return processes.run(ROOT / 'tools' / 'train.py', *command[3:])
 
 
 class TestCrossValidate:
@@ -124,7 +132,7 @@ class TestCrossValidate:
         arguments = (f'{root}/tiny_fold0.py', '--work-dirs', str(root / 'runs'), '--episodes', '2')
         with pytest.raises(SystemExit):
             run(tool, monkeypatch, root, *arguments)
-        monkeypatch.setenv('PYTHONPATH', str(ROOT))
+        monkeypatch.setattr(tool.subprocess, 'run', train)
         summary = run(tool, monkeypatch, root, *arguments, '--train')
         assert summary['checkpoints']['tiny_fold0'].endswith('runs/tiny_fold0/iter_2.pth')
         monkeypatch.setattr(tool.subprocess, 'run', lambda *args: pytest.fail('trained a second time'))

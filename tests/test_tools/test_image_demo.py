@@ -32,13 +32,15 @@ def run_demo(root: Path, *arguments: str, config: str = 'tiny.py',
 
 def test_folder_of_queries_and_two_classes(root: Path) -> None:
     finished = run_demo(root, '--class-support', 'bee', 'bee/images/0.jpg', 'bee/masks/0.png', '--class-support', 'cat',
-                        'cat/images/0.jpg', 'cat/masks/0.png', '--out-dir', 'out', '--device', 'cpu', '--explain',
-                        'signed_affex')
+                        'cat/images/0.jpg', 'cat/masks/0.png', '--negative', 'dog/images/0.jpg', 'dog/masks/0.png',
+                        '--out-dir', 'out', '--device', 'cpu', '--explain', 'signed_affex')
     assert finished.returncode == 0, finished.stderr
     results = json.loads((root / 'out' / 'results.json').read_text())
     assert [result['query'] for result in results] == ['ant/images/0.jpg', 'ant/images/1.jpg']
     assert all(result['class_names'] == ['bee', 'cat'] for result in results)
     assert all((root / result['overlay_path']).is_file() for result in results)
+    assert all(len(result['presence']) == 2 and 0 <= result['negative_fraction'] <= 1 for result in results)
+    assert finished.stdout.count('% taken away by negative references') == finished.stdout.count('presence score') == 2
     assert all(result['explainer'] == 'signed_affex' and 'attributions' not in result for result in results)
     assert all((root / result['explanation_path']).is_file() for result in results)
     assert finished.stdout.count('% foreground') == 2 and finished.stdout.count('out/explanations/') == 2

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import mmfss
 
@@ -65,33 +66,37 @@ def test_registries_import_what_they_are_asked_for() -> None:
     run(code)
 
 
-@pytest.mark.parametrize('first', ['import mmfss', 'import mmengine.runner; import mmfss', ''])
-def test_runner_of_a_script(tmp_path: Path, first: str) -> None:
-    """MMEngine's runner builds a config of this package, also in a script that only the config tells of it."""
-    config = tmp_path / 'config.py'
+@pytest.fixture(scope='module', params=['import mmfss', 'import mmengine.runner; import mmfss', ''])
+def script(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a script finds that imports mmfss before MMEngine, after it, or not, so that only its config does."""
+    folder = tmp_path_factory.mktemp('script')
+    config, bad = folder / 'config.py', folder / 'bad.pth'
     config.write_text(f"""
 _base_ = '{ROOT}/configs/dcama/resnet18_shapes_fold0.py'
 custom_imports = dict(imports=['mmfss'], allow_failed_imports=False)
-work_dir = '{tmp_path}'
+work_dir = '{folder}'
 log_level = 'ERROR'
 """)
-    code = (f'{first}\n'
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), run=Path('x')), bad)
+    code = (f'{request.param}\n'
             'from mmengine.config import Config\n'
-            'from mmengine.runner import Runner, load_checkpoint\n'
+            'from mmengine.runner import CheckpointLoader, Runner, load_checkpoint\n'
+            f'load = lambda: CheckpointLoader.load_checkpoint({str(bad)!r}, "cpu")\n'
+            'def error():\n'
+            '    try: load()\n'
+            '    except Exception as error: return type(error).__name__\n'
+            'before = error()\n'
             f'runner = Runner.from_cfg(Config.fromfile({str(config)!r}))\n'
-            'from mmengine.runner.checkpoint import CheckpointLoader\n'
-            'print(type(runner.model).__name__, CheckpointLoader._schemes[""].__module__)')
-    assert run(code).split() == ['FewShotSegmentor', 'mmfss.utils.checkpoint']
+            'print(type(runner.model).__name__, CheckpointLoader._schemes[""].__module__, before, error())')
+    return [*run(code).splitlines()[-1].split(), request.param]
 
 
-def test_safe_loaders_of_a_script(tmp_path: Path) -> None:
+def test_runner_of_a_script(script: list[str]) -> None:
+    """MMEngine's runner builds a config of this package, also in a script that only the config tells of it."""
+    assert script[:2] == ['FewShotSegmentor', 'mmfss.utils.checkpoint']
+
+
+def test_safe_loaders_of_a_script(script: list[str]) -> None:
     """MMEngine's own functions refuse code in a checkpoint once mmfss is imported, before or after MMEngine."""
-    path = tmp_path / 'bad.pth'
-    code = ('import pathlib, torch; '
-            f'torch.save(dict(state_dict=dict(a=torch.ones(1)), run=pathlib.Path("x")), {str(path)!r})')
-    run(code)
-    load = (f'\ntry: CheckpointLoader.load_checkpoint({str(path)!r}, "cpu")\n'
-            'except Exception as error: print(type(error).__name__)')
-    for order in ('import mmfss; from mmengine.runner import CheckpointLoader',
-                  'from mmengine.runner import CheckpointLoader; import mmfss'):
-        assert run(order + load).split()[-1] == 'CheckpointError'
+    before, after, first = script[2:5]
+    assert after == 'CheckpointError' and (before == 'CheckpointError' or not first)

@@ -4,8 +4,6 @@ worker.
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -34,8 +32,8 @@ def tool(name: str, *args: str) -> list[str]:
     return [str(ROOT / 'tools' / name), 'config.py', *args]
 
 
-def run(folder: Path, command: list[str]) -> None:
-    done = processes.run(*command, cwd=folder, env=ENVIRONMENT)
+def run(folder: Path, command: list[str], distributed: int = 0) -> None:
+    done = processes.run(*command, cwd=folder, env=ENVIRONMENT, distributed=distributed)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -91,15 +89,11 @@ def test_figures_depend_on_no_worker_or_process(folder: Path) -> None:
         workers=tool('test.py', 'whole/iter_8.pth', '--out', 'workers.json', '--work-dir', 'w', '--shots', '2',
                      '--cfg-options', 'test_dataloader.num_workers=4'),
         none=tool('test.py', 'whole/iter_8.pth', '--out', 'none.json', '--work-dir', 'n', '--shots', '2',
-                  '--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'))
-    distributed = tool('test.py', 'whole/iter_8.pth', '--out', 'two.json', '--work-dir', 't', '--shots', '2',
-                       '--launcher', 'pytorch')
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    done = subprocess.run([*torchrun, *distributed], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+                  '--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'),
+        two=tool('test.py', 'whole/iter_8.pth', '--out', 'two.json', '--work-dir', 't', '--shots', '2',
+                 '--launcher', 'pytorch'))
     metrics = {}
-    for name in ('workers', 'none', 'two'):
-        if name in commands:
-            run(folder, commands[name])
+    for name, command in commands.items():
+        run(folder, command, distributed=2 if name == 'two' else 0)
         metrics[name] = json.loads((folder / f'{name}.json').read_text())['metrics']
     assert metrics['workers'] == metrics['none'] == metrics['two']

@@ -44,7 +44,7 @@ def build_diffews(seed: int = 0, **options: Any) -> DiffewsSegmentor:
         model = MODELS.build(dict(dict(type='DiffewsSegmentor', vae=VAE, unet=UNET, text_tokens=(2, 2)), **options))
     seed_module(model.unet, 'unet', seed, ATTENTION_GAINS)
     seed_module(model.vae, 'vae', seed + 1, VAE_GAINS)
-    model.text_embed.copy_(tensor('text', (1, 2, 32), seed))
+    model.text_embed[:, :2] = tensor('text', (1, 2, 32), seed)[:, :model.text_embed.shape[1]]
     return model.eval()
 
 

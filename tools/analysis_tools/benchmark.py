@@ -27,6 +27,7 @@ from affex_cases import AFFEX_PARTS, cost, prepared_affex
 from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode, prepared
 from causal_cases import causal
 from correlation_cases import CORRELATION_PARTS, prepared_correlation
+from diffews_cases import DIFFEWS_MEANING, DIFFEWS_PARTS, diffews_rows
 from insid3_cases import INSID3_MEANING, INSID3_PART, insid3_rows
 from lrp_cases import LRP_MEANING, LRP_PARTS, lrp_rows
 from prettytable import PrettyTable
@@ -40,7 +41,7 @@ from mmfss.utils.config import load_config
 from mmfss.utils.files import dump_json
 
 PARTS = ('attention', 'head', 'support', 'training', 'causal', 'affex', 'ablation', 'affex_cost', *CORRELATION_PARTS,
-         *PROTOTYPE_PARTS, INSID3_PART, *LRP_PARTS)
+         *PROTOTYPE_PARTS, INSID3_PART, *LRP_PARTS, *DIFFEWS_PARTS)
 MEANING = """\
 attention  projected tokens -> coarse masks of all layers; reference: explicit softmax, measured: this package
 head       features -> logits; reference and measured as above
@@ -296,6 +297,7 @@ def measure(args: argparse.Namespace) -> dict[str, list[Row]]:
     if INSID3_PART in args.parts:
         compared += insid3_rows(args.shots, args.repeat_times, args.threads)
     compared += lrp_rows(args.parts, args.repeat_times, args.device, args.threads)
+    compared += diffews_rows(args.parts, args.repeat_times, args.device, args.threads)
     training: list[Row] = []
     if 'training' in args.parts:
         batch_size = args.batch_size or (12 if args.device == 'cuda' else 1)
@@ -324,7 +326,7 @@ def main() -> None:
         if rows:
             print(table(rows))
     if results['comparisons']:
-        print(f'{LRP_MEANING}\n{PROTOTYPE_MEANING}\n{INSID3_MEANING}\n{MEANING}')
+        print(f'{LRP_MEANING}\n{DIFFEWS_MEANING}\n{PROTOTYPE_MEANING}\n{INSID3_MEANING}\n{MEANING}')
     if args.out:
         print(f'All measurements: {args.out}')
 

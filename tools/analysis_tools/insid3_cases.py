@@ -31,12 +31,14 @@ basis      features of a black image (1024 x 4096) -> 500 directions; reference:
            Gram matrix"""
 
 
-def object_features(count: int, width: int, grid: int) -> Tensor:
-    """Draw features (count, C, h, w): a position, one of 12 things in blocks, and noise."""
-    things = torch.randn(12, width)
-    labels = F.interpolate(torch.randint(12, (count, 1, 6, 6)).float(), (grid, grid)).long()[:, 0]
-    position = F.interpolate(torch.randn(1, width, 4, 4), (grid, grid), mode='bilinear')
-    return things[labels].permute(0, 3, 1, 2) + position + 0.6 * torch.randn(count, width, grid, grid)
+def object_features(count: int) -> Tensor:
+    """Draw features (1 + count, C, h, w): a position and noise, of a black image first, and of 12 things in blocks."""
+    things = torch.randn(12, WIDTH)
+    labels = F.interpolate(torch.randint(12, (1 + count, 1, 6, 6)).float(), (GRID, GRID)).long()[:, 0]
+    things = things[labels].permute(0, 3, 1, 2)
+    things[0] = 0
+    position = F.interpolate(torch.randn(1, WIDTH, 4, 4), (GRID, GRID), mode='bilinear')
+    return things + position + 0.6 * torch.randn(1 + count, WIDTH, GRID, GRID)
 
 
 def fresh(pyramid: FeaturePyramid) -> FeaturePyramid:
@@ -63,25 +65,25 @@ def given_features(shots: int) -> Computations:
     """States whose features are known: the head alone."""
     torch.manual_seed(0)
     head = INSID3Head([[WIDTH, WIDTH - REMOVED]]).eval()
-    raw = F.normalize(object_features(1 + shots, WIDTH, GRID), dim=1)
-    basis = PositionBasis.of_blank_image(object_features(1, WIDTH, GRID)[0], REMOVED)
+    black, *images = object_features(1 + shots)
+    raw, basis = F.normalize(torch.stack(images), dim=1), PositionBasis.of_blank_image(black, REMOVED)
     query, supports = FeaturePyramid(((raw, basis.removed_from(raw, compact=True)), )).split([1, shots])
     side = 16 * GRID
     masks = torch.zeros(NUM_STATES, 1, shots, side, side)
     for state, mask in enumerate(masks):
-        mask[..., 100 + 20 * state:700, 200:800] = 1
+        mask[..., 200 + 10 * state:562, 200:562] = 1  # an eighth of the image, and less
 
     def predict(query: FeaturePyramid, mask: Tensor) -> Tensor:
         return head.combine_shots(head(query, head.encode_support(supports, mask)), (side, side))
 
-    def alone() -> list[Tensor]:
-        return [predict(fresh(query), mask) for mask in masks]
+    def alone(count: int = NUM_STATES) -> list[Tensor]:
+        return [predict(fresh(query), mask) for mask in masks[:count]]
 
-    def together() -> list[Tensor]:
+    def together(count: int = NUM_STATES) -> list[Tensor]:
         shared = fresh(query)
-        return [predict(shared, mask) for mask in masks]
+        return [predict(shared, mask) for mask in masks[:count]]
 
-    check(alone(), together())
+    check(alone(2), together(2))
     return Computations('ViT-L/16', dict(reference=torch.no_grad()(alone), measured=torch.no_grad()(together)))
 
 
@@ -101,16 +103,16 @@ def with_encoder(shots: int) -> Computations:
     path = PerturbationPath(episode, torch.rand(masks.shape), 'ins', Substrate())
     stops = [int(masks.numel() * state / NUM_STATES) for state in range(NUM_STATES)]
 
-    def states() -> Iterator[tuple[Tensor, Tensor]]:
-        return (path.state((0, stop)) for stop in stops)
+    def states(count: int = NUM_STATES) -> Iterator[tuple[Tensor, Tensor]]:
+        return (path.state((0, stop)) for stop in stops[:count])
 
-    def alone() -> list[Tensor]:
-        return [model.logits(episode.query[None], support[None], mask[None])[0] for support, mask in states()]
+    def alone(count: int = NUM_STATES) -> list[Tensor]:
+        return [model.logits(episode.query[None], support[None], mask[None])[0] for support, mask in states(count)]
 
-    def together() -> list[Tensor]:
-        return list(PerturbedEpisode(model, episode).scan(states()))
+    def together(count: int = NUM_STATES) -> list[Tensor]:
+        return list(PerturbedEpisode(model, episode).scan(states(count)))
 
-    check(alone(), together())
+    check(alone(2), together(2))
     changed = sum(float((support != episode.support).flatten(2).any(2).sum()) for support, _ in states()) / NUM_STATES
     bound = (shots + 1) / changed
     return Computations(f'ViT-S/16, bound {bound:.2f}x', dict(
@@ -121,7 +123,7 @@ def with_encoder(shots: int) -> Computations:
 def basis(shots: int) -> Computations:
     """The positional directions, from an SVD as long as the image has positions, or from a Gram matrix."""
     torch.manual_seed(0)
-    features = object_features(1, WIDTH, GRID)[0]
+    features = object_features(0)[0]
 
     def decomposed() -> Tensor:
         columns = F.normalize(features.flatten(1), dim=0)

@@ -1,5 +1,6 @@
 """Unrolled LRP beside a literal implementation: all maps of an image."""
 import time
+from collections import deque
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Callable
@@ -53,9 +54,8 @@ def literal_maps(model: UnrolledLRPSegmentor, images: Tensor) -> Tensor:
         logits = model.classify(images)
     maps = []
     for c in range(logits.shape[1]):
-        for _, relevance in LiteralWalk()(*record, start_relevance(logits, [c])):
-            last = relevance
-        maps.append(last[0].sum(1))
+        (_, relevance), = deque(LiteralWalk()(*record, start_relevance(logits, [c])), maxlen=1)
+        maps.append(relevance[0].sum(1))
     return torch.stack(maps, dim=1)
 
 

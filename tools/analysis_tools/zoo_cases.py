@@ -12,32 +12,38 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmfss.apis import build_model, get_model_config
 from mmfss.apis.image_transform import ImageTransform
-from mmfss.models import FewShotSegmentor
-from mmfss.registry import register_all_modules
+from mmfss.models import BaseFewShotSegmentor, DiffewsSegmentor, UnrolledLRPSegmentor
+from mmfss.registry import MODELS, register_all_modules
 from mmfss.utils.benchmark import Computation, Ratio, alternate, peak_extra_memory
 
 PASSES = ('backbone', 'head')
+LARGEST = 300_000_000
+"""Parameters of a model that is still measured, not only counted."""
 OBJECT_SHARE = 1 / 8
 """Of the pixels of the support; methods that leave background aside compute less for a small object."""
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
     """Size (H, W) of the images a config's model works on: that of the test, or of the crop it is trained on."""
-    crop = cfg.model.data_preprocessor.get('size')
+    crop = (cfg.model.get('data_preprocessor') or {}).get('size')
     if crop is not None:
         return tuple(crop)
     image, _ = ImageTransform.from_config(cfg).prepare(np.zeros((512, 512, 3), np.uint8))
     return tuple(image.shape[-2:])
 
 
-def head_of(model: nn.Module) -> nn.Module:
-    """What is not the backbone."""
-    return model.head if isinstance(model, FewShotSegmentor) else model.decode_head
+def parts_of(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Backbone and head; of DiffewS VAE and UNet. Unrolled LRP decodes without parameters of its own."""
+    if isinstance(model, DiffewsSegmentor):
+        return model.vae, model.unet
+    if isinstance(model, UnrolledLRPSegmentor):
+        return model.backbone, model.cls_head
+    return model.backbone, model.head if isinstance(model, BaseFewShotSegmentor) else model.decode_head
 
 
 def num_parameters(model: nn.Module) -> dict[str, int]:
     """Parameters of backbone and head, trained or not."""
-    modules = dict(zip(PASSES, (model.backbone, head_of(model))))
+    modules = dict(zip(PASSES, parts_of(model)))
     return {name: sum(parameter.numel() for parameter in module.parameters()) for name, module in modules.items()}
 
 
@@ -50,6 +56,8 @@ class Passes:
         features (Any): Of the query, as the head receives them.
         support (Any): Of one support, if the model takes supports.
 
+        device (str): Where it is computed: ``'meta'``, nowhere, if the model is too large to be measured.
+
     Args:
         config (str | Path): The config.
     """
@@ -58,22 +66,48 @@ class Passes:
         register_all_modules(init_default_scope=True)
         torch.manual_seed(0)
         cfg = get_model_config(config)
-        self.model, self.size = build_model(cfg), image_size(cfg)
+        self.device, self.size = 'meta' if is_large(cfg) else 'cpu', image_size(cfg)
+        self.model = without_weights(cfg) if self.device == 'meta' else build_model(cfg)
         self.features = self.backbone()
-        self.support = self.backbone() if isinstance(self.model, FewShotSegmentor) else None
+        if isinstance(self.model, UnrolledLRPSegmentor):
+            self.record = self.recorded()
+        self.support = self.backbone() if isinstance(self.model, BaseFewShotSegmentor) else None
 
     @torch.no_grad()
     def backbone(self) -> Any:
         """Features of one image."""
-        return self.model.extract_feat(torch.randn(1, 3, *self.size))
+        return self.model.extract_feat(torch.randn(1, 3, *self.size, device=self.device))
+
+    @torch.no_grad()
+    def recorded(self) -> tuple[Any, Tensor, Tensor]:
+        """Record of a forward pass, the image, and its logits."""
+        images = torch.randn(1, 3, *self.size)
+        with self.model.decode_head.record(images) as record:
+            logits = self.model.classify(images)
+        return record, images, logits
 
     @torch.no_grad()
     def head(self) -> Tensor:
         """Logits from the features of one query, and of one support, which is encoded."""
+        if isinstance(self.model, UnrolledLRPSegmentor):
+            return self.model.decode_head(*self.record)
         if self.support is None:
             return self.model.decode_head(self.features)
-        encoding = self.model.encode_features(self.support, disc(self.size)[None, None, None])
+        encoding = self.model.encode_features(self.support, disc(self.size)[None, None, None].to(self.device))
         return self.model.match(self.features, encoding, self.size)
+
+
+def without_weights(cfg: Config) -> nn.Module:
+    """Build the model of a config without content, for counts."""
+    with torch.device('meta'):
+        return MODELS.build(cfg.model).eval()
+
+
+def is_large(cfg: Config) -> bool:
+    """Whether a model of latent diffusion has more than :data:`LARGEST` parameters."""
+    if cfg.model.type != 'DiffewsSegmentor':
+        return False
+    return sum(num_parameters(without_weights(cfg)).values()) > LARGEST
 
 
 def disc(size: tuple[int, int]) -> Tensor:

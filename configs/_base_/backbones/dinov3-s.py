@@ -1,5 +1,5 @@
 # A few-shot model on DINOv3 ViT-S/16, frozen, which a config completes with a head. timm comes with
-# `pip install "mmfss[dinov3]"`. The weights are gated (DINOv3 License), see docs/en/without_training.md.
+# `pip install "mmfss[dinov3]"`; the weights are gated (DINOv3 License), see docs/en/without_training.md.
 model = dict(
     type='FewShotSegmentor',
     data_preprocessor=dict(

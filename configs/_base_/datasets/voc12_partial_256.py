@@ -58,4 +58,3 @@ test_dataloader = val_dataloader
 
 val_evaluator = [dict(type='SummedIoUMetric'), dict(type='ImageLabelMetric'), dict(type='RelevanceMetric')]
 test_evaluator = val_evaluator
-randomness = dict(seed=42)

@@ -1,13 +1,11 @@
 # INSID3 with DINOv3 ViT-L/16 (weights: configs/insid3/README.md). There is nothing to train. The schedules of its
 # configs serve an adapter (head.adapter_channels with features.compact=False).
+_base_ = '../backbones/dinov3-s.py'
+
 model = dict(
-    type='FewShotSegmentor',
-    data_preprocessor=dict(
-        type='EpisodeDataPreProcessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
     backbone=dict(
-        type='TIMMVisionTransformer',
         model_name='vit_large_patch16_dinov3',
-        init_cfg=dict(type='TIMMWeights', checkpoint='checkpoints/dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth')),
+        init_cfg=dict(checkpoint='checkpoints/dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth')),
     # The last block after the final norm, at the patch grid.
     features=dict(
         type='DebiasedFeatures',

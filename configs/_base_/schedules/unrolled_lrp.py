@@ -8,5 +8,3 @@ phases = dict(
     stage1=dict(
         model=dict(seg_loss_weight=0., cls_loss_over_batch='mean'), train_cfg=dict(max_iters=15680)),
     stage2=dict())
-# The validation images are those of the test: no checkpoint is chosen on them.
-default_hooks = dict(checkpoint=dict(save_best=None, interval=1568))

@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 
 from mmengine.config import Config
 
-from mmfss.apis.model_zoo import is_training_free
+from mmfss.apis.model_zoo import find_config, is_training_free
 from mmfss.engine.cross_validation import CONTROLS, METHODS, MODEL, evaluate_methods
 from mmfss.engine.runner_setup import default_work_dir
 from mmfss.engine.threshold_loop import sweep, sweep_config
@@ -58,7 +58,7 @@ class Fold:
 
 def collect(args: argparse.Namespace) -> list[Fold]:
     """Collect the folds of all models."""
-    configs = [Path(path) for pattern in args.configs for path in expand_braces(pattern)]
+    configs = [find_config(path) for pattern in args.configs for path in expand_braces(pattern)]
     stems = [config.stem for config in configs]
     names = [stem if stems.count(stem) == 1 else f'{config.absolute().parent.name}_{stem}'
              for stem, config in zip(stems, configs)]

@@ -43,9 +43,14 @@ def describe_model(model: BaseFewShotSegmentor) -> str:
     return ', '.join(type(part).__name__ for part in parts or [model])
 
 
-def describe(result: dict[str, Any]) -> str:
-    """Describe a result in a line."""
+def describe(result: dict[str, Any], calibrated: bool) -> str:
+    """Describe a result in a line; a calibrated presence is a probability, else it is a score."""
     parts = [f'{100 * result["foreground_fraction"]:.1f} % foreground']
+    if result['presence'] is not None:
+        name = 'presence' if calibrated else 'presence score'
+        parts.append(f'{name} ' + '/'.join(f'{value:.2f}' for value in result['presence']))
+    if result.get('negative_fraction'):
+        parts.append(f'{100 * result["negative_fraction"]:.1f} % taken away by negative references')
     for name, shares in zip(result['class_names'], result.get('support_shares', ())):
         text = None if shares is None or len(shares) == 1 else strongest(shares)
         if text is not None:
@@ -68,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
     print(f'model: {args.config} ({describe_model(model)}; {args.checkpoint or "not trained"})', flush=True)
     inferencer = FewShotInferencer(
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size, explain=args.explain,
-        max_pixels=args.max_pixels, invert=args.invert, region=args.region)
-    show_support(inferencer.set_support(support), args)
+        max_pixels=args.max_pixels, invert=args.invert, presence=args.presence,
+        presence_threshold=args.presence_threshold, region=args.region)
+    show_support(inferencer.set_support(support, args.negative), args)
     for result in inferencer.iterate(args.query, args.out):
-        print(describe(result), flush=True)
+        print(describe(result, args.presence is not None), flush=True)

@@ -57,8 +57,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 def raise_nothing_to_train(cfg: Config) -> NoReturn:
     """Raise a ConfigError that says what to do with a model that is used without training."""
-    raise ConfigError(f'A {cfg.model.type} with a {cfg.model.head.type} has nothing to train. Test it: '
-                      f'python tools/test.py {cfg.filename}')
+    command = ' '.join(('python', 'tools/test.py', str(cfg.filename)))
+    raise ConfigError(f'A {cfg.model.type} with a {cfg.model.head.type} has nothing to train. Test it: {command}')
 
 
 def apply_shared_arguments(cfg: Config, args: argparse.Namespace) -> None:

@@ -3,8 +3,10 @@ from .deconv_unet import DeconvUNet
 from .deeplab_resnet import DeepLabResNet
 from .efficientnet_lite import EfficientNetLite
 from .packaged_weights import PackagedWeights
+from .segment_anything import SegmentAnything
 from .timm_vision_transformer import TIMMVisionTransformer, TIMMWeights
 
 __all__ = [
-    'DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'PackagedWeights', 'TIMMVisionTransformer', 'TIMMWeights'
+    'DeconvUNet', 'DeepLabResNet', 'EfficientNetLite', 'PackagedWeights', 'SegmentAnything', 'TIMMVisionTransformer',
+    'TIMMWeights'
 ]

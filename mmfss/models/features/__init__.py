@@ -5,11 +5,13 @@ from .locks import lock_of
 from .modules import ModuleFeatures
 from .pyramid import FeaturePyramid
 from .reader import FeatureReader, build_feature_reader
+from .remembered import RememberedFeatures
 from .timm_features import TIMMFeatures
 from .transformers import SwinFeatures, ViTFeatures
+from .wrapped import ResizedFeatures
 
 __all__ = [
     'ConvNeXtFeatures', 'DebiasedFeatures', 'FeaturePyramid', 'FeatureReader', 'InvertedResidualFeatures',
-    'ModuleFeatures', 'ResNetFeatures', 'SwinFeatures', 'TIMMFeatures', 'VGGFeatures', 'ViTFeatures',
-    'build_feature_reader', 'lock_of'
+    'ModuleFeatures', 'RememberedFeatures', 'ResNetFeatures', 'ResizedFeatures', 'SwinFeatures', 'TIMMFeatures',
+    'VGGFeatures', 'ViTFeatures', 'build_feature_reader', 'lock_of'
 ]

@@ -89,7 +89,7 @@ def kept_basis(backbone: nn.Module, key: tuple, compute: Callable[[], PositionBa
     """
     owner = backbone._modules.get('_orig_mod', backbone)
     with lock_of(backbone):
-        weights = _weights(owner)
+        weights = weights_state(owner)
         if owner not in _BASES or _BASES[owner][0] != weights:
             shared = [bases for known, bases in list(_BASES.values()) if known == weights]
             _BASES[owner] = weights, shared[0] if shared else {}
@@ -99,7 +99,7 @@ def kept_basis(backbone: nn.Module, key: tuple, compute: Callable[[], PositionBa
         return bases[key]
 
 
-def _weights(module: nn.Module) -> tuple:
+def weights_state(module: nn.Module) -> tuple:
     """Identify the present weights and statistics: PyTorch counts the changes of every tensor in place."""
     return tuple((x.data_ptr(), x.device, x.dtype, 0 if x.is_inference() else x._version)
                  for x in (*module.parameters(), *module.buffers()))

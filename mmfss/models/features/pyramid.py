@@ -1,6 +1,6 @@
 """The intermediate features of a batch of images."""
 from dataclasses import dataclass
-from typing import Callable, Hashable, Iterator, Sequence, TypeVar
+from typing import Callable, Hashable, Iterator, Optional, Sequence, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class FeaturePyramid:
     Attributes:
         levels (tuple[tuple[Tensor, ...], ...]): Levels from fine to coarse; in each the maps of its layers in network
             order, each of shape (B, C, h, w). The levels of a convolutional network have strides 4, 8, 16 and 32.
+        images (Tensor, optional): The normalized images themselves, (B, 3, H, W), for models that look at them again.
 
     Example:
         >>> import torch
@@ -30,6 +31,7 @@ class FeaturePyramid:
         2
     """
     levels: tuple[tuple[Tensor, ...], ...]
+    images: Optional[Tensor] = None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -51,8 +53,9 @@ class FeaturePyramid:
         return tuple(tuple(level[0].shape[-2:]) for level in self.levels)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> 'FeaturePyramid':
-        """Apply a function to every map."""
-        return FeaturePyramid(tuple(tuple(function(feature) for feature in level) for level in self.levels))
+        """Apply a function to every map, and to the images."""
+        images = None if self.images is None else function(self.images)
+        return FeaturePyramid(tuple(tuple(function(feature) for feature in level) for level in self.levels), images)
 
     def split(self, sizes: Sequence[int]) -> tuple['FeaturePyramid', ...]:
         """Split the batch into consecutive parts; the parts are views.
@@ -68,7 +71,9 @@ class FeaturePyramid:
         """Join the batches of several pyramids; a single one is returned as it is."""
         if len(pyramids) == 1:
             return pyramids[0]
-        return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)))
+        images = [pyramid.images for pyramid in pyramids]
+        return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)),
+                              None if any(image is None for image in images) else torch.cat(images))
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
         """Expand the features of one image to a batch of ``batch_size``, without copying."""

@@ -33,6 +33,8 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
 
     training_free = False
     """Whether the head has nothing to train, so that commands need no checkpoint."""
+    reads_images = False
+    """Whether the head needs the images of the query beside their features, :attr:`FeaturePyramid.images`."""
 
     def __init__(self,
                  in_channels: Sequence[Sequence[int]],

@@ -10,7 +10,7 @@ from mmfss.registry import MODELS
 from ..affinities import DotProductAffinity
 from ..features import FeaturePyramid
 from ..layers import resize_adjoint, resize_aligned, resize_unaligned
-from ..layers.class_prototypes import EMPTY, AttributionKind, ClassPrototypes
+from ..layers.class_prototypes import EMPTY, AttributionKind, ClassPrototypes, to_cells
 from ..layers.clustering import cosine_kmeans, random_seeds, spread_seeds
 from ..layers.precision import full_precision
 from ..layers.pyramid_scales import cell_shares
@@ -318,8 +318,3 @@ class PrototypeMatchingHead(MatchingHead):
                     found = torch.cat((found, gram[:, :, None]), dim=2)
             parts.append(found.unflatten(-1, prototypes.size))
         return parts
-
-
-def to_cells(feature: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h * w, C), at least float32."""
-    return feature.flatten(2).transpose(1, 2).to(torch.promote_types(feature.dtype, torch.float32))

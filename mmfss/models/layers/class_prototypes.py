@@ -144,6 +144,11 @@ class ClassPrototypes:
         return torch.where(self.weights > 0, effect, torch.zeros_like(effect))
 
 
+def to_cells(feature: Tensor) -> Tensor:
+    """Turn a feature map into cells, (B, C, h, w) -> (B, h * w, C), at least float32."""
+    return feature.flatten(2).transpose(1, 2).to(torch.promote_types(feature.dtype, torch.float32))
+
+
 def shares(weights: Tensor) -> Tensor:
     """Divide weights by their sum along the last axis; all 0 stays 0."""
     return weights / weights.sum(-1, keepdim=True).clamp(min=tiny(weights))

@@ -47,6 +47,8 @@ class ConvShape(NamedTuple):
 def safe_divide(p: Tensor, q: Tensor) -> Tensor:
     """Compute p / (q + 1e-9), and 0 where q is 0.
 
+    p may be much larger than q, by an axis of classes: q is inverted once, and p multiplied once.
+
     Args:
         p (Tensor): Numerator.
         q (Tensor): Denominator, of a shape that broadcasts with p's.
@@ -62,7 +64,7 @@ def safe_divide(p: Tensor, q: Tensor) -> Tensor:
     """
     denominator = q + TINY
     denominator = torch.where(denominator == 0, TINY, denominator)
-    return (p / denominator) * (q != 0)
+    return p * ((q != 0) / denominator)
 
 
 def relprop_linear(R: Tensor, a: Tensor, weight: Tensor, bias: Optional[Tensor] = None, epsilon: float = 1e-8,
@@ -210,7 +212,8 @@ def split_residual(R: Tensor, main: Tensor, shortcut: Tensor) -> tuple[Tensor, T
         tuple[Tensor, Tensor]: Relevance of the main branch and of the shortcut, each (..., N, C, H, W).
     """
     total = main + shortcut
-    return safe_divide(main, total) * R, safe_divide(shortcut, total) * R
+    inverse = safe_divide(torch.ones_like(total), total)
+    return (main * inverse) * R, (shortcut * inverse) * R
 
 
 def _alpha_beta(R: Tensor, a: Tensor, weight: Tensor, alpha: float, forward: Callable[[Tensor, Tensor], Tensor],

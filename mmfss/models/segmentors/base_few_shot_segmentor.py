@@ -124,6 +124,14 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """
         return None
 
+    def refined(self, logits: Tensor, features: Any) -> Tensor:
+        """Refine predictions (B, N+1, H, W) of B queries from their features; unchanged by default."""
+        return logits
+
+    def presence_feature(self, features: Any) -> Optional[Tensor]:
+        """Return the feature map (B, C, h, w) by which the presence of classes is judged; None if there is none."""
+        return None
+
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
         return way
@@ -142,7 +150,8 @@ class BaseFewShotSegmentor(BaseSegmentor):
         Returns:
             Tensor: Raw logits (B, N+1, H, W), channel 0 background.
         """
-        return self.compose(self.way_logits(features, encoding), size, for_loss)
+        logits = self.compose(self.way_logits(features, encoding), size, for_loss)
+        return logits if for_loss else self.refined(logits, features)
 
     def encode_support(self, support: SupportImages, masks: SupportImages) -> SupportEncoding:
         """Encode annotated supports once, for any number of queries.

@@ -1,4 +1,5 @@
 """Few-shot segmentor of a backbone, a feature reader and a head."""
+from dataclasses import replace
 from typing import Optional, Sequence
 
 import torch
@@ -32,6 +33,7 @@ class FewShotSegmentor(BaseFewShotSegmentor):
             stay too). Defaults to True.
         threshold, data_preprocessor, init_cfg: See :class:`BaseFewShotSegmentor`.
         train_cfg, test_cfg (dict, optional): Not used; accepted for compatibility with MMSegmentation.
+        refine (dict, optional): Refinement of predictions, such as :class:`SAMRefine`; losses are not affected.
 
     Raises:
         ValueError: If the threshold is out of range.
@@ -59,11 +61,13 @@ class FewShotSegmentor(BaseFewShotSegmentor):
                  data_preprocessor: Optional[dict] = None,
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None,
+                 refine: Optional[dict] = None) -> None:
         super().__init__(threshold, data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.feature_reader = build_feature_reader(features, self.backbone)
         self.head = MODELS.build({'in_channels': self.feature_reader.channels(self.backbone), **head})
+        self.refine = None if refine is None else MODELS.build(refine)
         self.frozen_backbone = frozen_backbone
         if frozen_backbone:
             self.backbone.requires_grad_(False)
@@ -95,7 +99,8 @@ class FewShotSegmentor(BaseFewShotSegmentor):
         """
         differentiable = not self.frozen_backbone or inputs.requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
-            return self.feature_reader(self.backbone, inputs)
+            pyramid = self.feature_reader(self.backbone, inputs)
+        return replace(pyramid, images=inputs) if self.head.reads_images or self.refine is not None else pyramid
 
     def encode_features(self, pyramid: FeaturePyramid, masks: SupportImages) -> SupportEncoding:
         masks = list(masks.unbind(1) if isinstance(masks, Tensor) else masks)
@@ -110,6 +115,12 @@ class FewShotSegmentor(BaseFewShotSegmentor):
 
     def use_differentiable_form(self) -> Optional[str]:
         return self.head.use_differentiable_form()
+
+    def refined(self, logits: Tensor, pyramid: FeaturePyramid) -> Tensor:
+        return logits if self.refine is None else self.refine(logits, pyramid)
+
+    def presence_feature(self, pyramid: FeaturePyramid) -> Tensor:
+        return pyramid[-1][-1]
 
     def combine_shots(self, way: Tensor, size: Sequence[int], for_loss: bool = False) -> Tensor:
         return self.head.combine_shots(way, size, for_loss)

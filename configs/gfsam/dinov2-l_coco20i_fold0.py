@@ -1,0 +1,4 @@
+_base_ = [
+    '../_base_/models/gfsam_dinov2-l.py', '../_base_/datasets/coco20i_1024.py',
+    '../_base_/schedules/hsnet_adam.py', '../_base_/default_runtime.py'
+]

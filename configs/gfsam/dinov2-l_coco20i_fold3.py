@@ -1,0 +1,5 @@
+_base_ = './dinov2-l_coco20i_fold0.py'
+
+train_dataloader = dict(dataset=dict(fold=3))
+val_dataloader = dict(dataset=dict(fold=3))
+test_dataloader = dict(dataset=dict(fold=3))

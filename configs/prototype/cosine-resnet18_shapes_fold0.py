@@ -1,0 +1,3 @@
+_base_ = '../hsnet/resnet18_shapes_fold0.py'
+
+model = dict(head=dict(_delete_=True, type='PrototypeMatchingHead', mode='cosine'))

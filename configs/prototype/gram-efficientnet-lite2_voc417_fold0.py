@@ -1,0 +1,3 @@
+_base_ = './efficientnet-lite2_voc417_fold0.py'
+
+model = dict(head=dict(mode='gram'))
