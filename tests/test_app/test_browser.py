@@ -127,9 +127,10 @@ class Visitor:
     def button(self, name: str) -> Any:
         return self.page.get_by_role('button', name=name, exact=True)
 
-    def choose(self, name: str) -> None:
+    def choose(self, group: str, name: str) -> None:
         self.settle()
-        self.page.locator('[data-testid=stRadio] label').filter(has_text=re.compile(f'^{name}$')).click()
+        options = self.page.get_by_role('radiogroup', name=group)
+        options.locator('label').filter(has_text=re.compile(f'^{name}$')).click()
 
     def upload(self, label: str, name: str, content: bytes) -> None:
         self.settle()
@@ -140,7 +141,7 @@ class Visitor:
 
     def upload_examples(self, colour: tuple[int, int, int], seed: int = 5) -> None:
         """Choose own pictures, with one example and its mask."""
-        self.choose('Own pictures')
+        self.choose('Pictures', 'Own pictures')
         self.page.get_by_text('Picture to segment', exact=True).wait_for(**LONG)
         self.upload('Picture to segment', 'query.png', png(picture(RED, (30, 10, 70, 40), seed=3)[0]))
         image, _ = picture(colour, seed=seed)
@@ -212,7 +213,7 @@ def test_from_uploads_to_the_zip(browser: Any, server: Server) -> None:
     second.segment()
     # Explain a region that is drawn
     page = first.page
-    first.choose('Box')
+    first.choose('Explained region', 'Box')
     page.get_by_text('Draw a box, or write its sides').wait_for(**LONG)
     explain = first.button('Explain').and_(page.locator(':enabled'))
     first.drag((0.3, 0.15, 0.7, 0.65), explain)
@@ -247,7 +248,7 @@ def test_mask_by_mouse(browser: Any, server: Server, width: int) -> None:
     """A stroke covers the pixels under it, on a phone as on a desktop."""
     visitor = Visitor(browser, server, width)
     visitor.upload_examples(RED)
-    visitor.choose('Brush')
+    visitor.choose('How to give the mask', 'Brush')
     visitor.page.get_by_text('Paint the object.').wait_for(**LONG)
     visitor.drag((0.25, 0.5, 0.6, 0.5), visitor.page.get_by_text('% of the picture'))
     visitor.segment()
@@ -272,17 +273,17 @@ def test_wrong_files_are_told(browser: Any, server: Server) -> None:
     visitor.close()
 
 
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_screenshots(browser: Any, server: Server, scheme: str) -> None:
-    """Pictures of the page for people, if a folder is named; nothing is wider than a phone."""
-    for width in (390, 1440):
+def test_looks(browser: Any, server: Server) -> None:
+    """Nothing is wider than the screen; if MMFSS_SCREENSHOTS names a folder, pictures for people are saved there."""
+    folder = os.environ.get('MMFSS_SCREENSHOTS')
+    every = [(width, scheme) for width in (390, 1440) for scheme in ('light', 'dark')]
+    for width, scheme in every if folder else every[::3]:
         visitor = Visitor(browser, server, width, scheme)
         visitor.segment()
         visitor.settle()
         visitor.button('Explain').click()
         visitor.page.get_by_text('Opacity of the maps').wait_for(**LONG)
         assert visitor.page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
-        folder = os.environ.get('MMFSS_SCREENSHOTS')
         if folder:
             visitor.page.set_viewport_size(dict(width=width, height=2600))
             visitor.page.wait_for_timeout(1500)

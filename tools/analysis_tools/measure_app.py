@@ -28,6 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--sessions', type=int, default=4, help='sessions at once; default: 4')
     parser.add_argument('--seconds', type=float, default=120, help='how long they work; default: 120')
     parser.add_argument('--port', type=int, default=8765, help='port of the server; default: 8765')
+    parser.add_argument('--picture', type=Path, metavar='FILE', help='also save a picture of the page, as JPEG; '
+                        'docs/en/images/page.jpg is made so')
     parser.add_argument('--browser', default=shutil.which('chromium') or shutil.which('google-chrome'),
                         metavar='FILE', help='Chromium')
     return parser.parse_args()
@@ -81,6 +83,18 @@ def resident(process: subprocess.Popen) -> float:
     return int(re.search(r'VmRSS:\s+(\d+) kB', status)[1]) / 1024
 
 
+def take_picture(page: Any, path: Path) -> None:
+    """Segment and explain the example, and save a picture of the page."""
+    page.set_viewport_size(dict(width=1200, height=1000))
+    page.get_by_role('button', name='Segment', exact=True).click()
+    page.get_by_role('button', name='Explain', exact=True).click(timeout=180_000)
+    maps = page.get_by_text('signed_affex: support 3')
+    maps.wait_for(timeout=180_000)
+    page.set_viewport_size(dict(width=1200, height=1900))
+    page.wait_for_timeout(3000)
+    page.screenshot(path=str(path), type='jpeg', quality=80)
+
+
 def measure_page(args: argparse.Namespace) -> dict[str, str]:
     """Start the server, visit it, and let several sessions segment and explain at once."""
     from playwright.sync_api import Error, sync_playwright
@@ -105,6 +119,8 @@ def measure_page(args: argparse.Namespace) -> dict[str, str]:
             figures = {'start to page shell': f'{time.perf_counter() - begin:.1f} s'}
             page.get_by_role('button', name='Segment', exact=True).wait_for(**long)
             figures['start to usable page'] = f'{time.perf_counter() - begin:.1f} s'
+            if args.picture is not None:
+                take_picture(page, args.picture)
             # Sessions take turns in this process; the server works on them at once
             pages = [page, *(browser.new_context().new_page() for _ in range(args.sessions - 1))]
             for other in pages[1:]:
