@@ -49,10 +49,10 @@ def test_named_files_exist(path: str) -> None:
 
 
 def test_readme_is_short() -> None:
-    """A visitor reads it at once: one picture, at most 200 lines; every page of the documentation is linked."""
+    """A visitor reads it at once: two pictures, at most 200 lines; every page of the documentation is linked."""
     assert len(README.splitlines()) <= 200
-    picture, = re.findall(r'!\[[^]]+\]\(([^)]+)\)', README)
-    assert (ROOT / picture).stat().st_size < 300_000
+    pictures = re.findall(r'!\[[^]]+\]\(([^)]+)\)', README)
+    assert len(pictures) == 2 and all((ROOT / picture).stat().st_size < 300_000 for picture in pictures)
     assert [page.name for page in EXTEND.parent.glob('*.md') if f'](docs/en/{page.name})' not in README] == []
 
 

@@ -10,7 +10,8 @@ from .state import digest, remember
 
 WIDEST, NARROWEST = 640, 200
 MODES = dict(brush='freedraw', polygon='polygon', box='rect', points='point')
-_COLOUR = '#D55E00'
+# The picture shows through; drawn_pixels takes a quarter of opacity as drawn.
+_COLOUR = '#D55E0099'
 _TESTED = 'streamlit-drawable-canvas==0.13.0'
 
 # Tells the width of the column; it is measured once, when the page opens.

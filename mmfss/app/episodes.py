@@ -5,6 +5,7 @@ import streamlit as st
 
 from .settings import SETTINGS
 from .state import remember
+from .task_pictures import show_task
 
 if TYPE_CHECKING:
     from mmfss.apis.example_pictures import SegmentationTask
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 def episode_task() -> 'Optional[SegmentationTask]':
     """Ask for an episode, and load its pictures."""
     from mmfss.apis.episode_tasks import EpisodeSource
-    from .page import show_task
-
     columns = st.columns(3)
     ways = int(columns[0].number_input('Classes', 1, 5, 1, key='ways'))
     shots = int(columns[1].number_input('Examples of each', 1, 10, 1, key='shots'))

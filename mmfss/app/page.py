@@ -7,7 +7,8 @@ import streamlit as st
 from mmfss.app.canvas import measure_width
 from mmfss.app.models import QUEUE, is_loaded, load
 from mmfss.app.settings import SETTINGS, ModelChoice
-from mmfss.app.state import digest, gallery, remember, told
+from mmfss.app.state import digest, remember, told
+from mmfss.app.task_pictures import show_task
 
 if TYPE_CHECKING:
     from mmfss.apis import FewShotInferencer
@@ -75,23 +76,6 @@ def _ask_task() -> 'Optional[SegmentationTask]':
     task = remember(source, shapes_task if source == 'shapes' else coins_task)
     show_task(task)
     return task
-
-
-def show_task(task: 'SegmentationTask') -> None:
-    """Show the pictures of an example or episode, small."""
-    import numpy as np
-
-    from mmfss.visualization import overlay_mask
-
-    pictures, captions = [task.query], ['picture to segment']
-    for way, (name, pairs) in enumerate(task.support.items(), start=1):
-        for number, (picture, mask) in enumerate(pairs, start=1):
-            mask = np.asarray(mask)
-            pictures.append(overlay_mask(picture, np.where(mask == 1, way, mask)))
-            captions.append(f'{name}, example {number}')
-    gallery(pictures, captions, 160)
-    if task.source:
-        st.caption(f'Pictures: {task.source}.')
 
 
 def _segment(inferencer: 'FewShotInferencer', choice: ModelChoice, task: 'SegmentationTask') -> None:
@@ -163,7 +147,9 @@ def _class_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 def _tell_absence(study: Any) -> None:
     """Say of each class that is probably not in the picture that it is not."""
     presence = study.result.get('presence')
-    calibrated = getattr(getattr(study.inferencer, 'judge', None), 'calibration', None) is not None
+    calibrated = study.inferencer.judge.calibration is not None
+    if presence is not None and not calibrated:
+        st.caption('Presence: the larger, the more likely the class is in the picture; -2 to 2, no probability.')
     for way, name in enumerate(study.support.class_names):
         if not (study.mask == way + 1).any():
             st.warning(f'{name}: nothing was found. The class is probably not in this picture.')

@@ -27,8 +27,7 @@ def show_why(study: 'QueryStudy') -> None:
     options = _affex_options()
     region = _ask_region(study)
     if st.button('Explain', type='primary', key='explain', disabled=not chosen or region is None):
-        st.session_state.pop('explained', None)
-        st.session_state.pop('curves', None)
+        st.session_state.update(explained=None, measured_values={})
         explained = []
         bar = st.progress(0., 'Explaining ...')
         with told(), QUEUE.place():

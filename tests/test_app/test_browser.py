@@ -22,7 +22,7 @@ from tests.tiny.app import GREEN, RED, picture
 ROOT = Path(__file__).parents[2]
 NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), '')
-PATIENCE = 90_000
+PATIENCE = 60_000
 LONG = dict(timeout=PATIENCE)
 
 
@@ -112,6 +112,13 @@ class Visitor:
         self.page.goto(server.url)
         self.button('Segment').or_(self.page.get_by_text('Give a picture to segment, and')).wait_for(**LONG)
 
+    def settle(self) -> None:
+        """Wait until the server has nothing to do for this page: before that, it may be drawn anew."""
+        idle = self.page.locator('[data-testid=stApp][data-test-script-state=notRunning]')
+        for _ in range(2):
+            idle.wait_for(**LONG)
+            self.page.wait_for_timeout(250)
+
     def _note(self, request: Any) -> None:
         address = urlparse(request.url)
         if address.scheme not in ('data', 'blob') and address.hostname != '127.0.0.1':
@@ -120,46 +127,65 @@ class Visitor:
     def button(self, name: str) -> Any:
         return self.page.get_by_role('button', name=name, exact=True)
 
-    def choose(self, name: str) -> None:
-        self.page.locator('[data-testid=stRadio] label').filter(has_text=re.compile(f'^{name}$')).click()
+    def choose(self, group: str, name: str) -> None:
+        self.settle()
+        options = self.page.get_by_role('radiogroup', name=group)
+        options.locator('label').filter(has_text=re.compile(f'^{name}$')).click()
 
     def upload(self, label: str, name: str, content: bytes) -> None:
+        self.settle()
         box = self.page.get_by_test_id('stFileUploader').filter(has_text=label)
         box.locator('input[type=file]').set_input_files(dict(name=name, mimeType='image/png', buffer=content))
+        box.get_by_text(name).wait_for(**LONG)
+        self.settle()
 
     def upload_examples(self, colour: tuple[int, int, int], seed: int = 5) -> None:
         """Choose own pictures, with one example and its mask."""
-        self.choose('Own pictures')
-        self.page.get_by_text('Picture to segment').wait_for(**LONG)
+        self.choose('Pictures', 'Own pictures')
+        self.page.get_by_text('Picture to segment', exact=True).wait_for(**LONG)
         self.upload('Picture to segment', 'query.png', png(picture(RED, (30, 10, 70, 40), seed=3)[0]))
         image, _ = picture(colour, seed=seed)
         self.upload('Examples of', 'example.png', png(image))
         self.page.get_by_text('How to give the mask').wait_for(**LONG)
 
     def segment(self) -> None:
+        self.settle()
         self.button('Segment').click(**LONG)
         self.page.get_by_role('heading', name='Segmentation', exact=True).wait_for(**LONG)
 
     def download(self) -> dict[str, bytes]:
         """The files of the ZIP."""
+        self.settle()
         self.page.get_by_role('tab', name='Files').click()
         with self.page.expect_download(**LONG) as download:
             self.button('All files (ZIP)').click()
         with zipfile.ZipFile(download.value.path()) as file:
             return {name: file.read(name) for name in file.namelist()}
 
-    def drag(self, box: tuple[float, float, float, float]) -> None:
-        """Draw on the canvas with the mouse, from one place to another, as shares of its sides."""
+    def drag(self, box: tuple[float, float, float, float], until: Any) -> None:
+        """Draw on the canvas with the mouse, from one place to another, as shares of its sides.
+
+        A canvas that is not ready yet takes no strokes: they are repeated until they have an effect.
+        """
         canvas = self.page.locator('canvas').last
-        canvas.scroll_into_view_if_needed()
-        self.page.wait_for_timeout(700)
-        area = canvas.bounding_box()
-        (left, top, right, bottom), mouse = box, self.page.mouse
-        mouse.move(area['x'] + left * area['width'], area['y'] + top * area['height'])
-        mouse.down()
-        mouse.move(area['x'] + (left + right) / 2 * area['width'], area['y'] + (top + bottom) / 2 * area['height'])
-        mouse.move(area['x'] + right * area['width'], area['y'] + bottom * area['height'], steps=4)
-        mouse.up()
+        for attempt in range(6):
+            self.settle()
+            canvas.scroll_into_view_if_needed()
+            area = canvas.bounding_box()
+            (left, top, right, bottom), mouse = box, self.page.mouse
+            places = [(area['x'] + x * area['width'], area['y'] + y * area['height'])
+                      for x, y in ((left, top), ((left + right) / 2, (top + bottom) / 2), (right, bottom))]
+            mouse.move(*places[0])
+            mouse.down()
+            for place in places[1:]:
+                mouse.move(*place, steps=4)
+            mouse.up()
+            try:
+                until.wait_for(timeout=10_000)
+                return
+            except Exception:
+                if attempt == 5:
+                    raise
 
     def close(self) -> None:
         assert not self.external and not self.errors, (self.external, self.errors)
@@ -187,18 +213,21 @@ def test_from_uploads_to_the_zip(browser: Any, server: Server) -> None:
     second.segment()
     # Explain a region that is drawn
     page = first.page
-    first.choose('Box')
+    first.choose('Explained region', 'Box')
     page.get_by_text('Draw a box, or write its sides').wait_for(**LONG)
-    first.drag((0.3, 0.15, 0.7, 0.65))
-    first.button('Explain').and_(page.locator(':enabled')).click(**LONG)
+    explain = first.button('Explain').and_(page.locator(':enabled'))
+    first.drag((0.3, 0.15, 0.7, 0.65), explain)
+    explain.click()
     page.get_by_text('Opacity of the maps').wait_for(**LONG)
     # Measure, and move to the last state
+    first.settle()
     page.get_by_role('tab', name='How true').click()
     first.button('Measure').click()
     state = page.get_by_role('slider', name='State')
     state.wait_for(**LONG)
     before = page.get_by_text('support 1: 0 % of its pixels')
     before.wait_for(**LONG)
+    first.settle()
     state.focus()
     page.keyboard.press('End')
     page.get_by_text('support 1: 100 % of its pixels').wait_for(**LONG)
@@ -219,10 +248,9 @@ def test_mask_by_mouse(browser: Any, server: Server, width: int) -> None:
     """A stroke covers the pixels under it, on a phone as on a desktop."""
     visitor = Visitor(browser, server, width)
     visitor.upload_examples(RED)
-    visitor.choose('Brush')
+    visitor.choose('How to give the mask', 'Brush')
     visitor.page.get_by_text('Paint the object.').wait_for(**LONG)
-    visitor.drag((0.25, 0.5, 0.6, 0.5))
-    visitor.page.get_by_text('% of the picture').wait_for(**LONG)
+    visitor.drag((0.25, 0.5, 0.6, 0.5), visitor.page.get_by_text('% of the picture'))
     visitor.segment()
     assert visitor.page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
     rows, columns = np.nonzero(labels(visitor.download()['supports/1_1_mask.png']))
@@ -245,16 +273,17 @@ def test_wrong_files_are_told(browser: Any, server: Server) -> None:
     visitor.close()
 
 
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_screenshots(browser: Any, server: Server, scheme: str) -> None:
-    """Pictures of the page for people, if a folder is named; nothing is wider than a phone."""
-    for width in (390, 1440):
+def test_looks(browser: Any, server: Server) -> None:
+    """Nothing is wider than the screen; if MMFSS_SCREENSHOTS names a folder, pictures for people are saved there."""
+    folder = os.environ.get('MMFSS_SCREENSHOTS')
+    every = [(width, scheme) for width in (390, 1440) for scheme in ('light', 'dark')]
+    for width, scheme in every if folder else every[::3]:
         visitor = Visitor(browser, server, width, scheme)
         visitor.segment()
+        visitor.settle()
         visitor.button('Explain').click()
         visitor.page.get_by_text('Opacity of the maps').wait_for(**LONG)
         assert visitor.page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
-        folder = os.environ.get('MMFSS_SCREENSHOTS')
         if folder:
             visitor.page.set_viewport_size(dict(width=width, height=2600))
             visitor.page.wait_for_timeout(1500)

