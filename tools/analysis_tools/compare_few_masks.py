@@ -5,6 +5,8 @@ Trainings that have ended in the output folder are not repeated, so the same com
 Example:
     python tools/analysis_tools/compare_few_masks.py --shares 0.05 1.0 --seeds 0 1 --out work_dirs/few_masks
 """
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
+
 import argparse
 import json
 import statistics
@@ -16,8 +18,7 @@ from typing import Any
 
 from prettytable import PrettyTable
 
-from mmfss.apis.model_zoo import get_package_root
-from mmfss.utils.files import dump_json
+from mmfss.utils.package_root import get_package_root
 
 CONFIGS = ('unrolled_lrp/resnet18_shapes', 'unrolled_lrp/mtunet_resnet18_shapes', 'unrolled_lrp/unet_resnet18_shapes')
 DATASET = 'train_dataloader.dataset'
@@ -43,6 +44,8 @@ def train(config: str, share: float, seed: int, args: argparse.Namespace) -> dic
     result = folder / 'result.json'
     if result.is_file():
         return json.loads(result.read_text(encoding='utf-8'))
+    from mmfss.utils.files import dump_json
+
     root = get_package_root()
     changes = [f'{DATASET}.mask_share={share}', f'{DATASET}.choice_seed={seed}', f'{DATASET}.seed={seed}']
     command = [sys.executable, str(root / 'tools/train.py'), str(root / 'configs' / f'{config}.py'), '--resume',
@@ -93,6 +96,7 @@ def main() -> None:
     args = parse_args()
     rows = [train(config, share, seed, args) for share in args.shares for seed in args.seeds for config in args.configs]
     table = table_of(rows, ('mIoU', 'F1 before', 'F1', 'mAP before', 'mAP', 'relevance_mass'))
+    from mmfss.utils.files import dump_json
     dump_json(dict(command=sys.argv, rows=rows), args.out / 'few_masks.json')
     print(f'{table}\n± is half the range over seeds. All figures: {args.out / "few_masks.json"}')
 

@@ -144,7 +144,7 @@ def _remarks(results: Results) -> str:
         f'{table_figure(results["prediction_seconds"], ".3g")}.',
     ]
     said += _settings(results)
-    own = next((x['own_shares'] for x in results['contributions'].values() if 'own_shares' in x), None)
+    own = next((x['own_shares'] for x in results.get('contributions', {}).values() if 'own_shares' in x), None)
     if own is not None:
         said.append('Attention that the region keeps to the query itself, per cent by layer: '
                     f'{", ".join(f"{100 * share:.0f}" for share in own)}.')

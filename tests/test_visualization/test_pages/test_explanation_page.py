@@ -210,7 +210,7 @@ class TestPage:
         episode, = page.episodes
         assert episode['empty'] and episode['reason'] == 'nothing was predicted' and episode['explainers'] == []
         assert 'region' not in episode['query'] and episode['query']['prediction'][0]
-        assert page.data('summary-data') == dict(curves={})
+        assert page.data('summary-data') == dict(curves={}, items='episodes')
 
 
 class TestEpisode:
