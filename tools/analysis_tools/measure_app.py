@@ -6,6 +6,8 @@ Starts the server and visits it with Chromium. Prints a table and the load of th
 Example:
     python tools/analysis_tools/measure_app.py --seconds 120
 """
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
+
 import argparse
 import os
 import re
