@@ -87,3 +87,17 @@ def test_pictures_of_which_only_the_tags_tell_the_orientation(root: Path) -> Non
     assert finished.returncode == 1 and 'more than the limit of 4799' in finished.stderr
     finished = run_demo(root, *arguments, '--upright', '--max-pixels', '4800')
     assert finished.returncode == 0, finished.stderr
+
+
+def test_explained_region(root: Path) -> None:
+    contributions = {}
+    for region in ('all', 'box:0,0,30,20'):
+        finished = run_demo(root, '--support', 'bee/images/0.jpg', 'bee/masks/0.png', '--out-dir', 'region', '--device',
+                            'cpu', '--explain', 'unmasked_affex', '--region', region, query='ant/images/0.jpg')
+        assert finished.returncode == 0, finished.stderr
+        result, = json.loads((root / 'region' / 'results.json').read_text())
+        contributions[region] = result['contributions'][0]['layers']
+    assert contributions['all'] != contributions['box:0,0,30,20']
+    finished = run_demo(root, '--support', 'bee/images/0.jpg', 'bee/masks/0.png', '--device', 'cpu', '--explain',
+                        'unmasked_affex', '--region', 'box:1,2', query='ant/images/0.jpg')
+    assert finished.returncode == 1 and 'error: The region "box:1,2" is not one of' in finished.stderr
