@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmfss.commands import image_demo
 from tests import processes
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL, build_tiny_model
@@ -87,3 +88,22 @@ def test_pictures_of_which_only_the_tags_tell_the_orientation(root: Path) -> Non
     assert finished.returncode == 1 and 'more than the limit of 4799' in finished.stderr
     finished = run_demo(root, *arguments, '--upright', '--max-pixels', '4800')
     assert finished.returncode == 0, finished.stderr
+
+
+def test_explained_region(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(root)
+    contributions = {}
+    for region in ('all', 'box:0,0,30,20', 'box:1,2'):
+        monkeypatch.setattr('sys.argv', [
+            'image_demo.py', 'ant/images/0.jpg', 'tiny.py', 'tiny.pth', '--support', 'bee/images/0.jpg',
+            'bee/masks/0.png', '--out-dir', 'region', '--device', 'cpu', '--explain', 'unmasked_affex', '--region',
+            region])
+        if region == 'box:1,2':
+            with pytest.raises(SystemExit):
+                image_demo.main()
+            assert 'error: The region "box:1,2" is not one of' in capsys.readouterr().err
+        else:
+            image_demo.main()
+            result, = json.loads((root / 'region' / 'results.json').read_text())
+            contributions[region] = result['contributions'][0]['layers']
+    assert contributions['all'] != contributions['box:0,0,30,20']

@@ -85,6 +85,13 @@ def resident(process: subprocess.Popen) -> float:
     return int(re.search(r'VmRSS:\s+(\d+) kB', status)[1]) / 1024
 
 
+def settle(page: Any) -> None:
+    """Wait until the server has nothing to do for a page; a click before that would interrupt its work."""
+    for _ in range(2):
+        page.wait_for_timeout(300)
+        page.locator('[data-testid=stApp][data-test-script-state=notRunning]').wait_for(timeout=180_000)
+
+
 def take_picture(page: Any, path: Path) -> None:
     """Segment and explain the example, and save a picture of the page."""
     page.set_viewport_size(dict(width=1200, height=1000))
@@ -125,15 +132,18 @@ def measure_page(args: argparse.Namespace) -> dict[str, str]:
                 take_picture(page, args.picture)
             # Sessions take turns in this process; the server works on them at once
             pages = [page, *(browser.new_context().new_page() for _ in range(args.sessions - 1))]
-            for other in pages[1:]:
+            for other in pages:
                 other.goto(url)
+                other.get_by_role('button', name='Segment', exact=True).wait_for(**long)
+                settle(other)
             before, highest, rounds, errors = resident(server), 0., 0, 0
             end = time.perf_counter() + args.seconds
             while time.perf_counter() < end:
-                for one in pages:
-                    one.get_by_role('button', name='Segment', exact=True).click(**long)
-                for one in pages:
-                    one.get_by_role('button', name='Explain', exact=True).click(**long)
+                for name in ('Segment', 'Explain'):
+                    for one in pages:
+                        one.get_by_role('button', name=name, exact=True).click(**long)
+                    for one in pages:
+                        settle(one)
                 for one in pages:
                     one.get_by_text('Opacity of the maps').wait_for(**long)
                     errors += one.get_by_test_id('stAlertContentError').count()
@@ -151,10 +161,10 @@ def measure_page(args: argparse.Namespace) -> dict[str, str]:
 def main() -> None:
     args = parse_args()
     load = os.getloadavg()[0]
-    figures = {**measure_page(args), **measure_functions(args)}
+    for measure in (measure_functions, measure_page):
+        for name, value in measure(args).items():
+            print(f'{name:45} {value}', flush=True)
     print(f'{os.cpu_count()} CPU cores; load before {load:.1f}, after {os.getloadavg()[0]:.1f}')
-    for name, value in figures.items():
-        print(f'{name:45} {value}')
 
 
 if __name__ == '__main__':
