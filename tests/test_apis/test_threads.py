@@ -15,7 +15,7 @@ from mmfss.engine.self_finetuning import SelfFinetuner
 from mmfss.models import FewShotSegmentor
 from mmfss.models.layers.precision import full_precision
 from mmfss.registry import EXPLAINERS, MODELS
-from tests.test_explainers.all_explainers import NAMES, PROTOTYPE_HEAD, build_explainer
+from tests.test_explainers.all_explainers import HEADS, NAMES, PROTOTYPE_HEAD, build_explainer
 from tests.tiny.data import PIPELINE, draw_picture
 from tests.tiny.episode import draw_episode
 from tests.tiny.model import TINY_MODEL, build_tiny_model
@@ -96,7 +96,7 @@ def test_predictions_mixed_with_every_explainer(head: dict) -> None:
     """Two episodes explained by each explainer, among predictions."""
     model = build(head=head)
     names = ['prototypes', 'saliency', 'deep_lift', 'signed_affex', 'lime', 'random'] if head is PROTOTYPE_HEAD else [
-        name for name in NAMES if name != 'prototypes']
+        name for name in NAMES if name not in HEADS]
     episodes = [draw_episode(1, 1, (32, 40), name='a'), draw_episode(1, 2, (40, 32), name='b')]
     explanations = [
         lambda name=name, episode=episode: build_explainer(name).attribute(model, episode, 'ground_truth')

@@ -11,7 +11,7 @@ from mmfss.models import DiffewsSegmentor
 from mmfss.models.affinities import FusedAttentionAffinity
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.test_explainers.all_explainers import NAMES, build_explainer
+from tests.test_explainers.all_explainers import HEADS, NAMES, build_explainer
 from tests.tiny.diffews import build_diffews
 from tests.tiny.episode import draw_episode
 from tests.tiny.largest_tensor import LargestTensor
@@ -192,7 +192,7 @@ class TestAffEx:
         assert [int(x.count_nonzero()) for x in shares] == [256, 64, 256, 256]
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name != 'prototypes'])
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in HEADS])
 def test_every_explainer(model: DiffewsSegmentor, episode: Episode, name: str) -> None:
     explainer = build_explainer(name)
     if hasattr(explainer, 'mask_blur_kernel_size'):

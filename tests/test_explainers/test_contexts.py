@@ -15,7 +15,7 @@ from mmfss.explainers.isolation import private_copy
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
 from mmfss.structures import Episode
-from tests.test_explainers.all_explainers import NAMES, build_explainer, build_model, shared_model
+from tests.test_explainers.all_explainers import HEADS, NAMES, build_explainer, build_model, shared_model
 from tests.tiny.episode import draw_episode
 
 pytestmark = pytest.mark.usefixtures('small_segments')
@@ -78,7 +78,7 @@ def changed(kind, name: str) -> FewShotSegmentor:
 @pytest.mark.parametrize(('kind', 'name'), [
     *product([compiled, in_train_mode, of_inference_tensors], NAMES), *product([whole, parts, in_place], SOME)])
 def test_of_a_model(kind, name: str) -> None:
-    model = changed(kind, 'prototypes' if name == 'prototypes' else '')
+    model = changed(kind, name if name in HEADS else '')
     modes = [module.training for module in model.modules()]
     assert torch.equal(build_explainer(name).attribute(model, *fresh()), expected(name))
     assert [module.training for module in model.modules()] == modes
