@@ -73,7 +73,9 @@ def resize_adjoint(images: Tensor, size: Sequence[int], antialias: bool = False,
     Returns:
         Tensor: Shape (B, C, h, w).
     """
-    with torch.enable_grad():
+    # In inference mode too, which records no derivatives, and whose tensors have none.
+    with torch.inference_mode(False), torch.enable_grad():
+        images = images.clone() if images.is_inference() else images
         maps = images.new_zeros((*images.shape[:-2], *size), requires_grad=True)
         pixels = images.shape[-2:]
         resized = resize_aligned(maps, pixels) if align_corners else resize_unaligned(maps, pixels, antialias)

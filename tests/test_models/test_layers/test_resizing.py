@@ -25,3 +25,10 @@ def test_aligned_adjoint() -> None:
     enlarged = F.interpolate(maps, (12, 9), mode='bilinear', align_corners=True)
     adjoint = resize_adjoint(images, (5, 7), align_corners=True)
     torch.testing.assert_close((adjoint * maps).sum(), (enlarged * images).sum())
+
+
+def test_adjoint_in_inference_mode() -> None:
+    images = torch.randn(2, 3, 12, 9)
+    with torch.inference_mode():
+        adjoint = resize_adjoint(images.clone(), (5, 7))
+    assert torch.equal(adjoint, resize_adjoint(images, (5, 7)))
