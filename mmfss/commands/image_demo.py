@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Segment pictures by the example of annotated ones.')
     parser.add_argument('query', type=Path, help='picture, or folder of pictures')
     parser.add_argument('config', nargs='?', default=DEFAULT_MODEL,
-                        help='config file of the model, or its name in the model zoo; default: %(default)s, which '
+                        help=f'config file of the model, or its name in the model zoo; default: {DEFAULT_MODEL}, which '
                         'needs no training and no checkpoint')
     add_optional_checkpoint(parser)
     parser.add_argument('--out-dir', type=Path, dest='out', default=Path('outputs'),

@@ -56,7 +56,7 @@ class Ruler(Explainer):
 def answer(monkeypatch: pytest.MonkeyPatch, inferencer: FewShotInferencer, labels: torch.Tensor, ways: int = 2) -> None:
     """Let the model answer these labels, whatever it sees."""
     logits = F.one_hot(labels, ways + 1).permute(2, 0, 1)[None].float()
-    monkeypatch.setattr(inferencer.model, 'logits', lambda query, *_: logits.expand(len(query), -1, -1, -1))
+    monkeypatch.setattr(inferencer.model, 'match', lambda query, *_: logits.expand(query.batch_size, -1, -1, -1))
 
 
 class TestAttributions:

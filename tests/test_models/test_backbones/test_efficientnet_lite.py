@@ -36,8 +36,10 @@ def backbone(published: dict) -> nn.Module:
 @pytest.fixture(scope='module')
 def classifier(published: dict) -> nn.Module:
     built = MODELS.build(
-        dict(type='mmpretrain.ImageClassifier', backbone=EfficientNetLite(), neck=dict(type='GlobalAveragePooling'),
-             head=dict(type='LinearClsHead', num_classes=1000, in_channels=1280), init_cfg=WEIGHTS))
+        dict(type='mmpretrain.ImageClassifier', backbone=EfficientNetLite(),
+             neck=dict(type='mmpretrain.GlobalAveragePooling'),
+             head=dict(type='mmpretrain.LinearClsHead', num_classes=1000, in_channels=1280),
+             data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor'), init_cfg=WEIGHTS))
     built.init_weights()
     built.eval()
     return built
@@ -88,9 +90,10 @@ class TestLite2:
             lite0.init_weights()
 
     def test_wrong_number_of_classes(self, published: dict) -> None:
-        head = dict(type='LinearClsHead', num_classes=10, in_channels=1280)
-        built = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=EfficientNetLite(), head=head,
-                                  init_cfg=WEIGHTS))  # yapf: disable
+        head = dict(type='mmpretrain.LinearClsHead', num_classes=10, in_channels=1280)
+        built = MODELS.build(dict(
+            type='mmpretrain.ImageClassifier', backbone=EfficientNetLite(), head=head,
+            data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor'), init_cfg=WEIGHTS))
         with pytest.raises(CheckpointError, match='head.fc.weight: .1000, 1280. in the file, .10, 1280. in the model'):
             built.init_weights()
 
