@@ -6,7 +6,7 @@ from mmfss.datasets.annotations import ANNOTATION_SUFFIXES, read_picture_objects
 from mmfss.datasets.annotations.coco import is_coco, open_coco
 from mmfss.datasets.annotations.reading import read_json
 from mmfss.datasets.class_indices.folders import IMAGE_SUFFIXES, MASK_SUFFIXES, OTHER_MASK_SUFFIXES, files_by_stem
-from mmfss.datasets.images import read_image
+from mmfss.datasets.images import read_image, stored_size
 from mmfss.utils.names import few, list_names
 
 Pairs = List[Tuple[str, str]]
@@ -104,8 +104,9 @@ def _annotated(root: Path, classes: Sequence[str]) -> Dict[str, Pairs]:
         return {}
     labels = {}
     for image, file in pairs:
-        known = read_picture_objects(file, image, read_image(image, 'color').shape[:2]).labels
-        labels[image] = set(known)
+        # Only the names count here, so that the header of the picture is enough.
+        size = stored_size(image) or read_image(image).shape[:2]
+        labels[image] = set(read_picture_objects(file, image, size).labels)
     return _by_class(pairs, labels, classes, root)
 
 

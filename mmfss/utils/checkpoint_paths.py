@@ -34,6 +34,31 @@ def expand_braces(pattern: str) -> list[str]:
     return list(chain.from_iterable([head + value + rest for rest in expand_braces(tail)] for value in values))
 
 
+def split_configs(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell the configs from the checkpoints on a command line.
+
+    Args:
+        paths (Sequence[str]): Config files (``.py``), braces expanded, and patterns of checkpoints; ``none`` stands for
+            no checkpoint.
+
+    Returns:
+        tuple[list[Path], list[str]]: The configs, and the patterns for :func:`expand_checkpoints`.
+
+    Raises:
+        ConfigError: If there is no config.
+
+    Example:
+        >>> from mmfss.utils.checkpoint_paths import split_configs
+        >>> configs, patterns = split_configs(['fold{0..1}.py', 'best_*.pth'])
+        >>> [config.name for config in configs], patterns
+        (['fold0.py', 'fold1.py'], ['best_*.pth'])
+    """
+    configs = [Path(path) for pattern in paths if pattern.endswith('.py') for path in expand_braces(pattern)]
+    if not configs:
+        raise ConfigError(f'No config (.py) among {", ".join(paths)}: write CONFIG CHECKPOINT.')
+    return configs, [pattern for pattern in paths if not pattern.endswith('.py') and pattern != 'none']
+
+
 def expand_checkpoints(patterns: Sequence[str], num_configs: int) -> list[Path]:
     """Find one checkpoint per config.
 

@@ -14,7 +14,7 @@ from mmfss.engine.threshold_loop import sweep, sweep_config
 from mmfss.evaluation.threshold_choice import PROCEDURE, check_choosable, choose, model_key, save_choices
 from mmfss.evaluation.threshold_curve import DEFAULT, threshold_grid
 from mmfss.utils.checkpoint import UNSAFE_LOAD
-from mmfss.utils.checkpoint_paths import expand_braces, expand_checkpoints, trained_checkpoint
+from mmfss.utils.checkpoint_paths import expand_checkpoints, split_configs, trained_checkpoint
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import atomic_path, check_writable
@@ -29,10 +29,7 @@ class Member(NamedTuple):
 
 def collect(args: argparse.Namespace) -> dict[str, list[Member]]:
     """Collect the configs and checkpoints of each model."""
-    configs = [Path(path) for pattern in args.paths if pattern.endswith('.py') for path in expand_braces(pattern)]
-    patterns = [pattern for pattern in args.paths if not pattern.endswith('.py')]
-    if not configs:
-        raise ConfigError(f'No config (.py) among {", ".join(args.paths)}: write CONFIG CHECKPOINT.')
+    configs, patterns = split_configs(args.paths)
     cfgs = [load_config(config, args.cfg_options) for config in configs]
     checkpoints = expand_checkpoints(patterns, len(configs)) if patterns else [*map(find_checkpoint, configs, cfgs)]
     models: dict[str, list[Member]] = {}

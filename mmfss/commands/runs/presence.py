@@ -12,7 +12,7 @@ from mmfss.datasets import EpisodicDataset
 from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.models.layers.class_presence import EVIDENCE
 from mmfss.registry import DATASETS
-from mmfss.utils.checkpoint_paths import expand_braces, expand_checkpoints
+from mmfss.utils.checkpoint_paths import expand_checkpoints, split_configs
 from mmfss.utils.config import set_episodes
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import check_writable, dump_json, write_text
@@ -60,10 +60,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 def run(args: argparse.Namespace) -> None:
     """Run the command with parsed arguments."""
     check_writable(args.out, 'folder', '--out')
-    configs = [Path(path) for pattern in args.paths if pattern.endswith('.py') for path in expand_braces(pattern)]
-    patterns = [pattern for pattern in args.paths if not pattern.endswith('.py') and pattern != 'none']
-    if not configs:
-        raise ConfigError(f'No config (.py) among {", ".join(args.paths)}: write CONFIG CHECKPOINT.')
+    configs, patterns = split_configs(args.paths)
     checkpoints = expand_checkpoints(patterns, len(configs)) if patterns else [None] * len(configs)
     results = {config.stem: study(config, checkpoint, args) for config, checkpoint in zip(configs, checkpoints)}
     text = (f'{table(results)}\n\nArea under the ROC curve in per cent, queries that show the class of the supports '

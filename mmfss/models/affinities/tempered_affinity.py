@@ -16,6 +16,14 @@ class TemperedAffinity(Affinity):
 
     Raises:
         ValueError: If the temperature is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models.affinities import CosineAffinity, TemperedAffinity
+        >>> query, key = (torch.nn.functional.normalize(torch.rand(1, n, 8), dim=-1) for n in (6, 10))
+        >>> affinity = CosineAffinity(query, key, query_size=(2, 3), support_size=(2, 1, 5))
+        >>> torch.allclose(TemperedAffinity(affinity, 0.1).dense(), 10 * affinity.dense())
+        True
     """
 
     def __init__(self, affinity: Affinity, temperature: float) -> None:
