@@ -1,5 +1,7 @@
 import multiprocessing
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Iterator
 
 import pytest
@@ -19,6 +21,10 @@ def one_process_server() -> Iterator[None]:
     """All that fork processes from a server (data loaders and measurements too) share one, which imports once."""
     multiprocessing.set_forkserver_preload(
         ['mmfss.apis', 'mmfss.engine', 'mmfss.datasets', 'mmfss.evaluation', 'tests.processes'])
+    # Now, in the folder of the repository: from a test's own folder it would find the `tests` of another package.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(Path(__file__).parents[1])
+        forkserver.ensure_running()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseContext, 'set_forkserver_preload', lambda self, names: None)
         yield
