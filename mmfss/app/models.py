@@ -69,14 +69,3 @@ def load(choice: ModelChoice) -> 'FewShotInferencer':
 
             _models[choice] = FewShotInferencer(choice.config, choice.checkpoint, SETTINGS.device, bgr=False)
         return _models[choice]
-
-
-def preload() -> None:
-    """Start to load the first model in the background; what goes wrong is told when a visitor asks for it."""
-    def work() -> None:
-        try:
-            load(SETTINGS.models[0])
-        except Exception:  # noqa: S110  The page loads it again, and shows the error.
-            pass
-
-    threading.Thread(target=work, daemon=True, name='preload').start()

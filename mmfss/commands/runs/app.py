@@ -5,7 +5,6 @@ from typing import Any
 
 from streamlit.web import bootstrap
 
-from mmfss.app.models import preload
 from mmfss.app.settings import configure
 
 SCRIPT = Path(__file__).parents[2] / 'app' / 'entry' / 'page_script.py'
@@ -36,5 +35,4 @@ def run(args: argparse.Namespace) -> None:
     # As the command line of Streamlit does, which writes an option a.b as a_b
     options = {name.replace('.', '_'): value for name, value in server_options(args).items()}
     bootstrap.load_config_options(options)
-    preload()
     bootstrap.run(str(SCRIPT), False, [], options)
