@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
-from mmfss.models import BaseFewShotSegmentor
+from mmfss.models.segmentors.base_few_shot_segmentor import BaseFewShotSegmentor
+from mmfss.models.segmentors.presence_judge import PresenceJudge, presence_cells, presence_evidence
 from mmfss.utils.defaults import DEFAULT_MODEL
 from mmfss.utils.device import device_of
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
 from .prediction_files import FailedQueries, JobRecord, PredictionWriter
-from .presence import PresenceJudge, absorb_negatives, presence_cells, presence_evidence
+from .presence import absorb_negatives
 from .queries import Queries, list_queries
 from .query_explanation import Explain, QueryExplainer, build_explainer, predicted_regions
 from .regions import QueryRegion, query_regions, to_network_size

@@ -17,6 +17,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threshold-from', type=Path, metavar='FILE',
                         help='take model.threshold from choices.json of tools/analysis_tools/choose_threshold.py, '
                         'where it was chosen on other classes than those tested; default: from the config')
+    parser.add_argument('--presence', nargs='?', const='', metavar='FILE', help='also write to episodes.csv whether '
+                        'the query shows the class at all: the mean evidence, from -2 to 2, or, with the file that '
+                        'tools/analysis_tools/presence.py writes, a probability')
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of the predictions')
     add_common_arguments(parser)
     return parser.parse_intermixed_args()

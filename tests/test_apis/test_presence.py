@@ -9,12 +9,13 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmfss.apis import FewShotInferencer
-from mmfss.apis.presence import BASELINES, PRESENCE, PresenceJudge, PresenceStudy, absorb_negatives, calibration_record
+from mmfss.apis.presence import BASELINES, PRESENCE, PresenceStudy, absorb_negatives, calibration_record
 from mmfss.datasets import EpisodicDataset
 from mmfss.evaluation import PresenceAUC
 from mmfss.evaluation.presence_auc import area_under_curve
 from mmfss.models import BlackBoxSegmentor, FewShotSegmentor, PrototypeMatchingHead
 from mmfss.models.layers.class_presence import EVIDENCE, PresenceCalibration, PresenceCells
+from mmfss.models.segmentors import PresenceJudge
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
 from tests.tiny.colour_matching import BLUE, GREEN, RED, ColourSegmentor, square

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from mmfss.apis.presence import PresenceJudge
+from mmfss.models.segmentors import PresenceJudge
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL
 

@@ -1,5 +1,6 @@
 """Commands and inferencer without a checkpoint: for models that need no training, and for these alone."""
 import json
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -12,10 +13,14 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmfss.apis import FewShotInferencer, init_model
+from mmfss.apis.presence import calibration_record
 from mmfss.commands import cross_validate, explain, image_demo, select_support, test, train
+from mmfss.evaluation.episode_table import read_episodes
 from mmfss.models import FeaturePyramid, MatchingHead
 from mmfss.models.affinities import DotProductAffinity
+from mmfss.models.layers.class_presence import PresenceCalibration
 from mmfss.registry import MODELS
+from mmfss.utils.files import dump_json
 from tests.tiny.data import PIPELINE, write_class_folders
 from tests.tiny.model import TINY_MODEL
 
@@ -82,6 +87,22 @@ class TestCommands:
              root / 'test.json')
         results = json.loads((root / 'test.json').read_text())
         assert results['checkpoint'] is None and 0 <= results['metrics']['mIoU'] <= 100
+
+    def test_presence_is_written(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of each episode, without and with a calibration; predictions stay the same."""
+        dump_json(calibration_record(PresenceCalibration([0.] * 5, [1.] * 5, [1., 1., 1., 1., 0.], -1.)),
+                  root / 'calibration.json')
+        rows = []
+        for name, options in dict(plain=(), scored=('--presence', ), judged=('--presence', root / 'calibration.json')
+                                  ).items():
+            call(monkeypatch, test, root / 'free_fold0.py', '--work-dir', root / 'test', '--out',
+                 root / name / 'test.json', *options)
+            rows.append(read_episodes(root / name / 'episodes.csv'))
+        plain, scored, judged = rows
+        assert all(row.presence is None for row in plain)
+        assert [row.iou for row in plain] == [row.iou for row in scored] == [row.iou for row in judged]
+        for one, other in zip(scored, judged):
+            assert other.presence == pytest.approx(1 / (1 + math.exp(1 - 4 * one.presence)), abs=2e-4)
 
     def test_explain(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         call(monkeypatch, explain, root / 'free_fold0.py', '--work-dir', root / 'explain', '--episodes', 1,

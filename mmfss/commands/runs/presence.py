@@ -7,10 +7,11 @@ from mmengine.config import Config
 
 from mmfss.apis import init_model
 from mmfss.apis.inference import NO_CHECKPOINT
-from mmfss.apis.presence import BASELINES, PRESENCE, PresenceJudge, PresenceStudy, calibration_record
+from mmfss.apis.presence import BASELINES, PRESENCE, PresenceStudy, calibration_record
 from mmfss.datasets import EpisodicDataset
 from mmfss.evaluation.threshold_choice import validates_on_tested_classes
 from mmfss.models.layers.class_presence import EVIDENCE
+from mmfss.models.segmentors import PresenceJudge
 from mmfss.registry import DATASETS
 from mmfss.utils.checkpoint_paths import expand_checkpoints, split_configs
 from mmfss.utils.config import set_episodes

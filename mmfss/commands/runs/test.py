@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from mmfss.datasets import EpisodicDataset
 from mmfss.engine.hooks import ProgressHook
@@ -17,6 +19,8 @@ from mmfss.evaluation import EpisodicIoU
 from mmfss.evaluation.episode_table import write_episodes
 from mmfss.evaluation.protocol import protocol_deviations
 from mmfss.evaluation.threshold_choice import apply_choice, check_not_tested, load_choice
+from mmfss.models import BaseFewShotSegmentor
+from mmfss.models.segmentors import PresenceJudge
 from mmfss.utils.config import add_hook, set_episodes, set_test_data
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import check_output_file, check_writable, dump_json
@@ -51,6 +55,19 @@ def test(runner: Runner, threshold: Optional[Dict[str, Any]] = None) -> Dict[str
         processes=runner.world_size,
         seconds=round(time.perf_counter() - start, 1),
         versions=versions())
+
+
+def judge_presence(model: nn.Module, calibration: Optional[str]) -> None:
+    """Let a model judge the presence of classes while it is tested.
+
+    Raises:
+        ConfigError: If it cannot, or the calibration is wrong.
+        FileNotFoundError: If there is no such file.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    if not isinstance(model, BaseFewShotSegmentor):
+        raise ConfigError(f'--presence is for few-shot models; this is a {type(model).__name__}.')
+    model.presence_judge = PresenceJudge.load(calibration)
 
 
 def write_table(runner: Runner, path: Path) -> None:
@@ -95,6 +112,8 @@ def run(args: argparse.Namespace) -> None:
     # Test and report
     runner = RUNNERS.build(cfg)
     runner.register_hook(ProgressHook())
+    if args.presence is not None:
+        judge_presence(runner.model, args.presence or None)
     results = test(runner, threshold)
     if runner.rank == 0:
         meta = results['episodes']

@@ -6,12 +6,13 @@ from .few_shot_segmentor import FewShotSegmentor
 from .image_label_segmentor import ImageLabelSegmentor
 from .latent_autoencoder import LatentAutoencoder
 from .mirror_unet_segmentor import MirrorUNetSegmentor
+from .presence_judge import PresenceJudge
 from .sam_refine import SAMRefine
 from .scaleproto_segmentor import ScaleProtoSegmentor
 from .unrolled_lrp_segmentor import UnrolledLRPSegmentor
 
 __all__ = [
     'BaseFewShotSegmentor', 'BlackBoxSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor',
-    'LatentAutoencoder', 'MirrorUNetSegmentor', 'SAMRefine', 'ScaleProtoSegmentor', 'SupportEncoding',
-    'UnrolledLRPSegmentor', 'check_training_free'
+    'LatentAutoencoder', 'MirrorUNetSegmentor', 'PresenceJudge', 'SAMRefine', 'ScaleProtoSegmentor',
+    'SupportEncoding', 'UnrolledLRPSegmentor', 'check_training_free'
 ]
