@@ -1,8 +1,11 @@
 """Masks from what a user draws on a picture: strokes, polygons, a box, or points."""
-from typing import Optional, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from mmfss.models.backbones import SegmentAnything
 
 Box = tuple[int, int, int, int]
 Point = tuple[int, int]
@@ -39,15 +42,16 @@ def drawn_points(pixels: np.ndarray) -> list[Point]:
     return [(round(x), round(y)) for x, y in centres[1:].tolist()]
 
 
-def mask_in_box(picture: np.ndarray, box: Box) -> np.ndarray:
-    """Guess the object in a box by its colours (GrabCut, Rother et al., SIGGRAPH 2004): approximate.
+def mask_in_box(picture: np.ndarray, box: Box, sam: 'Optional[SegmentAnything]' = None) -> np.ndarray:
+    """Guess the object in a box, by SAM or by its colours (GrabCut, Rother et al., SIGGRAPH 2004): approximate.
 
     Args:
         picture (np.ndarray): (H, W, 3) uint8 RGB.
         box (tuple[int, int, int, int]): Left, top, right, bottom; the last two excluded.
+        sam (SegmentAnything, optional): By default the colours tell.
 
     Returns:
-        np.ndarray: Boolean, (H, W); the whole box if its colours do not tell.
+        np.ndarray: Boolean, (H, W); the whole box if nothing is found in it.
 
     Raises:
         ValueError: If the box has no pixel in the picture.
@@ -62,18 +66,23 @@ def mask_in_box(picture: np.ndarray, box: Box) -> np.ndarray:
     inside[top:bottom, left:right] = True
     if inside.all():
         return inside
+    if sam is not None:
+        mask = _sam_mask(sam, picture, box=(left, top, right, bottom))
+        return mask if mask.any() else inside
     seeds = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     mask = _grab_cut(picture, seeds) & inside
     return mask if mask.any() else inside
 
 
-def mask_at_points(picture: np.ndarray, points: Sequence[Point], background: Sequence[Point] = ()) -> np.ndarray:
-    """Guess the object at points by its colours (GrabCut): approximate.
+def mask_at_points(picture: np.ndarray, points: Sequence[Point], background: Sequence[Point] = (),
+                   sam: 'Optional[SegmentAnything]' = None) -> np.ndarray:
+    """Guess the object at points, by SAM or by its colours (GrabCut): approximate.
 
     Args:
         picture (np.ndarray): (H, W, 3) uint8 RGB.
         points (Sequence[tuple[int, int]]): Points (x, y) on the object, one or more.
         background (Sequence[tuple[int, int]]): Points that are not on it.
+        sam (SegmentAnything, optional): By default the colours tell.
 
     Returns:
         np.ndarray: Boolean, (H, W), with the surroundings of the points; parts without a point are left out.
@@ -87,6 +96,8 @@ def mask_at_points(picture: np.ndarray, points: Sequence[Point], background: Seq
     for x, y in (*points, *background):
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(f'The point ({x}, {y}) lies outside of the picture of {width} x {height} pixels.')
+    if sam is not None:
+        return _sam_mask(sam, picture, points=points, background=background)
     side = min(height, width)
     seeds = np.full((height, width), cv2.GC_PR_BGD, dtype=np.uint8)
     for radius, label, centres in ((side // 5, cv2.GC_PR_FGD, points), (max(1, side // 60), cv2.GC_FGD, points),
@@ -97,6 +108,16 @@ def mask_at_points(picture: np.ndarray, points: Sequence[Point], background: Seq
     _, numbers = cv2.connectedComponents(mask.astype(np.uint8))
     kept = {numbers[y, x] for x, y in points} - {0}
     return np.isin(numbers, list(kept)) if kept else seeds == cv2.GC_FGD
+
+
+def _sam_mask(sam: 'SegmentAnything', picture: np.ndarray, **prompts: Any) -> np.ndarray:
+    """Return the mask (H, W) that SAM gives for a box or points."""
+    import torch
+
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(sam.mean.device).permute(2, 0, 1).float()
+        embedding = sam.embed(((pixels - sam.mean) / sam.std)[None])
+        return sam.segment(embedding, picture.shape[:2], **prompts).cpu().numpy()
 
 
 def _grab_cut(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:

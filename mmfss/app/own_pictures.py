@@ -9,6 +9,7 @@ from .state import digest, remember, told
 
 if TYPE_CHECKING:
     from mmfss.apis.example_pictures import SegmentationTask
+    from mmfss.models.backbones import SegmentAnything
 
 PICTURES = ['jpg', 'jpeg', 'png', 'webp', 'bmp', 'tif', 'tiff']
 MASKS = ['png', 'bmp', 'tif', 'tiff', 'gif', 'jpg', 'jpeg', 'webp', 'json', 'txt']
@@ -17,8 +18,12 @@ WAYS = dict(upload='Upload', brush='Brush', polygon='Polygon', box='Box', points
 _MEGABYTES = 20
 
 
-def own_task() -> Optional['SegmentationTask']:
-    """Ask for pictures and masks; None until there is a picture and a support of every class."""
+def own_task(sam: 'Optional[SegmentAnything]' = None) -> Optional['SegmentationTask']:
+    """Ask for pictures and masks; None until there is a picture and a support of every class.
+
+    Args:
+        sam (SegmentAnything, optional): Makes masks of boxes and points. By default their colours do.
+    """
     from mmfss.apis.example_pictures import SegmentationTask
 
     file = st.file_uploader('Picture to segment', PICTURES, key='query_file', max_upload_size=_MEGABYTES)
@@ -28,7 +33,7 @@ def own_task() -> Optional['SegmentationTask']:
     for way in range(1, int(count) + 1):
         name = st.text_input(f'Name of class {way}', f'class {way}' if count > 1 else 'object', key=f'class_{way}',
                              max_chars=40).strip()
-        pairs = _supports(way, name)
+        pairs = _supports(way, name, sam)
         if name in support:
             st.error(f'Two classes are called "{name}": give each a name of its own.')
             return None
@@ -43,7 +48,7 @@ def own_task() -> Optional['SegmentationTask']:
     return SegmentationTask(query, support, source='uploaded')
 
 
-def _supports(way: int, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+def _supports(way: int, name: str, sam: 'Optional[SegmentAnything]') -> list[tuple[np.ndarray, np.ndarray]]:
     """Ask for the examples of a class; those with a mask are returned."""
     files = st.file_uploader(f'Examples of {name or way}', PICTURES, accept_multiple_files=True,
                              key=f'support_files_{way}', max_upload_size=_MEGABYTES)
@@ -54,7 +59,7 @@ def _supports(way: int, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
             if picture is None:
                 continue
             with told():
-                mask = ask_mask(picture, file.getvalue(), f'mask_{way}_{number}')
+                mask = ask_mask(picture, file.getvalue(), f'mask_{way}_{number}', sam)
                 if mask is not None:
                     show_mask(picture, mask)
                     pairs.append((picture, mask))
@@ -79,13 +84,15 @@ def show_mask(picture: np.ndarray, mask: np.ndarray) -> None:
              caption=f'{100 * (np.asarray(mask) == 1).mean():.1f} % of the picture')
 
 
-def ask_mask(picture: np.ndarray, content: bytes, key: str) -> Optional[np.ndarray]:
+def ask_mask(picture: np.ndarray, content: bytes, key: str,
+             sam: 'Optional[SegmentAnything]' = None) -> Optional[np.ndarray]:
     """Ask for the mask of a picture, by upload or by drawing.
 
     Args:
         picture (np.ndarray): (H, W, 3) uint8 RGB.
         content (bytes): Its file.
         key (str): Of the widgets.
+        sam (SegmentAnything, optional): As in :func:`own_task`.
 
     Returns:
         np.ndarray, optional: (H, W) uint8; 1 object, 0 background, 255 ignored; None until there is one.
@@ -106,8 +113,8 @@ def ask_mask(picture: np.ndarray, content: bytes, key: str) -> Optional[np.ndarr
         pixels = draw(picture, way, key)
         return None if pixels is None else pixels.astype(np.uint8)
     if way == 'box':
-        return _mask_in_box(picture, key)
-    return _mask_at_points(picture, key)
+        return _mask_in_box(picture, key, sam)
+    return _mask_at_points(picture, key, sam)
 
 
 def ask_box(picture: np.ndarray, key: str) -> Optional[tuple[int, int, int, int]]:
@@ -126,17 +133,18 @@ def ask_box(picture: np.ndarray, key: str) -> Optional[tuple[int, int, int, int]
     return tuple(sides) if any(sides) else drawn
 
 
-def _mask_in_box(picture: np.ndarray, key: str) -> Optional[np.ndarray]:
+def _mask_in_box(picture: np.ndarray, key: str, sam: 'Optional[SegmentAnything]') -> Optional[np.ndarray]:
     from mmfss.apis.drawn_masks import mask_in_box
 
     box = ask_box(picture, key)
     if box is None:
         return None
-    st.caption('Approximate: the object in the box is guessed by its colours.')
-    return remember(('box', digest(picture), box), lambda: mask_in_box(picture, box)).astype(np.uint8)
+    st.caption(f'Approximate: the object in the box is guessed {_guess(sam)}.')
+    return remember(('box', digest(picture), box, _guess(sam)),
+                    lambda: mask_in_box(picture, box, sam)).astype(np.uint8)
 
 
-def _mask_at_points(picture: np.ndarray, key: str) -> Optional[np.ndarray]:
+def _mask_at_points(picture: np.ndarray, key: str, sam: 'Optional[SegmentAnything]') -> Optional[np.ndarray]:
     from mmfss.apis.drawn_masks import drawn_points, mask_at_points
 
     pixels = draw(picture, 'points', key)
@@ -144,9 +152,13 @@ def _mask_at_points(picture: np.ndarray, key: str) -> Optional[np.ndarray]:
     points = parse_points(text) if text.strip() else [] if pixels is None else drawn_points(pixels)
     if not points:
         return None
-    st.caption('Approximate: the object at the points is guessed by its colours.')
-    return remember(('points', digest(picture), tuple(points)),
-                    lambda: mask_at_points(picture, points)).astype(np.uint8)
+    st.caption(f'Approximate: the object at the points is guessed {_guess(sam)}.')
+    return remember(('points', digest(picture), tuple(points), _guess(sam)),
+                    lambda: mask_at_points(picture, points, sam=sam)).astype(np.uint8)
+
+
+def _guess(sam: 'Optional[SegmentAnything]') -> str:
+    return 'by its colours' if sam is None else 'by SAM'
 
 
 def parse_points(text: str) -> list[tuple[int, int]]:

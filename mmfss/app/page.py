@@ -31,7 +31,7 @@ def main() -> None:
     _apply_threshold_of(inferencer, choice)
     task = None
     with told():
-        task = _ask_task()
+        task = _ask_task(inferencer)
     if task is not None:
         with told():
             _segment(inferencer, choice, task)
@@ -60,13 +60,14 @@ def _apply_threshold_of(inferencer: 'FewShotInferencer', choice: ModelChoice) ->
     st.sidebar.caption('Pictures stay on this machine. Larger ones are reduced to 1280 pixels.')
 
 
-def _ask_task() -> 'Optional[SegmentationTask]':
+def _ask_task(inferencer: 'FewShotInferencer') -> 'Optional[SegmentationTask]':
     known = [name for name in SOURCES if name != 'episodes' or SETTINGS.data is not None]
     source = st.radio('Pictures', known, format_func=SOURCES.get, horizontal=True, key='source')
     if source == 'own':
         from mmfss.app.own_pictures import own_task
 
-        return own_task()
+        # A model that refines its masks by SAM also makes masks of boxes and points by it.
+        return own_task(getattr(getattr(inferencer.model, 'refine', None), 'sam', None))
     if source == 'episodes':
         from mmfss.app.episodes import episode_task
 

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
 from mmfss.apis.drawn_masks import drawn_box, drawn_pixels, drawn_points, mask_at_points, mask_in_box
 from tests.tiny.app import RED, picture
+from tests.tiny.sam import build_sam
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:
@@ -36,6 +38,27 @@ def test_box_and_points_find_the_object() -> None:
     assert iou(mask_at_points(image, [(100, 80)]), mask == 1) > 0.9
     again = mask_in_box(image, (45, 25, 170, 140))
     assert np.array_equal(again, mask_in_box(image, (45, 25, 170, 140)))
+
+
+def test_sam_makes_masks_of_prompts() -> None:
+    """What SAM is asked: the picture, upright and unchanged, and prompts at its own scale."""
+    sam = build_sam(mean=(1., 2., 3.), std=(4., 5., 6.))
+    image, _ = picture(RED, (60, 40, 150, 120), (200, 240))
+    asked = []
+    sam.prompt_encoder.register_forward_pre_hook(lambda module, args, options: asked.append(options), with_kwargs=True)
+    seen = []
+    sam.image_encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    box, points = mask_in_box(image, (45, 25, 170, 140), sam), mask_at_points(image, [(100, 80)], [(5, 6)], sam)
+    assert box.shape == points.shape == (200, 240) and box.dtype == points.dtype == bool
+    scale = 1024 / 240
+    torch.testing.assert_close(asked[0]['boxes'], torch.tensor([[45., 25., 170., 140.]]) * scale, atol=1., rtol=0.)
+    pixels, labels = asked[1]['points']
+    torch.testing.assert_close(pixels, torch.tensor([[[100., 80.], [5., 6.]]]) * scale, atol=1., rtol=0.)
+    assert labels.tolist() == [[1., 0.]] and asked[1]['boxes'] is None
+    corner = seen[0][0, :, 0, 0] * sam.own_std[:, 0, 0] + sam.own_mean[:, 0, 0]
+    torch.testing.assert_close(corner, torch.from_numpy(image[0, 0]).float(), atol=1., rtol=0.)
+    with pytest.raises(ValueError, match='a box, or a point'):
+        sam.segment(torch.zeros(1, 256, 64, 64), (20, 20))
 
 
 def test_what_cannot_be_separated() -> None:

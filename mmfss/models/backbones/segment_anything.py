@@ -135,6 +135,34 @@ class SegmentAnything(BaseModule):
         refined = self.decode(embedding, size, boxes=self._scaled(corners, size).view(1, 4), masks=prompt)
         return refined[0, 0] > 0
 
+    def segment(self, embedding: Tensor, size: Sequence[int], box: Optional[Sequence[float]] = None,
+                points: Sequence[Sequence[float]] = (), background: Sequence[Sequence[float]] = ()) -> Tensor:
+        """Segment one object that a user points at.
+
+        Args:
+            embedding (Tensor): Of one image, (1, 256, 64, 64).
+            size (Sequence[int]): Size (H, W) of the image.
+            box (Sequence[float], optional): Its corners (x0, y0, x1, y1), in pixels.
+            points (Sequence[Sequence[float]]): Pixels (x, y) on it.
+            background (Sequence[Sequence[float]]): Pixels (x, y) that are not on it.
+
+        Returns:
+            Tensor: Mask, boolean, (H, W).
+
+        Raises:
+            ValueError: If there is neither a box nor a point.
+        """
+        if box is None and not len(points):
+            raise ValueError('SAM needs a box, or a point on the object.')
+        prompts: dict[str, Any] = {}
+        if box is not None:
+            prompts['boxes'] = self._scaled(embedding.new_tensor(box).view(2, 2), size).view(1, 4)
+        if len(points) or len(background):
+            pixels = embedding.new_tensor([*points, *background])
+            labels = embedding.new_tensor([1.] * len(points) + [0.] * len(background))
+            prompts['points'] = self._scaled(pixels, size)[None], labels[None]
+        return self.decode(embedding, size, **prompts)[0, 0] > 0
+
     @staticmethod
     def _scaled(points: Tensor, size: Sequence[int]) -> Tensor:
         """Scale pixels (x, y) of an image of ``size`` to SAM's."""
