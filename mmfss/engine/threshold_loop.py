@@ -3,8 +3,9 @@
 :mod:`mmfss.evaluation.threshold_choice` chooses on the results.
 """
 import copy
+from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -90,32 +91,34 @@ class ThresholdLoop(TestLoop):
         data = self.model.data_preprocessor(data_batch, False)
         # Predict once
         inputs, samples = data['inputs'], data['data_samples']
-        encoded = self.model.encode(inputs['query'], inputs['support'], support_masks(samples))
-        ways = self.model.way_logits(*encoded)
+        features, encoding = self.model.encode(inputs['query'], inputs['support'], support_masks(samples))
+        predict = partial(self._predict, self.model.way_logits(features, encoding), features,
+                          samples[0].gt_sem_seg.data.shape[-2:])
         targets = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
         class_ids = [sample.class_ids for sample in samples]
         # Count at all thresholds
         single = inputs['support'].shape[1:3] == (1, 1)
-        margins = self._shifting_margins(ways, targets.shape[-2:]) if single else None
+        margins = self._shifting_margins(predict) if single else None
         if margins is not None:
             self.counts.add_margins(margins, targets, [group[0] for group in class_ids])
         else:
             for place, threshold in enumerate(self.counts.thresholds):
-                predictions = self._compose(ways, targets.shape[-2:], threshold).argmax(1)
+                predictions = predict(threshold).argmax(1)
                 self.counts.add_predictions(place, predictions, targets, class_ids)
         self.runner.call_hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=samples)
 
-    def _compose(self, ways: Sequence[Tensor], size: Sequence[int], threshold: float) -> Tensor:
+    def _predict(self, ways: Sequence[Tensor], features: Any, size: Sequence[int], threshold: float) -> Tensor:
+        """Compute logits (B, N+1, H, W) at a threshold."""
         self.model.threshold = threshold
-        return self.model.compose(ways, size)
+        return self.model.refined(self.model.compose(ways, size), features)
 
-    def _shifting_margins(self, ways: Sequence[Tensor], size: Sequence[int]) -> Optional[Tensor]:
-        """Compute margins (B, H, W) at threshold 0.5; None if a threshold does not simply shift the head's logits.
+    def _shifting_margins(self, predict: Callable[[float], Tensor]) -> Optional[Tensor]:
+        """Compute margins (B, H, W) at threshold 0.5; None if a threshold does not simply shift them.
 
-        DMTNet's ``one_shot_probabilities`` does, for example.
+        DMTNet's ``one_shot_probabilities`` and refined masks do not, for example.
         """
         lowest = self.counts.thresholds[0]
-        margins, shifted = (_margin(self._compose(ways, size, threshold)) for threshold in (0.5, lowest))
+        margins, shifted = (_margin(predict(threshold)) for threshold in (0.5, lowest))
         expected = margins - log_odds(lowest)
         tolerance = 1e-5 * (1 + float(expected.abs().max()))
         return margins if torch.allclose(shifted, expected, rtol=0, atol=tolerance) else None

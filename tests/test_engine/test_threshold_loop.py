@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable
+from typing import Callable, Optional
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from mmfss.utils.config_options import ConfigError
 from tests.tiny.data import write_class_folders
 from tests.tiny.fold_config import fold_config
 from tests.tiny.model import TINY_MODEL
+from tests.tiny.sam import DiscSAM  # noqa: F401  (registers it)
 
 GRID = [0.25, 0.5, 0.75]
 
@@ -53,12 +54,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestSweep:
-    """Each case: the head, ways and shots. HSNet's vote of three shots is no shift of one margin."""
+    """Each case: the head, ways and shots. HSNet's vote of three shots and refined masks are no shift of one margin."""
 
-    @pytest.mark.parametrize(('head', 'ways', 'shots'), [
-        ('DCAMAHead', 1, 1), ('DCAMAHead', 1, 2), ('DCAMAHead', 2, 1), ('HSNetHead', 1, 1), ('HSNetHead', 1, 3)])
-    def test_equals_tests(self, data: Path, tmp_path: Path, head: str, ways: int, shots: int) -> None:
-        cfg = fold_config(0, str(data / 'data'), dict(TINY_MODEL, head=dict(type=head)), num_ways=ways)
+    @pytest.mark.parametrize(('head', 'ways', 'shots', 'refine'), [
+        ('DCAMAHead', 1, 1, None), ('DCAMAHead', 1, 2, None), ('DCAMAHead', 2, 1, None), ('HSNetHead', 1, 1, None),
+        ('HSNetHead', 1, 3, None), ('DCAMAHead', 1, 1, dict(type='SAMRefine', sam=dict(type='DiscSAM', grow=2)))])
+    def test_equals_tests(self, data: Path, tmp_path: Path, head: str, ways: int, shots: int,
+                          refine: Optional[dict]) -> None:
+        cfg = fold_config(0, str(data / 'data'), dict(TINY_MODEL, head=dict(type=head), refine=refine), num_ways=ways)
         cfg.test_dataloader.dataset.update(num_ways=ways, num_shots=shots)
         checkpoint = data / f'{head}.pth'
         found = build_runner(sweep_config(cfg, GRID, held_out=True, num_shots=shots), checkpoint, tmp_path).test()
@@ -82,7 +85,8 @@ class TestSweep:
             return rule(torch.stack((background + log_odds(loop.model.threshold), foreground), dim=1))
 
         loop.model.compose = compose
-        margins = loop._shifting_margins(ways, (4, 4))
+        loop.model.refined = lambda logits, features: logits
+        margins = loop._shifting_margins(lambda threshold: loop._predict(ways, None, (4, 4), threshold))
         assert (margins is not None) == shifts
         assert not shifts or torch.allclose(margins, ways[0][:, 1] - ways[0][:, 0])
 
