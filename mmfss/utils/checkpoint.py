@@ -13,11 +13,11 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, 
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, get_torchvision_models
 from torch import Tensor, nn
 
+from .download import fetch_checkpoint
 from .files import moved_into
 
 UNSAFE_LOAD = 'MMFSS_UNSAFE_LOAD'
@@ -155,15 +155,12 @@ def load_from_http(filename: str, map_location: Any = None) -> Dict[str, Any]:
 
     Returns:
         dict: The checkpoint.
-    """
-    def load() -> Dict[str, Any]:
-        with _allowing_checkpoints() as options:
-            return torch.hub.load_state_dict_from_url(filename, map_location=map_location, **options)
 
-    checkpoint = load() if get_rank() == 0 else None
-    if get_world_size() > 1:
-        torch.distributed.barrier()
-    return _check_content(load() if checkpoint is None else checkpoint, Path(filename))
+    Raises:
+        DownloadError: If it cannot be downloaded, or is not the published file; see
+            :func:`mmfss.utils.download.fetch_checkpoint`.
+    """
+    return load_from_local(fetch_checkpoint(filename), map_location)
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> Dict[str, Any]:
