@@ -119,9 +119,7 @@ class TestEveryEpisodicConfig:
             assert cfg[loader].dataset.split == loader.split('_')[0]
 
     def test_declared_weights(self, name: str) -> None:
-        """An address whose file the README names; a file of the repository, made by a config of configs/backbones, or one
-        that the README names.
-        """
+        """An address or a file that the README names, or a file that a config of configs/backbones makes."""
         cfg = read(name)
         weights = cfg.model.get('backbone', cfg.model).get('init_cfg')
         if weights is None:
