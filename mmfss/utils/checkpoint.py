@@ -309,7 +309,9 @@ def check_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source:
 def load_model_checkpoint(model: nn.Module,
                           path: Union[str, Path],
                           strict: bool = True,
-                          map_location: Optional[str] = 'cpu') -> Dict[str, Any]:
+                          map_location: Optional[str] = 'cpu',
+                          rename: Optional[Callable[[Dict[str, Any]], Optional[Dict[str, Tensor]]]] = None
+                          ) -> Dict[str, Any]:
     """Load a checkpoint file or address into a model.
 
     Args:
@@ -317,6 +319,7 @@ def load_model_checkpoint(model: nn.Module,
         path (str | Path): A file, or an address of a scheme known to MMEngine's ``CheckpointLoader``.
         strict (bool): Whether every weight must be there and fit. If not, what fits is loaded.
         map_location (str, optional): Device to read the file to.
+        rename (Callable, optional): Takes the checkpoint; returns renamed weights, or None if it has nothing to rename.
 
     Returns:
         dict: The whole checkpoint, e.g. for its ``'meta'``.
@@ -325,7 +328,8 @@ def load_model_checkpoint(model: nn.Module,
         CheckpointError: If the file is no checkpoint or, with ``strict``, one of another model.
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location)
-    state_dict = get_state_dict(checkpoint)
+    renamed = rename(checkpoint) if rename else None
+    state_dict = get_state_dict(checkpoint) if renamed is None else renamed
     follow_sizes(model, state_dict)
     if strict:
         check_state_dict(model, state_dict, str(path))
