@@ -33,11 +33,7 @@ def merge_sbd(archive: PathLike, voc_root: PathLike) -> int:
         FileNotFoundError: If VOC 2012 is not there.
         DownloadError: If the archive is damaged, or holds no masks.
     """
-    root = Path(voc_root)
-    own = {path.stem: path for path in (root / 'SegmentationClass').glob('*.png')}
-    if not own:
-        raise FileNotFoundError(f'SBD completes VOC 2012, and "{root / "SegmentationClass"}" has no masks: run "mmfss '
-                                'download voc2012 sbd".')
+    root, own = Path(voc_root), voc_masks(voc_root)
     target = root / 'SegmentationClassAug'
     target.mkdir(exist_ok=True)
     for stem, path in own.items():
@@ -60,6 +56,25 @@ def merge_sbd(archive: PathLike, voc_root: PathLike) -> int:
         raise DownloadError(f'The archive "{archive}" holds no masks (dataset/cls/*.mat): delete it, and try again.')
     _write_image_sets(root / 'ImageSets' / 'Segmentation', stems)
     return len(stems - set(own))
+
+
+def voc_masks(voc_root: PathLike) -> dict[str, Path]:
+    """List the masks of VOC 2012.
+
+    Args:
+        voc_root (str | Path): The folder ``VOCdevkit/VOC2012``.
+
+    Returns:
+        dict: Names of the images to the files.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    folder = Path(voc_root) / 'SegmentationClass'
+    masks = {path.stem: path for path in folder.glob('*.png')}
+    if not masks:
+        raise FileNotFoundError(f'SBD completes VOC 2012, but "{folder}" has no masks: run "mmfss download voc2012 sbd".')
+    return masks
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from prettytable import PrettyTable
 from mmfss.apis.model_zoo import UnknownModelError, find_config
 from mmfss.converters.archives import unpack
 from mmfss.converters.publishers import BY_HAND, PUBLICATIONS, SPLITS_URL, Archive, Publication
-from mmfss.converters.sbd_masks import merge_sbd
+from mmfss.converters.sbd_masks import merge_sbd, voc_masks
 from mmfss.datasets import known_counts
 from mmfss.datasets.split_lists import recognize_lists
 from mmfss.utils.config import load_config
@@ -80,6 +80,8 @@ def fetch_dataset(name: str, data_root: Path, keep_archives: bool) -> bool:
     """Download and unpack a dataset; return whether it has as many files as it should."""
     data: Publication = PUBLICATIONS[name]
     print(f'{data.title}\n  terms of use: {data.page}', flush=True)
+    if name == 'sbd':
+        voc_masks(data_root / data.archives[0].folder)
     for archive in data.archives:
         _fetch_archive(name, archive, data_root, keep_archives)
     folder, counts = COUNTS[name]
