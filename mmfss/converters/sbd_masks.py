@@ -73,7 +73,8 @@ def voc_masks(voc_root: PathLike) -> dict[str, Path]:
     folder = Path(voc_root) / 'SegmentationClass'
     masks = {path.stem: path for path in folder.glob('*.png')}
     if not masks:
-        raise FileNotFoundError(f'SBD completes VOC 2012, but "{folder}" has no masks: run "mmfss download voc2012 sbd".')
+        raise FileNotFoundError(f'SBD completes VOC 2012, but "{folder}" has no masks: run "mmfss download voc2012 '
+                                'sbd".')
     return masks
 
 
