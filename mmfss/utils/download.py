@@ -157,7 +157,7 @@ class _Transfer:
             failures = failures + 1 if self._have() <= before else 0
             if failures == _ATTEMPTS:
                 raise DownloadError(f'"{self.url}" was not downloaded: {problem}. {_RESUME}')
-            time.sleep(_PAUSE * 2**failures)
+            time.sleep(_PAUSE * 2**max(failures - 1, 0))
 
     def _request(self, have: int) -> bool:
         """Ask for the rest of the file; return whether it is whole."""
