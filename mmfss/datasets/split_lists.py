@@ -209,9 +209,6 @@ def recognize_lists(benchmark: str, split_dir: PathLike) -> Dict[str, Optional[b
 
     Returns:
         dict: Names of the files to whether they are the published ones; None for a file that is not there.
-
-    Raises:
-        ValueError: If a file is no list.
     """
     found: Dict[str, Optional[bool]] = {}
     for part in (part for name, part in OFFICIAL_LISTS if name == benchmark):
@@ -220,7 +217,10 @@ def recognize_lists(benchmark: str, split_dir: PathLike) -> Dict[str, Optional[b
         if not os.path.isfile(path):
             found[name] = None
             continue
-        digest = coco_digest(read_coco_list(path)) if benchmark == 'coco' else text_digest(path)
+        try:
+            digest = coco_digest(read_coco_list(path)) if benchmark == 'coco' else text_digest(path)
+        except ValueError:  # no list at all
+            digest = ''
         found[name] = is_official(benchmark, part, digest)
     return found
 
