@@ -22,6 +22,7 @@ from mmfss.models.backbones.packaged_weights import PACKAGES
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import accepted_arguments, find_class
+from mmfss.utils.download import DownloadError
 from tests.tiny.weightless import Weightless
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -118,7 +119,7 @@ class TestEveryEpisodicConfig:
             assert cfg[loader].dataset.split == loader.split('_')[0]
 
     def test_declared_weights(self, name: str) -> None:
-        """A file of the repository or one that a config of configs/backbones makes, or one that the README names."""
+        """An address or a file that the README names, or a file that a config of configs/backbones makes."""
         cfg = read(name)
         weights = cfg.model.get('backbone', cfg.model).get('init_cfg')
         if weights is None:
@@ -129,7 +130,8 @@ class TestEveryEpisodicConfig:
             assert weights.package in PACKAGES and 'mmfss[lite2]' in readme
             return
         assert weights.type in ('Pretrained', 'TIMMWeights')
-        named = weights.checkpoint.startswith('checkpoints/') and Path(weights.checkpoint).name in readme
+        published = weights.checkpoint.startswith(('checkpoints/', 'https://'))
+        named = published and Path(weights.checkpoint).name in readme
         path = Path(weights.checkpoint)
         made_here = path.resolve().parent == CONFIGS / 'backbones' and path.with_suffix('.py').is_file()
         assert named or made_here
@@ -141,8 +143,10 @@ class TestEveryEpisodicConfig:
         if 'checkpoint' not in weights or Path(weights.checkpoint).is_file():
             return
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+        monkeypatch.setenv('MMFSS_OFFLINE', '1')
         message = f'{weights.checkpoint}.*{key}.checkpoint'
-        with pytest.raises(FileNotFoundError, match=message):
+        with pytest.raises((FileNotFoundError, DownloadError), match=message):
             build(cfg).init_weights()
 
 

@@ -10,7 +10,7 @@ model = dict(
         arch='tiny',
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='checkpoints/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth',
+            checkpoint='https://download.openmmlab.com/mmclassification/v0/convnext/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth',
             prefix='backbone.')))
 train_dataloader = dict(batch_size=48)
 # Not a published training: validation shows training classes, so that the best checkpoint is not chosen on tested ones.

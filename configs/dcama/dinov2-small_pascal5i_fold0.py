@@ -26,7 +26,7 @@ model = dict(
         out_type='featmap',
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='checkpoints/vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth',
+            checkpoint='https://download.openmmlab.com/mmpretrain/v1.0/dinov2/vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth',
             prefix='backbone.')))
 train_dataloader = dict(batch_size=48, dataset=dict(pipeline=pipeline))
 # Not a published training: validation shows training classes, so that the best checkpoint is not chosen on tested ones.

@@ -10,7 +10,7 @@ model = dict(
         type='mmpretrain.MobileNetV2',
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='checkpoints/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
+            checkpoint='https://download.openmmlab.com/mmclassification/v0/mobilenet_v2/mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
             prefix='backbone.')))
 
 train_dataloader = dict(batch_size=4)

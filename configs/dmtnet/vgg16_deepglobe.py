@@ -6,5 +6,8 @@ model = dict(
         _delete_=True,
         type='mmpretrain.VGG',
         depth=16,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/vgg16_torchvision.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://download.pytorch.org/models/vgg16-397923af.pth',
+            prefix='backbone.')),
     head=dict(references='published'))

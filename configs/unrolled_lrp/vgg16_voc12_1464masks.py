@@ -1,6 +1,6 @@
 _base_ = ['resnet50_voc12_1464masks.py']
 
-weights = 'checkpoints/vgg16_batch256_imagenet_20210208-db26f1a5.pth'
+weights = 'https://download.openmmlab.com/mmclassification/v0/vgg/vgg16_batch256_imagenet_20210208-db26f1a5.pth'
 model = dict(
     backbone=dict(
         _delete_=True,

@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmfss.converters.published_weights import published_model
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
 from mmfss.utils.config import load_config, split_shots
@@ -195,7 +196,8 @@ def build_model(config: Union[str, Path, Config],
 
     Args:
         config (str | Path | Config): The model's name, a config file, or a config.
-        checkpoint (str | Path, optional): Checkpoint to load; it must be one of this model.
+        checkpoint (str | Path, optional): Checkpoint to load; it must be one of this model, of this package or of the
+            official implementation (DCAMA, DMTNet, HSNet).
         device (str): Where the model goes.
         init_weights (bool): Without a checkpoint: also load what the config's ``init_cfg`` declares.
 
@@ -206,7 +208,7 @@ def build_model(config: Union[str, Path, Config],
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
         model = MODELS.build(cfg.model)
     if checkpoint is not None:
-        load_model_checkpoint(model, checkpoint)
+        load_model_checkpoint(model, checkpoint, rename=published_model)
     elif init_weights:
         _initialize_quietly(model)
     # Not chained: the train() of some backbones returns None.

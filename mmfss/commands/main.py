@@ -10,6 +10,7 @@ from . import (
     choose_threshold,
     configs,
     cross_validate,
+    download,
     explain,
     predict,
     select_support,
@@ -28,6 +29,7 @@ COMMANDS = {
     'select-support': (select_support, 'choose the best examples of a class'),
     'choose-threshold': (choose_threshold, 'choose the threshold without the tested classes'),
     'check-data': (check_dataset, 'read a dataset once and list all its faults'),
+    'download': (download, 'download datasets, split lists and weights by name'),
     'configs': (configs, 'list, show or copy the configs of the model zoo'),
 }
 

@@ -274,6 +274,45 @@ def convert_resnet(checkpoint: Mapping[str, Any]) -> Tuple[StateDict, Dict[str, 
     return _prefixed(to_mm(source), 'backbone.'), dict(model=fits[0])
 
 
+def published_backbone(weights: Mapping[str, Any]) -> Optional[StateDict]:
+    """Recognize a backbone that its publisher named otherwise than MMPretrain, and rename its weights.
+
+    Args:
+        weights (Mapping): What a loader returned: a ResNet or VGG of torchvision or timm, or a Swin Transformer of its
+            authors.
+
+    Returns:
+        dict, optional: Weights under ``backbone.*``; None if they are neither.
+
+    Raises:
+        CheckpointError: If they begin like one of them, but differ; it lists the differences.
+    """
+    source = _weights(weights)
+    if 'conv1.weight' in source or 'features.0.weight' in source:
+        return convert_resnet(source)[0]
+    return convert_swin(source)[0] if 'patch_embed.proj.weight' in source else None
+
+
+def published_model(checkpoint: Mapping[str, Any]) -> Optional[StateDict]:
+    """Recognize a whole model of an official implementation (DCAMA, DMTNet, HSNet), and rename its weights.
+
+    Args:
+        checkpoint (Mapping): What a loader returned.
+
+    Returns:
+        dict, optional: Weights of a :class:`FewShotSegmentor`; None if it is none of these models.
+
+    Raises:
+        CheckpointError: If it begins like one of them, but differs; it lists the differences.
+    """
+    source = _weights(checkpoint)
+    marks = {'model.DCAMA_blocks.': convert_dcama, 'reference_layer': convert_dmtnet, 'hpn_learner.': convert_hsnet}
+    for mark, convert in marks.items():
+        if any(name.startswith(mark) for name in source):
+            return convert(source)[0]
+    return None
+
+
 def convert_file(convert: Converter, source: Union[str, Path], target: Union[str, Path]) -> Dict[str, Any]:
     """Read a file, convert it and write the result in one step.
 

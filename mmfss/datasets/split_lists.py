@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mmfss.utils.files import atomic_path, decode_text, write_text
 from mmfss.utils.names import few, normal_name, visible
@@ -198,6 +198,31 @@ def is_official(benchmark: str, part: str, digest: str) -> bool:
         digest (str): From :func:`text_digest` or :func:`coco_digest`.
     """
     return OFFICIAL_LISTS.get((benchmark, part)) == digest
+
+
+def recognize_lists(benchmark: str, split_dir: PathLike) -> Dict[str, Optional[bool]]:
+    """Tell which files of a folder are the published lists.
+
+    Args:
+        benchmark (str): ``'pascal'``, ``'coco'`` or ``'fss'``.
+        split_dir (str | Path): Folder of the lists, e.g. ``data/splits/coco``.
+
+    Returns:
+        dict: Names of the files to whether they are the published ones; None for a file that is not there.
+    """
+    found: Dict[str, Optional[bool]] = {}
+    for part in (part for name, part in OFFICIAL_LISTS if name == benchmark):
+        name = f'{part}.pkl' if benchmark == 'coco' else f'{part}.txt'
+        path = os.path.join(split_dir, name)
+        if not os.path.isfile(path):
+            found[name] = None
+            continue
+        try:
+            digest = coco_digest(read_coco_list(path)) if benchmark == 'coco' else text_digest(path)
+        except ValueError:  # no list at all
+            digest = ''
+        found[name] = is_official(benchmark, part, digest)
+    return found
 
 
 def _lines(path: str) -> Iterator[Tuple[int, str]]:

@@ -13,11 +13,11 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, 
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, get_torchvision_models
 from torch import Tensor, nn
 
+from .download import fetch_checkpoint
 from .files import moved_into
 
 UNSAFE_LOAD = 'MMFSS_UNSAFE_LOAD'
@@ -155,15 +155,12 @@ def load_from_http(filename: str, map_location: Any = None) -> Dict[str, Any]:
 
     Returns:
         dict: The checkpoint.
-    """
-    def load() -> Dict[str, Any]:
-        with _allowing_checkpoints() as options:
-            return torch.hub.load_state_dict_from_url(filename, map_location=map_location, **options)
 
-    checkpoint = load() if get_rank() == 0 else None
-    if get_world_size() > 1:
-        torch.distributed.barrier()
-    return _check_content(load() if checkpoint is None else checkpoint, Path(filename))
+    Raises:
+        DownloadError: If it cannot be downloaded, or is not the published file; see
+            :func:`mmfss.utils.download.fetch_checkpoint`.
+    """
+    return load_from_local(fetch_checkpoint(filename), map_location)
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> Dict[str, Any]:
@@ -312,7 +309,9 @@ def check_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor], source:
 def load_model_checkpoint(model: nn.Module,
                           path: Union[str, Path],
                           strict: bool = True,
-                          map_location: Optional[str] = 'cpu') -> Dict[str, Any]:
+                          map_location: Optional[str] = 'cpu',
+                          rename: Optional[Callable[[Dict[str, Any]], Optional[Dict[str, Tensor]]]] = None
+                          ) -> Dict[str, Any]:
     """Load a checkpoint file or address into a model.
 
     Args:
@@ -320,6 +319,7 @@ def load_model_checkpoint(model: nn.Module,
         path (str | Path): A file, or an address of a scheme known to MMEngine's ``CheckpointLoader``.
         strict (bool): Whether every weight must be there and fit. If not, what fits is loaded.
         map_location (str, optional): Device to read the file to.
+        rename (Callable, optional): Takes the checkpoint; returns renamed weights, or None if it has nothing to rename.
 
     Returns:
         dict: The whole checkpoint, e.g. for its ``'meta'``.
@@ -328,7 +328,8 @@ def load_model_checkpoint(model: nn.Module,
         CheckpointError: If the file is no checkpoint or, with ``strict``, one of another model.
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location)
-    state_dict = get_state_dict(checkpoint)
+    renamed = rename(checkpoint) if rename else None
+    state_dict = get_state_dict(checkpoint) if renamed is None else renamed
     follow_sizes(model, state_dict)
     if strict:
         check_state_dict(model, state_dict, str(path))

@@ -1,7 +1,9 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +15,19 @@ from mmfss.converters.published_weights import (
     convert_file,
     convert_resnet,
     convert_swin,
+    published_model,
     swin_to_mm,
     unfold_order,
 )
-from mmfss.converters.weight_layouts import DCAMA_BACKBONES, dcama_layout, resnet_layout, swin_layout
+from mmfss.converters.weight_layouts import (
+    DCAMA_BACKBONES,
+    dcama_layout,
+    dmtnet_layout,
+    hsnet_layout,
+    resnet_layout,
+    swin_layout,
+)
+from mmfss.engine.hooks import CheckpointGuardHook
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import MODELS
 from mmfss.utils.checkpoint import CheckpointError, check_state_dict
@@ -246,3 +257,29 @@ class TestFiles:
         with pytest.raises(SystemExit) as exit_:
             main('swin', 'Convert.')
         assert exit_.value.code == 1 and 'swin.pth' in capsys.readouterr().err
+
+
+class TestOnLoading:
+    """Files of official implementations are tested without a conversion beforehand."""
+
+    @pytest.mark.parametrize('layout, prefix, parts', [
+        (dcama_layout, 'module.', dict(head=dict(type='DCAMAHead'))),
+        (hsnet_layout, '', dict(head=dict(type='HSNetHead'), features=dict(num_levels=3))),
+        (dmtnet_layout, '', dict(head=dict(type='DMTNetHead'), features=dict(num_levels=3))),
+    ])
+    def test_guard_renames(self, layout: Callable, prefix: str, parts: dict) -> None:
+        with Weightless():
+            model = MODELS.build(dict(type='FewShotSegmentor', backbone=BACKBONES['resnet50'], **parts))
+        checkpoint = filled(layout('resnet50'), prefix)
+        CheckpointGuardHook('best_model.pt').after_load_checkpoint(SimpleNamespace(model=model), checkpoint)
+        assert list(checkpoint) == ['state_dict']
+        assert {name.split('.')[0] for name in checkpoint['state_dict']} == {'backbone', 'head'}
+
+    def test_own_checkpoints_stay(self) -> None:
+        assert published_model(dict(state_dict={'backbone.conv1.weight': torch.ones(1)}, meta={})) is None
+
+    def test_differences(self) -> None:
+        source = filled(hsnet_layout('resnet50'))
+        source['hpn_learner.extra'] = torch.ones(1)
+        with pytest.raises(CheckpointError, match='unexpected: hpn_learner.extra'):
+            published_model(source)

@@ -6,6 +6,9 @@ model = dict(
     backbone=dict(
         type='mmpretrain.ResNet',
         depth=101,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet101_a1h.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-rsb-weights/resnet101_a1h-36d3f2aa.pth',
+            prefix='backbone.')),
     frozen_backbone=True,
     head=dict(type='DCAMAHead', num_heads=8, dropout=0.5, attention_dropout=0.5))

@@ -6,6 +6,9 @@ model = dict(
     backbone=dict(
         type='mmpretrain.ResNet',
         depth=50,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet50_a1h.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-rsb-weights/resnet50_a1h-35c100f8.pth',
+            prefix='backbone.')),
     frozen_backbone=True,
     head=dict(type='DCAMAHead', num_heads=8, dropout=0.5, attention_dropout=0.5))

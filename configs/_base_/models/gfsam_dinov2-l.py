@@ -12,7 +12,7 @@ model = dict(
         out_type='featmap',
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='checkpoints/vit-large-p14_dinov2-pre_3rdparty_20230426-f3302d9e.pth',
+            checkpoint='https://download.openmmlab.com/mmpretrain/v1.0/dinov2/vit-large-p14_dinov2-pre_3rdparty_20230426-f3302d9e.pth',
             prefix='backbone.')),
     # The last block before the final norm. The published numbers were probably made without antialiasing, which the
     # torchvision of the authors' notes lacks for tensors.
@@ -23,4 +23,8 @@ model = dict(
         reader=dict(type='ViTFeatures', scales=[1], indices=[-1])),
     head=dict(
         type='GFSAMHead',
-        sam=dict(arch='vit_h', init_cfg=dict(type='Pretrained', checkpoint='checkpoints/sam_vit_h_4b8939.pth'))))
+        sam=dict(
+            arch='vit_h',
+            init_cfg=dict(
+                type='Pretrained',
+                checkpoint='https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth'))))

@@ -6,7 +6,10 @@ model = dict(
     backbone=dict(
         type='mmpretrain.ResNet',
         depth=101,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet101_torchvision.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://download.pytorch.org/models/resnet101-63fe2227.pth',
+            prefix='backbone.')),
     features=dict(num_levels=3),
     frozen_backbone=True,
     head=dict(type='HSNetHead', shots='vote'))

@@ -10,7 +10,9 @@ model = dict(
         img_size=384,
         window_size=12,
         init_cfg=dict(
-            type='Pretrained', checkpoint='checkpoints/swin_base_patch4_window12_384_22kto1k.pth', prefix='backbone.')),
+            type='Pretrained',
+            checkpoint='https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_base_patch4_window12_384_22kto1k.pth',
+            prefix='backbone.')),
     features=dict(num_levels=3),
     frozen_backbone=True,
     head=dict(type='HSNetHead', shots='vote'))

@@ -6,7 +6,10 @@ model = dict(
     backbone=dict(
         type='mmpretrain.VGG',
         depth=16,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/vgg16_torchvision.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://download.pytorch.org/models/vgg16-397923af.pth',
+            prefix='backbone.')),
     features=dict(num_levels=3),
     frozen_backbone=True,
     head=dict(type='HSNetHead', shots='vote'))

@@ -7,7 +7,10 @@ model = dict(
     backbone=dict(
         type='mmpretrain.ResNet',
         depth=50,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet50_torchvision.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://download.pytorch.org/models/resnet50-0676ba61.pth',
+            prefix='backbone.')),
     features=dict(num_levels=3),
     frozen_backbone=True,
     head=dict(type='FewShotScaleProtoHead', foreground_weight=3.))

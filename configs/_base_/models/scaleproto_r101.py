@@ -19,7 +19,10 @@ model = dict(
         contract_dilation=False,
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet101_torchvision.pth', prefix='backbone.')),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://download.pytorch.org/models/resnet101-63fe2227.pth',
+            prefix='backbone.')),
     decode_head=dict(
         type='ScaleProtoHead',
         in_channels=2048,

@@ -12,7 +12,8 @@ model = dict(
         # Relevance is a ratio to what a branch adds: it must not start at 0.
         zero_init_residual=False,
         init_cfg=dict(
-            type='Pretrained', checkpoint='checkpoints/resnet50_8xb32_in1k_20210831-ea4938fc.pth',
+            type='Pretrained',
+            checkpoint='https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth',
             prefix='backbone.')),
     cls_head=dict(type='PooledClassifier', in_channels=2048, num_classes=21),
     decode_head=dict(type='UnrolledLRPHead', unpool='last', bn_detach='ratio', chunk=1, iterative_gradients=True))

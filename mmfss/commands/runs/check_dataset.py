@@ -10,6 +10,7 @@ from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
 
 from mmfss.datasets.checking import Fault, check_dataset
+from mmfss.datasets.known_counts import describe_counts
 from mmfss.registry import register_all_modules
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     # Read all files
     faults, images = [], {}
     for split, cfg in datasets_of(args).items():
-        print(f'{split}: {cfg.type}', flush=True)
+        print(f'{split}: {cfg.type}', *describe_counts(cfg), sep='\n  ', flush=True)
         images[split], found = check_dataset(cfg, jobs, with_progress)
         faults += [(split, fault) for fault in found]
     report(faults, path)

@@ -4,6 +4,7 @@ from typing import Any, Dict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmfss.converters.published_weights import published_model
 from mmfss.registry import HOOKS
 from mmfss.utils.checkpoint import check_state_dict, follow_sizes, get_state_dict
 from mmfss.utils.unwrap import unwrap
@@ -26,12 +27,16 @@ class CheckpointGuardHook(Hook):
         self.source = source
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        """Compare the checkpoint with the model.
+        """Compare the checkpoint with the model; rename the weights of an official implementation before.
 
         Args:
             runner (Runner): The runner.
-            checkpoint (dict): What was loaded.
+            checkpoint (dict): What was loaded, renamed in place.
         """
+        renamed = published_model(checkpoint)
+        if renamed is not None:
+            checkpoint.clear()
+            checkpoint['state_dict'] = renamed
         model = unwrap(runner.model)
         state_dict = get_state_dict(checkpoint)
         follow_sizes(model, state_dict)

@@ -280,9 +280,11 @@ class TestDeclaredWeights:
         with pytest.raises(CheckpointError, match='page.pth'):
             self.build(path).init_weights()
 
-    @pytest.mark.parametrize(('prefix', 'kwargs'), [('', {}), ('backbone.', dict(depth=34))])
-    def test_other_weights(self, tmp_path: Path, prefix: str, kwargs: dict) -> None:
+    @pytest.mark.parametrize(('prefix', 'kwargs', 'message'), [
+        ('', {}, 'No name in ".*other.pth" begins with "backbone.". It is not a ResNet with torchvision'),
+        ('backbone.', dict(depth=34), 'other.pth.*are not those of this ResNet.*entries fit')])
+    def test_other_weights(self, tmp_path: Path, prefix: str, kwargs: dict, message: str) -> None:
         path = self.save(tmp_path / 'other.pth', MODELS.build(self.RESNET18), prefix)
         model = self.build(path, **kwargs)
-        with pytest.raises(CheckpointError, match='other.pth.*are not those of this ResNet.*entries fit'):
+        with pytest.raises(CheckpointError, match=message):
             model.init_weights()
