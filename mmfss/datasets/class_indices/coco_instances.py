@@ -65,6 +65,7 @@ class CocoInstanceIndex(ClassIndex):
         self.require_dir(img_dir)
         self.crowd = crowd
         self.ann_file = os.path.join(self.data_root, ann_file)
+        self.counting_options = (ann_file, crowd)
         self._arrays, meta = coco_arrays(self.ann_file)
         self.prefix = common_folder(img_dir, meta['by_url'])
         self.classes = tuple(meta['classes'])

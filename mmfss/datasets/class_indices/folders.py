@@ -14,6 +14,7 @@ from ..class_lists import ClassLists
 from ..images import read_grey, stored_size
 from ..masks import read_object_mask
 from .base import CHECK_DATASET, ClassIndex
+from .pixel_counts import count_pixels
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
@@ -185,6 +186,7 @@ class ImageFolderIndex(ClassFolderIndex):
         self.check_masks, self.unmatched = check_files, []
         self.upright, self.turns_upright = upright, upright is not False
         self.img_dir, self.mask_dir, self.ignore_value = img_dir, mask_dir, ignore_value
+        self.counting_options = (img_dir, mask_dir, ignore_value, upright)
         pairs = [self._pairs(class_id) for class_id in range(len(self.classes))]
         self._images = [[name for name, _ in group] for group in pairs]
         self._masks = {name: mask for group in pairs for name, mask in group}
@@ -216,8 +218,9 @@ class ImageFolderIndex(ClassFolderIndex):
     def build_lists(self, class_ids: Optional[Sequence[int]] = None, min_pixels: int = 1) -> ClassLists:
         """List the images that show the class of their folder; the others are left out with a warning.
 
-        Every mask is read once, by several threads: about 5 ms for a megapixel and core. ``min_pixels=0`` lists all
-        images without reading masks; then an empty mask is an error when it is met.
+        Every mask is read once, by several threads: about 5 ms for a megapixel and core. The counts of many images are
+        kept, see :func:`count_pixels`. ``min_pixels=0`` lists all images without reading masks; then an empty mask is
+        an error when it is met.
 
         Raises:
             ValueError: If masks cannot be read; the first are named.
@@ -225,22 +228,30 @@ class ImageFolderIndex(ClassFolderIndex):
         lists = ClassFolderIndex.build_lists(self, class_ids, min_pixels=1)
         if min_pixels < 1 or not self.check_masks:
             return lists
-        # Count the pixels of all masks
         names = lists.names.tolist()
-        with ThreadPoolExecutor() as pool:
-            pixels = dict(zip(names, pool.map(self._pixels_or_fault, names)))
-        faults = [found for found in pixels.values() if isinstance(found, str)]
-        if faults:
-            raise ValueError(self._summary('masks cannot be used', faults))
+        pixels = count_pixels(self, names)['pixels']  # one class in each image
         # Leave out images that do not show their class
-        small = [name for name in names if pixels[name] < min_pixels]
+        small = [name for name, number in zip(names, pixels.tolist()) if number < min_pixels]
         if small:
             print_log(
                 f'{len(small)} of {len(names)} images below "{self.data_root}" are left out: '
                 f'{"nothing" if min_pixels == 1 else f"less than {min_pixels} pixels"} of their class is in the mask: '
                 f'{few(small)}.', logger='current', level=logging.WARNING)
-        shown = np.array([pixels[name] >= min_pixels for name in names], bool)[lists.images]
+        shown = (pixels >= min_pixels)[lists.images]
         return ClassLists(lists.class_ids[shown], lists.names[lists.images[shown]], lists.source)
+
+    def count_each(self, names: Sequence[str]) -> List[Dict[int, int]]:
+        """Count the pixels of the class in images, by several threads.
+
+        Raises:
+            ValueError: If masks cannot be read; the first are named.
+        """
+        with ThreadPoolExecutor() as pool:
+            counts = list(pool.map(self._pixels_or_fault, names))
+        faults = [found for found in counts if isinstance(found, str)]
+        if faults:
+            raise ValueError(self._summary('masks cannot be used', faults))
+        return counts
 
     def _summary(self, what: str, faults: Sequence[str], limit: int = 10) -> str:
         """Format the first faults, one per line, and how to list all."""
@@ -248,10 +259,10 @@ class ImageFolderIndex(ClassFolderIndex):
         return '\n'.join([f'{len(faults)} {what} in "{self.data_root}":', *faults[:limit], *more,
                           f'{CHECK_DATASET} "{self.data_root}" lists all faults of masks and images.'])
 
-    def _pixels_or_fault(self, name: str) -> Union[int, str]:
+    def _pixels_or_fault(self, name: str) -> Union[Dict[int, int], str]:
         """Count the pixels of the class in an image, or say why its mask cannot be read."""
         try:
-            return sum(self.class_pixels(name).values())
+            return self.class_pixels(name)
         except (OSError, ValueError) as error:
             return str(error)
 
