@@ -38,11 +38,10 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
     else:
         cfg = _read_fold(path.with_stem(stem), path)
         set_episodes(cfg, num_shots=shots)
-    fill_loaders(cfg)
     if options:
         check_options(cfg, options)
         cfg.merge_from_dict(options)
-        fill_loaders(cfg)
+    fill_loaders(cfg)
     return cfg
 
 
