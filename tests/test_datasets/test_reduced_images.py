@@ -20,7 +20,7 @@ def dataset(root, **loading):
             dict(type='LoadEpisodeImage', **loading), dict(type='LoadClassMask', keep_original=True),
             dict(type='ResizeEpisodeImage', scale=(96, 96))]),
         dict(type='PackEpisodeInputs')]
-    return ImageFolderDataset(str(root), pipeline, fold=None, num_shots=1, num_episodes=4)
+    return ImageFolderDataset(str(root), pipeline, class_ids=['mug'], num_shots=1, num_episodes=4)
 
 
 @pytest.fixture
@@ -67,9 +67,10 @@ def test_episodes_keep_their_masks(root):
             assert 0 < (pair[0] - pair[1]).abs().mean() < 1
 
 
-def test_a_mask_of_another_size_is_still_an_error(root):
-    Image.new('L', (200, 150), 255).save(root / 'mug/masks/0.png')
-    with pytest.raises(ValueError, match='has size'):
+@pytest.mark.parametrize('size', [(200, 150), (100, 75), (401, 300)])  # the first is that of the decoded image
+def test_a_mask_of_another_size_is_still_an_error(root, size):
+    Image.new('L', size, 255).save(root / 'mug/masks/0.png')
+    with pytest.raises(ValueError, match=r'its image .*0.jpg has \(300, 400\)'):
         list(dataset(root, reduce_to=(96, 96)))
 
 

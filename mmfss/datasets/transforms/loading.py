@@ -15,7 +15,7 @@ class LoadEpisodeImage(BaseTransform):
 
     Required keys: ``img_path``; optional: ``upright``, whether images of this data are turned by their EXIF orientation
     (those of :class:`ImageFolderIndex` are). Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape``
-    (H, W), ``upright`` (bool).
+    (H, W), ``upright`` (bool), ``is_reduced`` (bool), whether ``img`` is smaller than the file.
 
     Args:
         color_type (str, optional): ``'color_ignore_orientation'`` (the stored orientation) or ``'color'`` (upright by
@@ -52,6 +52,7 @@ class LoadEpisodeImage(BaseTransform):
         color_type = 'color' if upright else 'color_ignore_orientation'
         results['img'], results['ori_shape'] = read_reduced_image(results['img_path'], self.reduce_to, color_type)
         results['img_shape'] = results['img'].shape[:2]
+        results['is_reduced'] = results['img_shape'] != results['ori_shape']
         results['upright'] = bool(upright)
         return results
 
@@ -84,29 +85,29 @@ class LoadClassMask(BaseTransform):
         Raises:
             ValueError: If image and mask differ in size, or a support mask has no pixel of its class.
         """
-        mask = results['class_index'].load_label_map(results['name'], results['mask_class_ids'])
+        index = results['class_index']
+        mask = stored = index.load_label_map(results['name'], results['mask_class_ids'])
         results.pop('stored_seg_map', None)
-        is_reduced = 'img' in results and mask.shape == results['ori_shape'] != results['img'].shape[:2]
-        original = mask
-        if is_reduced or (results['class_index'].resizes_masks and 'img' in results
-                          and mask.shape != results['img'].shape[:2]):
+        self._check(mask, results)
+        if 'img' in results and mask.shape != results['img'].shape[:2]:
             results['stored_seg_map'] = mask
             mask = resize_nearest(mask, results['img'].shape[:2])
-        self._check(mask, results)
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')
         if self.keep_original and results['role'] == 'query':
-            results['gt_seg_map_ori'] = (original if is_reduced else mask).copy()
+            is_reduced = results.get('is_reduced')
+            results['gt_seg_map_ori'] = resize_nearest(stored, results['ori_shape']) if is_reduced else mask.copy()
         return results
 
     def _check(self, mask: np.ndarray, results: Dict) -> None:
         index, class_ids = results['class_index'], results['mask_class_ids']
         mask_path = index.mask_path(results['name'], class_ids[0])
-        if 'img' in results and mask.shape != results['img'].shape[:2]:
-            raise ValueError(f'The mask of "{results["name"]}" in {mask_path} has size {mask.shape} (H, W), its image '
-                             f'{results["img_path"]} has {results["img"].shape[:2]}.{self._advice(results)}')
-        stored = results.get('stored_seg_map', mask)
-        if results['role'] == 'support' and not (stored == 1).any():
+        if 'img' in results and not index.resizes_masks:
+            size = results['ori_shape'] if results.get('is_reduced') else results['img'].shape[:2]
+            if mask.shape != size:
+                raise ValueError(f'The mask of "{results["name"]}" in {mask_path} has size {mask.shape} (H, W), its '
+                                 f'image {results["img_path"]} has {size}.{self._advice(results)}')
+        if results['role'] == 'support' and not (mask == 1).any():
             raise ValueError(f'The support mask of class "{index.classes[class_ids[0]]}" in image "{results["name"]}" '
                              f'is empty ({mask_path}). Correct the mask, or remove the image from the class.')
 
