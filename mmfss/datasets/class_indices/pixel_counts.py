@@ -1,21 +1,30 @@
 """Pixels of each class in each image, counted once per machine."""
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import Any, Dict, Iterable, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
 from ..array_cache import Derived, cache_file, cached_arrays, states_digest
-
-if TYPE_CHECKING:
-    from .base import ClassIndex
 
 FORMAT = 1
 MIN_IMAGES = 1000
 """Fewest images whose counts are kept; fewer are counted in a few seconds."""
 
 
-def count_pixels(index: 'ClassIndex', names: Sequence[str]) -> Mapping[str, np.ndarray]:
+class Countable(Protocol):
+    """What is asked of a :class:`ClassIndex`."""
+    data_root: str
+    counting_options: Optional[Tuple[Any, ...]]
+
+    def mask_path(self, name: str, class_id: int) -> str:
+        """Return the path of a mask."""
+
+    def count_each(self, names: Sequence[str]) -> Iterable[Dict[int, int]]:
+        """Count the pixels of each class in images."""
+
+
+def count_pixels(index: Countable, names: Sequence[str]) -> Mapping[str, np.ndarray]:
     """Count the pixels of each class in images, or load the counts that were kept.
 
     They are kept in the data root, in ``.masks.<checksum of the names>.pixels.mmfss``, and counted anew if size or
@@ -45,7 +54,7 @@ def count_pixels(index: 'ClassIndex', names: Sequence[str]) -> Mapping[str, np.n
     return cached_arrays(cache_file(root / 'masks', f'{digest[:12]}.pixels'), root, is_current, derive).arrays
 
 
-def _count(index: 'ClassIndex', names: Sequence[str]) -> Mapping[str, np.ndarray]:
+def _count(index: Countable, names: Sequence[str]) -> Mapping[str, np.ndarray]:
     counts = [sorted(found.items()) for found in index.count_each(names)]
     entries = np.array([entry for found in counts for entry in found], np.int64).reshape(-1, 2)
     first = np.concatenate([[0], np.cumsum([len(found) for found in counts])]).astype(np.int64)
