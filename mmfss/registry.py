@@ -7,6 +7,7 @@ package by its plain name. ``EXPLAINERS`` exists here only.
 A node imports its locations when it is first asked for a type. Those of its parent are among them: MMEngine does not
 import them when it looks a type up from a child.
 """
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
 from mmengine.registry import DefaultScope, Registry
 from mmseg import registry as mmseg_registry
@@ -30,6 +31,7 @@ PARAM_SCHEDULERS = _child(mmseg_registry.PARAM_SCHEDULERS, 'mmseg.engine', 'mmfs
 DATASETS = _child(mmseg_registry.DATASETS, 'mmseg.datasets', 'mmfss.datasets')
 DATA_SAMPLERS = _child(mmseg_registry.DATA_SAMPLERS, 'mmseg.datasets', 'mmfss.datasets')
 TRANSFORMS = _child(mmseg_registry.TRANSFORMS, 'mmseg.datasets', 'mmfss.datasets')
+FUNCTIONS = _child(MMENGINE_FUNCTIONS, 'mmfss.datasets')
 
 MODELS = _child(mmseg_registry.MODELS, 'mmseg.models', 'mmfss.models')
 MODEL_WRAPPERS = _child(mmseg_registry.MODEL_WRAPPERS, 'mmseg.models', 'mmfss.models')

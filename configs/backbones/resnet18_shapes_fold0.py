@@ -36,8 +36,6 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='BaseClassDataset',

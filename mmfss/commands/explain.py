@@ -35,6 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain confusions of '
                         'classes whose IoU in an image is lower than this; default: 0.5')
     parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
+    parser.add_argument('--arrays', type=int, metavar='N',
+                        help='few-shot models: store the maps of the first N episodes; default: of all')
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='folder of the results; default: explanations in the working directory')
     mode = parser.add_mutually_exclusive_group()

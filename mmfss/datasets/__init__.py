@@ -16,6 +16,7 @@ from .class_indices import (
     PascalVOCIndex,
 )
 from .class_lists import ClassLists
+from .collate import stack_episodes
 from .control_datasets import WrongSupportDataset
 from .cross_domain_datasets import CrossDomainDataset, DeepGlobeDataset, ISICDataset, LungDataset
 from .episode_mixture import EpisodeMixture
@@ -65,5 +66,6 @@ __all__ = [
     'PartialLabelDataset', 'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler', 'RepeatableDataset',
     'ResizeEpisodeImage', 'SHAPES_CLASSES', 'ShapesDataset', 'ShapesIndex', 'ShapesSegDataset', 'SquareCrop',
     'UniformEpisodeSampler', 'VOCPartialDataset', 'VOC_CLASSES', 'WrongSupportDataset', 'choose_masked',
-    'episodes_text', 'fold_classes', 'make_folds', 'read_image_labels', 'read_voc_labels', 'write_image_labels'
+    'episodes_text', 'fold_classes', 'make_folds', 'read_image_labels', 'read_voc_labels', 'stack_episodes',
+    'write_image_labels'
 ]

@@ -35,6 +35,25 @@ def read_image(path: Union[str, Path],
         ValueError: If the file cannot be decoded, is larger than the limit or has grey levels of more than 8 bits,
             which Pillow would cut off at 255: nearly all of the picture would be white.
     """
+    return read_reduced_image(path, None, color_type, max_pixels)[0]
+
+
+def read_reduced_image(path: Union[str, Path],
+                       reduce_to: Optional[Tuple[int, int]],
+                       color_type: str = 'color_ignore_orientation',
+                       max_pixels: Optional[int] = None) -> Tuple[np.ndarray, Tuple[int, int]]:
+    """Read a picture as :func:`read_image` does, a large JPEG file at a reduced size.
+
+    Args:
+        path (str | Path): The image file.
+        reduce_to (tuple[int, int], optional): (width, height) that is enough: a larger JPEG file is decoded at a half,
+            a quarter or an eighth of its size, the smallest that covers this one. None for the whole picture.
+        color_type (str): See :func:`read_image`.
+        max_pixels (int, optional): See :func:`read_image`.
+
+    Returns:
+        tuple[np.ndarray, tuple[int, int]]: (h, w, 3) uint8, BGR, and the size (H, W) of the whole picture.
+    """
     content, image = open_checked(path, max_pixels)
     with image:
         if image.mode.startswith(('I', 'F')):
@@ -42,12 +61,27 @@ def read_image(path: Union[str, Path],
                              '8 bits, black and white being where they suit the data.')
         turned = color_type == 'color' and not stored_upright(image)
         tag = orientation_tag(image, content, path) if turned else None
+        is_jpeg, size = image.format in ('JPEG', 'MPO'), (image.height, image.width)
+    is_sideways = (tag or 1) >= 5
     try:
-        array = mmcv.imfrombytes(
-            content, flag='color_ignore_orientation', channel_order='bgr', backend='pillow')
+        if reduce_to is not None and is_jpeg:
+            array = _decode_reduced(content, reduce_to[::-1] if is_sideways else reduce_to)
+        else:
+            array = mmcv.imfrombytes(
+                content, flag='color_ignore_orientation', channel_order='bgr', backend='pillow')
     except Exception as error:  # Whatever a damaged file makes of the decoder.
         raise ValueError(f'The image {path} is corrupt or incomplete: {error}') from error
-    return turn_upright(array, tag)
+    array = turn_upright(array, tag)
+    if reduce_to is None or not is_jpeg:
+        return array, array.shape[:2]
+    return array, size[::-1] if is_sideways else size
+
+
+def _decode_reduced(content: bytes, size: Tuple[int, int]) -> np.ndarray:
+    """Decode a JPEG file at the smallest size of the decoder that covers (width, height); a BGR view."""
+    with Image.open(io.BytesIO(content)) as image:
+        image.draft(None, size)
+        return np.array(image if image.mode == 'RGB' else image.convert('RGB'))[..., ::-1]
 
 
 def read_label_map(path: Union[str, Path], max_value: int = 255) -> np.ndarray:

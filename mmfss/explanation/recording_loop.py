@@ -39,9 +39,10 @@ class RecordingLoop(TestLoop):
         settings (dict): Settings that every record depends on, beside model and data.
         panels (int): Number of items to draw, the first ones.
         overwrite (bool): Start again, also over a run with other settings.
+        arrays (int, optional): Number of items whose arrays are stored, the first ones; all by default.
 
     Raises:
-        ConfigError: If the number of panels is negative.
+        ConfigError: If the number of panels or arrays is negative.
         OSError: If the folder cannot be written to.
     """
 
@@ -93,12 +94,13 @@ class RecordingLoop(TestLoop):
 
     def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict[str, Any]],
                  evaluator: Union[Evaluator, dict[str, Any], list], folder: ExplanationFolder, settings: dict[str, Any],
-                 panels: int, overwrite: bool) -> None:
-        if panels < 0:
-            raise ConfigError(f'--panels (test_cfg.panels) must be 0 or more, got {panels}.')
+                 panels: int, overwrite: bool, arrays: Optional[int] = None) -> None:
+        for name, number in (('panels', panels), ('arrays', arrays)):
+            if number is not None and number < 0:
+                raise ConfigError(f'--{name} (test_cfg.{name}) must be 0 or more, got {number}.')
         super().__init__(runner, dataloader, evaluator)
         self.folder, self.settings = folder, settings
-        self.panels, self.overwrite = panels, overwrite
+        self.panels, self.overwrite, self.arrays = panels, overwrite, arrays
         self.results: Optional[dict[str, Any]] = None
 
     @property
@@ -119,7 +121,7 @@ class RecordingLoop(TestLoop):
         start = time.perf_counter()
         self.model.eval()
         items = self.items()
-        self.drawn = set(items[:self.panels])
+        self.drawn, self.stored = set(items[:self.panels]), set(items[:self.arrays])
         pending = self._begin(items)
         self.dataloader = self._loader_of(pending)
         self.runner.call_hook('before_test')
@@ -170,7 +172,8 @@ class RecordingLoop(TestLoop):
         if is_main_process():
             try:
                 self.folder.begin(settings, self.overwrite, versions=versions())
-                answer[1] = [index for index in items if not self.folder.is_done(index, panel=index in self.drawn)]
+                answer[1] = [index for index in items
+                             if not self.folder.is_done(index, index in self.drawn, index in self.stored)]
             except (ConfigError, OSError) as error:
                 answer[0] = error
         # No process may write a record before the others know the missing items.

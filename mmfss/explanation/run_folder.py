@@ -21,7 +21,7 @@ class ExplanationFolder:
         <root>
         ├── run.json                    the settings on which every record depends, and versions
         ├── episodes/<index, 6 digits>
-        │   ├── attributions.npz        see :class:`ExplanationLoop`
+        │   ├── attributions.npz        see :class:`ExplanationLoop`; of all episodes, or the first ones only
         │   ├── panel*.png              the first episodes only
         │   └── record.json             scores, times; written last: an episode with a record is done
         └── results.json, results.csv, table.md, index.html
@@ -77,14 +77,16 @@ class ExplanationFolder:
                               'Choose another folder with --out (test_cfg.out_dir), or start again with --overwrite.')
         dump_json(dict(settings=settings, **remarks), self.run_file)
 
-    def is_done(self, index: int, panel: bool = False) -> bool:
-        """Check whether an episode has a whole record, the files that it names and, if requested, panels."""
+    def is_done(self, index: int, panel: bool = False, arrays: bool = False) -> bool:
+        """Check whether an episode has a whole record, the files that it names and, if requested, panels and arrays."""
         folder = self.episode_dir(index)
         try:
             record = self.read(index)
         except (FileNotFoundError, ValueError):
             return False
         if not all((folder / name).is_file() for name in record['files']):
+            return False
+        if arrays and self.arrays not in record['files']:
             return False
         return not panel or record['empty'] or any(name.startswith('panel') for name in record['files'])
 
@@ -108,19 +110,20 @@ class ExplanationFolder:
             raise ValueError(f'The record "{path}" is damaged. Remove it; the same command makes it again.')
         return record
 
-    def write(self, record: dict[str, Any], arrays: Mapping[str, np.ndarray],
+    def write(self, record: dict[str, Any], arrays: Optional[Mapping[str, np.ndarray]],
               panels: Optional[Mapping[str, np.ndarray]] = None) -> None:
         """Write the files of an episode, the record last.
 
         Args:
             record (dict): ``index``, and what is known of the episode; ``files`` is added.
-            arrays (Mapping): Entries of ``attributions.npz``.
+            arrays (Mapping, optional): Entries of ``attributions.npz``; None to leave the file out.
             panels (Mapping, optional): Pictures (H, W, 3), uint8 RGB, by file name (``panel*.png``).
         """
-        folder = self.episode_dir(record['index'])
-        with atomic_path(folder / self.arrays) as path:
-            np.savez_compressed(path, **arrays)
-        files = [self.arrays]
+        folder, files = self.episode_dir(record['index']), []
+        if arrays is not None:
+            with atomic_path(folder / self.arrays) as path:
+                np.savez_compressed(path, **arrays)
+            files.append(self.arrays)
         for name, panel in (panels or {}).items():
             with atomic_path(folder / name) as path:
                 Image.fromarray(panel).save(path)

@@ -1,11 +1,12 @@
 """Data preprocessor that turns uint8 episodes into normalized batches."""
-from typing import Any, Sequence
+from typing import Any, Sequence, Union
 
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmfss.registry import MODELS
+from mmfss.structures import StackedSamples
 
 
 @MODELS.register_module()
@@ -16,14 +17,15 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
         mean (Sequence[float]): Mean per channel, for pixels in 0..255. Defaults to ImageNet's, RGB.
         std (Sequence[float]): Standard deviation per channel. Defaults to ImageNet's, RGB.
         bgr_to_rgb (bool): Reverse the channels first. Defaults to True: pipelines load BGR, networks expect RGB.
-        non_blocking (bool): Copy to the device without waiting. Defaults to False.
+        non_blocking (bool): Copy to the device without waiting, which only matters where memory is pinned. Defaults to
+            True.
     """
 
     def __init__(self,
                  mean: Sequence[float] = (123.675, 116.28, 103.53),
                  std: Sequence[float] = (58.395, 57.12, 57.375),
                  bgr_to_rgb: bool = True,
-                 non_blocking: bool = False) -> None:
+                 non_blocking: bool = True) -> None:
         super().__init__(non_blocking)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f'mean and std must have 3 values each, got mean={mean}, std={std}.')
@@ -36,7 +38,7 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
 
         Args:
             data (dict): ``inputs``: ``query``, B images (3, H, W), and ``support``, B tensors (N, K, 3, H, W), 0..255;
-                ``data_samples``: B elements, or None.
+                ``data_samples``: B elements, or None. Or all of them stacked, by :func:`stack_episodes`.
             training (bool): Not used: episodes are not padded or augmented here.
 
         Returns:
@@ -47,7 +49,10 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
         """
         data = self.cast_data(data)
         inputs = {name: self.normalize(self._stack(name, images)) for name, images in data['inputs'].items()}
-        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+        samples = data.get('data_samples')
+        if isinstance(samples, StackedSamples):
+            samples = samples.to(self.device, self._non_blocking).split()
+        return dict(inputs=inputs, data_samples=samples)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalize images (..., 3, H, W) with values 0..255."""
@@ -56,7 +61,9 @@ class EpisodeDataPreProcessor(BaseDataPreprocessor):
         return (images.float() - self.mean) / self.std
 
     @staticmethod
-    def _stack(name: str, images: Sequence[Tensor]) -> Tensor:
+    def _stack(name: str, images: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+        if isinstance(images, Tensor):
+            return images
         shapes = {tuple(image.shape) for image in images}
         if len(shapes) > 1:
             raise ValueError(f'The {name} images of a batch must have one shape, got {sorted(shapes)}. Resize them to '

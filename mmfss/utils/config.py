@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from .config_options import ConfigError, accepted_arguments, check_options, find_class
 from .formatted_config import FormattedConfig
+from .loaders import fill_loaders
 from .names import did_you_mean
 
 
@@ -15,7 +16,8 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
 
     A number of shots may be appended to the name of a file: ``swinb_coco20i_fold0_5shot.py`` without a file of that
     name is ``swinb_coco20i_fold0.py``, tested with 5 supports of each class. Likewise ``dinov3-s_coco20i_fold2.py``
-    without a file of that name is ``dinov3-s_coco20i_fold0.py`` with ``fold=2`` in its datasets.
+    without a file of that name is ``dinov3-s_coco20i_fold0.py`` with ``fold=2`` in its datasets. The number of workers
+    that data loaders leave open is filled in, see :func:`~mmfss.utils.loaders.fill_loaders`.
 
     Args:
         path (str | Path): The file.
@@ -39,6 +41,7 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
     if options:
         check_options(cfg, options)
         cfg.merge_from_dict(options)
+    fill_loaders(cfg)
     return cfg
 
 

@@ -112,6 +112,7 @@ def toy_config(work_dir: Path, name: str, max_iters: int = 20, **changes: Any) -
                 constructor='TrainableOptimWrapperConstructor',
                 optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
             default_hooks=dict(
+                runtime_info=dict(type='DeferredRuntimeInfoHook'),
                 logger=dict(type='LoggerHook', interval=5),
                 checkpoint=dict(
                     type='ExactCheckpointHook', by_epoch=False, interval=5, save_best='mIoU', max_keep_ckpts=1)),

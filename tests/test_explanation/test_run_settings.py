@@ -84,6 +84,12 @@ class TestFolder:
         folder.begin(dict(a=2), overwrite=True)
         assert not folder.is_done(3) and (folder.root / 'notes.txt').is_file()
 
+    def test_records_without_arrays(self, tmp_path: Path) -> None:
+        folder = ExplanationFolder(tmp_path)
+        folder.write(dict(index=0, empty=False), None)
+        assert folder.read(0)['files'] == [] and not (folder.episode_dir(0) / 'attributions.npz').exists()
+        assert folder.is_done(0) and not folder.is_done(0, arrays=True)
+
     @pytest.mark.parametrize('content', ['', '{"a":', '[]', '{}'])
     def test_damaged_records_are_not_done(self, tmp_path: Path, content: str) -> None:
         folder = ExplanationFolder(tmp_path)

@@ -16,8 +16,6 @@ from mmfss.structures import EpisodeDataSample
 from tests.tiny.seg import TINY_HEAD, build_tiny_segmentor
 
 HEADS = ('DCAMAHead', 'HSNetHead', 'DMTNetHead', 'FewShotScaleProtoHead')
-# The default waits for the number of pixels that it averages over.
-LOSS = dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=False)
 
 
 def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -37,8 +35,7 @@ def move(model: nn.Module) -> nn.Module:
 def build(head: str, **options) -> FewShotSegmentor:
     register_all_modules(init_default_scope=True)
     backbone = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8)
-    return MODELS.build(
-        dict(type='FewShotSegmentor', backbone=backbone, head=dict(type=head, loss_decode=LOSS), **options))
+    return MODELS.build(dict(type='FewShotSegmentor', backbone=backbone, head=dict(type=head), **options))
 
 
 def sample(ways: int, shots: int, side: int) -> EpisodeDataSample:

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from mmfss.utils.config import load_config
 from mmfss.utils.formatted_config import FormattedConfig
+from mmfss.utils.loaders import fill_loaders
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'dcama' / 'resnet18_shapes_fold0.py'
 
@@ -28,6 +29,7 @@ def formatted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_equals_an_ordinary_config(tmp_path: Path) -> None:
     plain, loaded = Config.fromfile(CONFIG), load_config(CONFIG)
+    fill_loaders(plain)
     assert loaded.pretty_text == plain.pretty_text and loaded.filename == plain.filename
     loaded.dump(tmp_path / 'a.py')
     assert Config.fromfile(tmp_path / 'a.py').to_dict() == plain.to_dict()

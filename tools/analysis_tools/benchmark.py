@@ -28,6 +28,7 @@ from benchmark_cases import BACKBONES, HEAD_PARTS, Setting, WholeModel, episode,
 from causal_cases import causal
 from correlation_cases import CORRELATION_PARTS, prepared_correlation
 from diffews_cases import DIFFEWS_MEANING, DIFFEWS_PARTS, diffews_rows
+from growth_cases import GROWTH_PART, growth_rows, growth_table
 from insid3_cases import INSID3_MEANING, INSID3_PART, insid3_rows
 from lrp_cases import LRP_MEANING, LRP_PARTS, lrp_rows
 from prettytable import PrettyTable
@@ -73,7 +74,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', help='measure the model of this config')
     parser.add_argument('checkpoint', nargs='?', help='its weights; random ones are as fast')
-    parser.add_argument('--parts', nargs='+', choices=PARTS, help='what to measure; by default all, or the config')
+    parser.add_argument('--parts', nargs='+', choices=(*PARTS, GROWTH_PART),
+                        help='what to measure; by default all but growth, or the config')
     parser.add_argument('--backbones', nargs='+', choices=BACKBONES, default=['swinb', 'resnet50'], help='sizes')
     parser.add_argument('--shots', nargs='+', type=int, default=[1, 5], help='numbers of supports')
     parser.add_argument('--size', type=int, default=384, help='side of the images in pixels, a multiple of 32')
@@ -306,7 +308,9 @@ def measure(args: argparse.Namespace) -> dict[str, list[Row]]:
             setting = Setting(backbone, 1, args.size, args.device, args.threads, batch_size)
             compared.append(compare_heads('head_step', setting, args.repeat_times))
             training += measure_training(setting, args.repeat_times)
-    return dict(comparisons=compared, training=training, models=measure_config(args) if args.config else [])
+    growth = growth_rows(args.device, args.threads) if GROWTH_PART in args.parts else []
+    return dict(comparisons=compared, training=training, growth=growth,
+                models=measure_config(args) if args.config else [])
 
 
 def main() -> None:
@@ -322,7 +326,7 @@ def main() -> None:
         dump_json(dict(command=sys.argv, environment=about, **results), args.out)
     print('\n' + ', '.join(f'{key}: {value}' for key, value in about.items()))
     for rows, table in ((results['comparisons'], comparison_table), (results['training'], training_table),
-                        (results['models'], config_table)):
+                        (results['growth'], growth_table), (results['models'], config_table)):
         if rows:
             print(table(rows))
     if results['comparisons']:

@@ -22,6 +22,9 @@ BACKBONES = {
         model=dict(type='mmpretrain.ResNet', depth=50), channels=([256] * 3, [512] * 4, [1024] * 6, [2048] * 3)),
     'resnet18': dict(
         model=dict(type='mmpretrain.ResNet', depth=18), channels=([64] * 2, [128] * 2, [256] * 2, [512] * 2)),
+    'tiny': dict(
+        model=dict(type='mmpretrain.ResNet', depth=18, stem_channels=16, base_channels=16),
+        channels=([16] * 2, [32] * 2, [64] * 2, [128] * 2)),
 }
 """Backbones whose sizes can be measured: the config, and the channels of the maps that DCAMA reads of it."""
 

@@ -14,8 +14,7 @@ pipeline = [
 
 train_dataloader = dict(
     batch_size=12,  # the published training: 24 episodes on 2 devices
-    num_workers=4,
-    persistent_workers=True,
+    collate_fn=dict(type='mmfss.stack_episodes'),
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='Pascal5iDataset',
@@ -30,8 +29,6 @@ train_dataloader = dict(
         pipeline=pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='FSS1000Dataset',
@@ -44,8 +41,6 @@ val_dataloader = dict(
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='FSS1000Dataset',

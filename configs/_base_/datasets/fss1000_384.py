@@ -17,8 +17,7 @@ pipeline = [
 
 train_dataloader = dict(
     batch_size=10,  # the published training: 40 episodes on 4 devices
-    num_workers=4,
-    persistent_workers=True,
+    collate_fn=dict(type='mmfss.stack_episodes'),
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type=dataset_type,
@@ -32,8 +31,6 @@ train_dataloader = dict(
         pipeline=pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
@@ -46,8 +43,6 @@ val_dataloader = dict(
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

@@ -3,8 +3,6 @@
 #       --cfg-options test_dataloader.dataset.fold=3
 test_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='LVIS92iDataset',

@@ -16,14 +16,10 @@ push_pipeline = [
 
 train_dataloader = dict(
     batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(type='RepeatableDataset', seed=20220227))
 val_dataloader = dict(
     batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -14,16 +14,12 @@ pipeline = [dict(type='LoadEpisodeImage'), dict(type='PackSegInputs', meta_keys=
 
 train_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='RepeatableDataset',
         dataset=dict(type=dataset_type, data_root=data_root, part='train', pipeline=train_pipeline)))
 val_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, part='val', pipeline=pipeline))
 test_dataloader = val_dataloader

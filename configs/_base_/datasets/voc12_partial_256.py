@@ -31,8 +31,6 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=10,
-    num_workers=2,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='PartialLabelDataset',
@@ -45,8 +43,6 @@ train_dataloader = dict(
         seed=42))
 val_dataloader = dict(
     batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='PascalVOCDataset',

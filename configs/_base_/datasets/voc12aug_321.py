@@ -27,8 +27,6 @@ push_pipeline = [
 
 train_dataloader = dict(
     batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='RepeatableDataset',
@@ -51,8 +49,6 @@ train_dataloader = dict(
             ])))
 val_dataloader = dict(
     batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

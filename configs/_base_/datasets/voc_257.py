@@ -17,8 +17,7 @@ pipeline = [dict(type='ForEachImage', transforms=load_and_resize), dict(type='Pa
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
+    collate_fn=dict(type='mmfss.stack_episodes'),
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type=dataset_type,
@@ -33,8 +32,6 @@ train_dataloader = dict(
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
@@ -50,8 +47,6 @@ val_dataloader = dict(
         pipeline=pipeline))
 test_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

@@ -29,8 +29,6 @@ push_pipeline = [
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='RepeatableDataset',
@@ -42,8 +40,6 @@ train_dataloader = dict(
             pipeline=train_pipeline)))
 val_dataloader = dict(
     batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

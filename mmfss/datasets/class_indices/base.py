@@ -2,12 +2,13 @@
 import os
 from abc import ABCMeta, abstractmethod
 from collections import defaultdict
-from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from mmfss.utils.names import few, real_path
 from ..class_lists import ClassLists
+from .pixel_counts import count_pixels
 
 IGNORE = 255
 CHECK_DATASET = 'tools/analysis_tools/check_dataset.py'
@@ -75,6 +76,8 @@ class ClassIndex(metaclass=ABCMeta):
     # Whether images and masks are turned by their EXIF orientation; None leaves it to the pipeline, which keeps images
     # as they are stored by default: the official readers of the benchmarks do.
     turns_upright: Optional[bool] = None
+    # What counts of pixels depend on besides the masks, so that they can be kept; None: every start counts anew.
+    counting_options: Optional[Tuple[Any, ...]] = None
 
     def __init__(self, data_root: str, classes: Sequence[str] = ()) -> None:
         self.data_root = os.path.expanduser(data_root)
@@ -143,14 +146,17 @@ class ClassIndex(metaclass=ABCMeta):
         Returns:
             ClassLists: The lists.
         """
-        wanted = set(range(len(self.classes)) if class_ids is None else class_ids)
-        found, names = [], []
-        for name in self.image_names():
-            for class_id, pixels in sorted(self.class_pixels(name).items()):
-                if class_id in wanted and pixels >= min_pixels:
-                    found.append(class_id)
-                    names.append(name)
-        return ClassLists(found, names, source=f'built from annotations (classes of at least {min_pixels} pixels)')
+        wanted = range(len(self.classes)) if class_ids is None else sorted(class_ids)
+        names = self.image_names()
+        counts = count_pixels(self, names)
+        shown = np.isin(counts['classes'], list(wanted)) & (counts['pixels'] >= min_pixels)
+        images = np.repeat(np.arange(len(names)), np.diff(counts['first']))[shown]
+        return ClassLists(counts['classes'][shown], np.asarray(names, str)[images],
+                          source=f'built from annotations (classes of at least {min_pixels} pixels)')
+
+    def count_each(self, names: Sequence[str]) -> Iterable[Dict[int, int]]:
+        """Count the pixels of each class in images; see :meth:`class_pixels`."""
+        return map(self.class_pixels, names)
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
         """Check that every listed image and mask exists. Each folder is listed once, no file is opened.

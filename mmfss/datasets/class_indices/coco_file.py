@@ -100,11 +100,12 @@ def normalize_coco(content: Dict[str, Any], img_dir: str = '') -> Dict[str, Any]
 
     Returns:
         dict: ``images`` (``id``, ``name``, ``height``, ``width``), ``categories`` (``id``, ``name``) sorted by id,
-        ``annotations`` as they are, and ``img_dir``, the folder that all names are below.
+        ``annotations`` as they are, ``img_dir``, the folder that all names are below, and ``by_url``, whether pictures
+        are named by ``coco_url``.
     """
     images = content['images']
     by_url = _named_by_url(images)
-    prefix = posixpath.dirname(img_dir.strip('/')) if by_url else img_dir.strip('/')
+    prefix = common_folder(img_dir, by_url)
 
     def name(image: Dict[str, Any]) -> str:
         file_name = _url_name(image['coco_url']) if by_url else image['file_name']
@@ -116,7 +117,13 @@ def normalize_coco(content: Dict[str, Any], img_dir: str = '') -> Dict[str, Any]
         annotations=content['annotations'],
         categories=sorted((dict(id=entry['id'], name=entry['name']) for entry in content['categories']),
                           key=lambda entry: entry['id']),
-        img_dir=prefix)
+        img_dir=prefix,
+        by_url=by_url)
+
+
+def common_folder(img_dir: str, by_url: bool) -> str:
+    """Return the folder that all names are below; see :func:`normalize_coco`."""
+    return posixpath.dirname(img_dir.strip('/')) if by_url else img_dir.strip('/')
 
 
 def _named_by_url(images: List[Any]) -> bool:

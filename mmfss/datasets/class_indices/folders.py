@@ -14,6 +14,7 @@ from ..class_lists import ClassLists
 from ..images import read_grey, stored_size
 from ..masks import read_object_mask
 from .base import CHECK_DATASET, ClassIndex
+from .pixel_counts import count_pixels
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
@@ -48,18 +49,18 @@ class ClassFolderIndex(ClassIndex):
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
         own = self.class_of(name)
-        mask = self._load_own_mask(self.mask_path(name, own))
+        mask = self._load_own_mask(name)
         label = list(class_ids).index(own) + 1 if own in class_ids else 0
         mask[mask == 1] = label
         return mask
 
     @abstractmethod
-    def _load_own_mask(self, path: str) -> np.ndarray:
-        """Load the mask (H, W) uint8 stored in a file: 0, 1, 255 ignored."""
+    def _load_own_mask(self, name: str) -> np.ndarray:
+        """Load the stored mask (H, W) uint8 of an image: 0, 1, 255 ignored."""
 
     def class_pixels(self, name: str) -> Dict[int, int]:
         own = self.class_of(name)
-        return {own: int((self._load_own_mask(self.mask_path(name, own)) == 1).sum())}
+        return {own: int((self._load_own_mask(name) == 1).sum())}
 
     def build_lists(self, class_ids: Optional[Sequence[int]] = None, min_pixels: int = 1) -> ClassLists:
         """List every image for the class of its folder; masks are read only if ``min_pixels`` is above 1.
@@ -122,8 +123,8 @@ class FSS1000Index(ClassFolderIndex):
         folder = self.require_dir(self.classes[class_id])
         return [f'{normal_name(self.classes[class_id])}/{file}' for file in list_names(folder) if file.endswith('.jpg')]
 
-    def _load_own_mask(self, path: str) -> np.ndarray:
-        return (read_grey(path) >= self.THRESHOLD).astype(np.uint8)
+    def _load_own_mask(self, name: str) -> np.ndarray:
+        return (read_grey(self.mask_path(name, self.class_of(name))) >= self.THRESHOLD).astype(np.uint8)
 
     def check_files(self, lists: ClassLists, list_name: str) -> None:
         """Check that all listed files exist, and count the masks of another size than their image."""
@@ -185,15 +186,18 @@ class ImageFolderIndex(ClassFolderIndex):
         self.check_masks, self.unmatched = check_files, []
         self.upright, self.turns_upright = upright, upright is not False
         self.img_dir, self.mask_dir, self.ignore_value = img_dir, mask_dir, ignore_value
+        self.counting_options = (img_dir, mask_dir, ignore_value, upright)
         pairs = [self._pairs(class_id) for class_id in range(len(self.classes))]
-        self._images = [[name for name, _ in group] for group in pairs]
-        self._masks = {name: mask for group in pairs for name, mask in group}
-        self._image_of = {mask: name for name, mask in self._masks.items()}
+        # Arrays, which processes share better than strings: images in the order of the classes, and their mask files
+        self._first = np.cumsum([0, *map(len, pairs)])
+        self._images = np.array([name for group in pairs for name, _ in group], str)
+        self._masks = np.array([mask for group in pairs for _, mask in group], str)
+        self._order = np.argsort(self._images)
         if self.unmatched and check_files:
             raise FileNotFoundError(self._summary('files or folders are missing', [text for _, text in self.unmatched]))
 
     def _pairs(self, class_id: int) -> List[Tuple[str, str]]:
-        """List the pairs (image name, mask path) of a class, sorted by name."""
+        """List the pairs (image name, mask file) of a class, sorted by name."""
         class_name = normal_name(self.classes[class_id])
         folders = [self.locate(class_name, folder) for folder in (self.img_dir, self.mask_dir)]
         absent = [folder for folder in folders if not os.path.isdir(folder)]
@@ -210,14 +214,15 @@ class ImageFolderIndex(ClassFolderIndex):
         self.unmatched += [(os.path.join(image_folder, images[stem]),
                             f'The image "{class_name}/{self.img_dir}/{images[stem]}" has no mask: expected '
                             f'"{os.path.join(mask_folder, stem)}.png".') for stem in missing]
-        return [(f'{class_name}/{self.img_dir}/{normal_name(images[stem])}', os.path.join(mask_folder, masks[stem]))
+        return [(f'{class_name}/{self.img_dir}/{normal_name(images[stem])}', masks[stem])
                 for stem in sorted(images) if stem in masks]
 
     def build_lists(self, class_ids: Optional[Sequence[int]] = None, min_pixels: int = 1) -> ClassLists:
         """List the images that show the class of their folder; the others are left out with a warning.
 
-        Every mask is read once, by several threads: about 5 ms for a megapixel and core. ``min_pixels=0`` lists all
-        images without reading masks; then an empty mask is an error when it is met.
+        Every mask is read once, by several threads: about 5 ms for a megapixel and core. The counts of many images are
+        kept, see :func:`count_pixels`. ``min_pixels=0`` lists all images without reading masks; then an empty mask is
+        an error when it is met.
 
         Raises:
             ValueError: If masks cannot be read; the first are named.
@@ -225,22 +230,30 @@ class ImageFolderIndex(ClassFolderIndex):
         lists = ClassFolderIndex.build_lists(self, class_ids, min_pixels=1)
         if min_pixels < 1 or not self.check_masks:
             return lists
-        # Count the pixels of all masks
         names = lists.names.tolist()
-        with ThreadPoolExecutor() as pool:
-            pixels = dict(zip(names, pool.map(self._pixels_or_fault, names)))
-        faults = [found for found in pixels.values() if isinstance(found, str)]
-        if faults:
-            raise ValueError(self._summary('masks cannot be used', faults))
+        pixels = count_pixels(self, names)['pixels']  # one class in each image
         # Leave out images that do not show their class
-        small = [name for name in names if pixels[name] < min_pixels]
+        small = [name for name, number in zip(names, pixels.tolist()) if number < min_pixels]
         if small:
             print_log(
                 f'{len(small)} of {len(names)} images below "{self.data_root}" are left out: '
                 f'{"nothing" if min_pixels == 1 else f"less than {min_pixels} pixels"} of their class is in the mask: '
                 f'{few(small)}.', logger='current', level=logging.WARNING)
-        shown = np.array([pixels[name] >= min_pixels for name in names], bool)[lists.images]
+        shown = (pixels >= min_pixels)[lists.images]
         return ClassLists(lists.class_ids[shown], lists.names[lists.images[shown]], lists.source)
+
+    def count_each(self, names: Sequence[str]) -> List[Dict[int, int]]:
+        """Count the pixels of the class in images, by several threads.
+
+        Raises:
+            ValueError: If masks cannot be read; the first are named.
+        """
+        with ThreadPoolExecutor() as pool:
+            counts = list(pool.map(self._pixels_or_fault, names))
+        faults = [found for found in counts if isinstance(found, str)]
+        if faults:
+            raise ValueError(self._summary('masks cannot be used', faults))
+        return counts
 
     def _summary(self, what: str, faults: Sequence[str], limit: int = 10) -> str:
         """Format the first faults, one per line, and how to list all."""
@@ -248,23 +261,27 @@ class ImageFolderIndex(ClassFolderIndex):
         return '\n'.join([f'{len(faults)} {what} in "{self.data_root}":', *faults[:limit], *more,
                           f'{CHECK_DATASET} "{self.data_root}" lists all faults of masks and images.'])
 
-    def _pixels_or_fault(self, name: str) -> Union[int, str]:
+    def _pixels_or_fault(self, name: str) -> Union[Dict[int, int], str]:
         """Count the pixels of the class in an image, or say why its mask cannot be read."""
         try:
-            return sum(self.class_pixels(name).values())
+            return self.class_pixels(name)
         except (OSError, ValueError) as error:
             return str(error)
 
     def mask_path(self, name: str, class_id: int) -> str:
-        if name not in self._masks:
+        place = -1
+        if 4 * len(name) <= self._images.itemsize:  # a longer one would make NumPy copy the names
+            place = int(np.searchsorted(self._images, name, sorter=self._order))
+        if not 0 <= place < len(self._images) or self._images[self._order[place]] != name:
             raise FileNotFoundError(f'There is no image "{name}" below "{self.data_root}".')
-        return self._masks[name]
+        return self.locate(name.split('/', 1)[0], self.mask_dir, str(self._masks[self._order[place]]))
 
     def images_of(self, class_id: int) -> List[str]:
-        return list(self._images[class_id])
+        return self._images[self._first[class_id]:self._first[class_id + 1]].tolist()
 
-    def _load_own_mask(self, path: str) -> np.ndarray:
-        return read_object_mask(path, self.ignore_value, self.upright, self.image_path(self._image_of[path]))
+    def _load_own_mask(self, name: str) -> np.ndarray:
+        return read_object_mask(self.mask_path(name, self.class_of(name)), self.ignore_value, self.upright,
+                                self.image_path(name))
 
 
 def files_by_stem(folder: str, suffixes: Sequence[str], without: Container[str] = ()) -> Dict[str, str]:

@@ -33,6 +33,7 @@ class LabelMapIndex(ClassIndex):
         self.img_dir = self.require_dir(img_dir)
         self.mask_dir = self.require_dir(mask_dir)
         self._dtype, self._ignore = label_format(len(self.classes))
+        self.counting_options = (self.mask_dir, len(self.classes))
 
     def load_label_map(self, name: str, class_ids: Sequence[int]) -> np.ndarray:
         table = np.zeros(self._ignore + 1, np.uint8)

@@ -1,5 +1,6 @@
 """Hooks."""
 from .checkpoint_guard_hook import CheckpointGuardHook
+from .deferred_runtime_info_hook import DeferredRuntimeInfoHook
 from .exact_checkpoint_hook import ExactCheckpointHook
 from .progress_hook import ProgressHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
@@ -7,6 +8,6 @@ from .training_free_hook import TrainingFreeHook
 from .visualization_hook import EpisodeVisualizationHook
 
 __all__ = [
-    'CheckpointGuardHook', 'EpisodeVisualizationHook', 'ExactCheckpointHook', 'ProgressHook',
-    'ResumableEarlyStoppingHook', 'TrainingFreeHook'
+    'CheckpointGuardHook', 'DeferredRuntimeInfoHook', 'EpisodeVisualizationHook', 'ExactCheckpointHook',
+    'ProgressHook', 'ResumableEarlyStoppingHook', 'TrainingFreeHook'
 ]

@@ -63,8 +63,8 @@ class RelevanceExplanationLoop(RecordingLoop):
 
     @classmethod
     def configure(cls, cfg: Config, options: argparse.Namespace) -> None:
-        for name in ('shots', 'ways', 'explainer_options', 'sources', 'failures'):
-            if getattr(options, name):
+        for name in ('shots', 'ways', 'explainer_options', 'sources', 'failures', 'arrays'):
+            if getattr(options, name, None):
                 raise ConfigError(f'--{name.replace("_", "-")} is not for classifiers that segment by their relevance, '
                                   f'as "{options.config}".')
         explains = cls.is_configured(cfg)

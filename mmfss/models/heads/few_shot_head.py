@@ -128,4 +128,15 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         if self.ignore_index is None:
             target = target.masked_fill(target == 255, 0)
         ignore_index = -100 if self.ignore_index is None else self.ignore_index
-        return dict(loss_ce=self.loss_decode(logits, target, ignore_index=ignore_index))
+        return dict(loss_ce=self.loss_decode(logits, target, **self.loss_options(target, ignore_index)))
+
+    def loss_options(self, target: Tensor, ignore_index: int) -> dict[str, Any]:
+        """Return arguments of ``loss_decode`` besides logits and target.
+
+        The loss of MMSegmentation waits for the GPU to count the pixels that it averages over; here they are counted on
+        the GPU.
+        """
+        counts = getattr(self.loss_decode, 'avg_non_ignore', False) and self.loss_decode.class_weight is None
+        if not counts or self.loss_decode.use_sigmoid or self.loss_decode.use_mask:
+            return dict(ignore_index=ignore_index)
+        return dict(ignore_index=ignore_index, avg_factor=(target != ignore_index).sum())

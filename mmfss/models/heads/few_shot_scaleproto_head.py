@@ -284,7 +284,8 @@ class FewShotScaleProtoHead(MatchingHead):
         if self.ignore_index is None:
             target = target.masked_fill(target == 255, 0)
         ignore_index = NO_LABEL if self.ignore_index is None else self.ignore_index
-        return dict(loss_ce=self.loss_decode(logits, target, weight=weights, ignore_index=ignore_index))
+        options = self.loss_options(target, ignore_index)
+        return dict(loss_ce=self.loss_decode(logits, target, weight=weights, **options))
 
     def _pixel_weights(self, labels: Tensor) -> Tensor:
         objects = (labels > 0) & (labels != 255)

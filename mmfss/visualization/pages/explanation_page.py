@@ -11,6 +11,9 @@ from .file import open_page, write_head, write_item, write_tail
 _SUMMARY_KEYS = ('config', 'checkpoint', 'episodes', 'num_episodes', 'num_images', 'num_explained', 'mean_iou',
                  'region', 'device', 'prediction_seconds', 'metrics', 'scores', 'seconds', 'contributions')
 
+MAX_BYTES = 32 * 2**20
+"""Largest size of a page, about what browsers open and mail servers accept."""
+
 Record = Mapping[str, Any]
 
 
@@ -19,7 +22,8 @@ def write_explanation_page(out_dir: Union[str, Path],
                            records: Iterable[Record],
                            title: str = 'Explained episodes',
                            max_episodes: Optional[int] = 200,
-                           items: str = 'episodes') -> Path:
+                           items: str = 'episodes',
+                           max_bytes: int = MAX_BYTES) -> Path:
     """Write ``index.html``: it needs no network and no other file, and may be mailed or archived.
 
     It shows the table of the explainers, sortable, their scores with intervals and their mean curves; and a browser of
@@ -35,8 +39,9 @@ def write_explanation_page(out_dir: Union[str, Path],
         records (Iterable[dict]): Records of the episodes, see :func:`~.page_episode.episode_entry`.
         title (str): Title of the page.
         max_episodes (int, optional): Episodes on the page, the first ones; the table and the curves are about all. None
-            for all.
+            for all. Episodes whose record says that their arrays were not stored are left out.
         items (str): What is explained: ``'episodes'``, or ``'images'`` (each its own support). Also the folder's name.
+        max_bytes (int): Size of the page at which no further episode is written; the first always is.
 
     Returns:
         Path: The file.
@@ -49,10 +54,14 @@ def write_explanation_page(out_dir: Union[str, Path],
     curves = MeanCurves()
     with atomic_path(page) as temporary, open_page(temporary) as file:
         write_head(file, title, 'overview_episodes.html', items.capitalize())
-        for number, record in enumerate(records):
+        written = 0
+        for record in records:
             curves.add(record)
-            if max_episodes is None or number < max_episodes:
+            is_stored = 'attributions.npz' in record.get('files', ['attributions.npz'])
+            is_full = written and file.tell() >= max_bytes
+            if is_stored and not is_full and (max_episodes is None or written < max_episodes):
                 write_item(file, episode_entry(record, out_dir / items / f'{record["index"]:06d}'))
+                written += 1
         summary = {key: results[key] for key in _SUMMARY_KEYS if key in results}
         write_tail(file, 'page.js', summary=dict(summary, items=items, curves=curves.means()))
     return page

@@ -20,7 +20,7 @@ from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
 from tests import processes
 from tests.references.seeded import seeded_image, seeded_mask
-from tests.test_explanation.explaining import explain, run_config, write_run
+from tests.test_explanation.explaining import METRICS, explain, run_config, write_run
 from tests.tiny.data import PIPELINE, draw_picture
 from tests.tiny.model import build_tiny_model
 
@@ -133,6 +133,30 @@ class TestFiles:
         assert '| explainer | mIoULoss@5% ↓ | IAUC-confidence ↑ | seconds |' in table
         assert table.strip() == results['markdown'].strip() and '5 episodes' in table
         assert '<html' in (whole / 'index.html').read_text()
+
+
+class TestArraysOfTheFirstEpisodes:
+
+    def run(self, config: Path, out: Path, **changes: int) -> list[bool]:
+        cfg = run_config(config, out, **changes)
+        cfg.test_cfg.explainers = dict(random=dict(type='random'))
+        cfg.test_evaluator = METRICS[:1]
+        explain(cfg)
+        return [(out / f'episodes/{index:06d}/attributions.npz').is_file() for index in range(5)]
+
+    def test_the_others_keep_their_records(self, config: Path, tmp_path: Path) -> None:
+        assert self.run(config, tmp_path / 'few', arrays=1) == [True] + [False] * 4
+        before = read(tmp_path / 'few/results.json')
+        assert before['num_explained'] == 5
+        changed = (tmp_path / 'few/episodes/000004/record.json').stat().st_mtime_ns
+        # More arrays are made without repeating episodes that have theirs, or need none.
+        assert self.run(config, tmp_path / 'few', arrays=3) == [True] * 3 + [False] * 2
+        assert (tmp_path / 'few/episodes/000004/record.json').stat().st_mtime_ns == changed
+        assert read(tmp_path / 'few/results.json')['scores'] == before['scores']
+
+    def test_a_negative_number_is_refused(self, config: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match='--arrays .* must be 0 or more'):
+            self.run(config, tmp_path / 'none', arrays=-1)
 
 
 class TestResuming:

@@ -198,6 +198,20 @@ class TestPage:
         page = Page(write_explanation_page(tmp_path, RESULTS, records, max_episodes=2))
         assert len(page.episodes) == 2 and page.data('summary-data')['curves']['IAUC']['a'][2] == pytest.approx(1.3)
 
+    def test_limit_in_bytes(self, tmp_path: Path) -> None:
+        records = [write_episode(tmp_path, index, side=32, explainers=('a',)) for index in range(3)]
+        whole = write_explanation_page(tmp_path, RESULTS, records).stat().st_size
+        page = Page(write_explanation_page(tmp_path, RESULTS, records, max_bytes=1))
+        assert [episode['index'] for episode in page.episodes] == [0]
+        assert page.data('summary-data')['curves']['IAUC']['a'][2] == pytest.approx(1.3)
+        assert (tmp_path / 'index.html').stat().st_size < whole
+
+    def test_episodes_without_arrays_are_left_out(self, tmp_path: Path) -> None:
+        records = [dict(write_episode(tmp_path, index, side=32), files=['attributions.npz'] * (index == 1))
+                   for index in range(3)]
+        page = Page(write_explanation_page(tmp_path, RESULTS, records, max_episodes=1))
+        assert [episode['index'] for episode in page.episodes] == [1]
+
     def test_failure_keeps_the_old_page(self, tmp_path: Path) -> None:
         record = write_episode(tmp_path, side=32)
         old = write_explanation_page(tmp_path, RESULTS, [record]).read_bytes()
