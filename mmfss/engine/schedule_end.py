@@ -71,10 +71,10 @@ def check_end(schedulers: Schedulers, max_iters: int, resumed: bool = False) -> 
         key, _ = _length(scheduler)
         length = scheduler.get(key) if key else None
         end = scheduler.get('end') if length is None else length if key == 'end' else scheduler.get('begin', 0) + length
-        if scheduler.get('by_epoch', True) or end is None:
+        if scheduler.get('by_epoch', True) or end is None or _is_warm_up(scheduler):
             end = max_iters
         optimizer = name.rpartition('.')[0]
-        if optimizer not in ends or end > ends[optimizer][0]:  # A warm-up ends early, the last one counts.
+        if optimizer not in ends or end > ends[optimizer][0]:  # Of several in turn, the last one counts.
             ends[optimizer] = (end, name, scheduler, key or 'end')
     for end, name, scheduler, key in ends.values():
         if end in (max_iters, max_iters + 1):
@@ -98,6 +98,11 @@ def _named(schedulers: Schedulers, name: str = 'param_scheduler') -> list[tuple[
         elif isinstance(value, (dict, list, tuple)):
             found += _named(value, f'{name}.{key}')
     return found
+
+
+def _is_warm_up(scheduler: dict) -> bool:
+    """Check whether a scheduler ends at the optimizer's own value, which may hold for the rest of the training."""
+    return scheduler['type'] in ('LinearLR', 'LinearMomentum') and scheduler.get('end_factor', 1.) == 1
 
 
 def _length(scheduler: dict) -> tuple[Optional[str], int]:

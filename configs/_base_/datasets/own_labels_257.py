@@ -7,8 +7,8 @@ num_classes = max(2, len(classes))
 dataset_type = 'LabelFolderDataset'
 meta_keys = ('img_path', 'ori_shape', 'img_shape')
 
-# The longer side becomes 513 pixels, in training 0.75 to 1.5 times as many, of which 257 x 257 are seen (32 k + 1: every
-# map of a strided network has a pixel at each border).
+# The longer side becomes 513 pixels, in training 0.75 to 1.5 times as many, of which 257 x 257 are seen (32 k + 1:
+# every map of a strided network has a pixel at each border).
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
