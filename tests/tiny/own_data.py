@@ -16,7 +16,7 @@ def write_labelled_pictures(root: Path, values: Sequence[int], size: tuple[int, 
         for part in ('images', 'labels'):
             (root / part / split).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            colours = np.stack([labels * 37 % 256, labels * 91 % 256, labels * 151 % 256], axis=2)
+            colours = labels[..., None].astype(int) * (37, 91, 151) % 256
             image = np.clip(colours + rng.randint(0, 40, (*size, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(image).save(root / 'images' / split / f'{number}.jpg')
             Image.fromarray(labels).save(root / 'labels' / split / f'{number}.png')
