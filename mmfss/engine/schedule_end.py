@@ -68,10 +68,12 @@ def check_end(schedulers: Schedulers, max_iters: int, resumed: bool = False) -> 
     """
     ends: dict[str, tuple[int, str, dict, str]] = {}
     for name, scheduler in _named(schedulers):
+        if _is_warm_up(scheduler):
+            continue
         key, _ = _length(scheduler)
         length = scheduler.get(key) if key else None
         end = scheduler.get('end') if length is None else length if key == 'end' else scheduler.get('begin', 0) + length
-        if scheduler.get('by_epoch', True) or end is None or _is_warm_up(scheduler):
+        if scheduler.get('by_epoch', True) or end is None:
             end = max_iters
         optimizer = name.rpartition('.')[0]
         if optimizer not in ends or end > ends[optimizer][0]:  # Of several in turn, the last one counts.
