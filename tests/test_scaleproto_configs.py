@@ -7,7 +7,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 from mmfss import register_all_modules
-from mmfss.engine.phases import Phase, phases_of
+from mmfss.datasets.unaugmented import unaugmented
+from mmfss.engine.phases import Phase, follow_stage, phases_of
+from mmfss.engine.schedule_end import end_with_training
 from mmfss.registry import METRICS, MODELS, TRANSFORMS
 from tests.tiny.weightless import Weightless
 
@@ -42,7 +44,8 @@ def test_published_values(name: str) -> None:
         assert cfg.train_dataloader.batch_size == batch and cfg.optim_wrapper.accumulative_counts == accumulation
         assert cfg.model.data_preprocessor.size == (crop, crop) and cfg.randomness.seed == 20220227
         joint = phase.name.endswith('joint')
-        assert [s.end for s in cfg.param_scheduler] == ([cfg.train_cfg.max_iters + 1] if joint else [])
+        schedulers = end_with_training(cfg.param_scheduler, cfg.train_cfg.max_iters)
+        assert [s.end for s in schedulers] == ([cfg.train_cfg.max_iters + 1] if joint else [])
     assert weights_of(first[0].cfg) == dict(JeffreysDiversityLoss=0.25, OffClassL1Loss=l1)
     assert weights_of(second[0].cfg) == dict(OffClassL1Loss=group_l1, GroupEntropyLoss=entropy)
     with Weightless(), DefaultScope.overwrite_default_scope('mmfss'):
@@ -86,7 +89,32 @@ def test_metrics_of_prototypes() -> None:
 def test_pipelines_and_models(path: Path) -> None:
     register_all_modules(init_default_scope=True)
     cfg = Config.fromfile(path)
-    for pipeline in (cfg.val_dataloader.dataset.pipeline, cfg.push_dataset.pipeline):
+    pushed = cfg.get('push_dataset') or unaugmented(cfg)
+    for pipeline in (cfg.val_dataloader.dataset.pipeline, pushed['pipeline']):
         assert [TRANSFORMS.build(step) for step in pipeline] and pipeline[-1].type == 'PackSegInputs'
     with Weightless():
         assert any(parameter.requires_grad for parameter in MODELS.build(cfg.model).parameters())
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_push(name: str) -> None:
+    """Over the training images at native size; on PASCAL VOC over the official ones only."""
+    joint = next(phase.cfg for phase in phases(f'{name}_stage1') if phase.name == 'joint')
+    hook, = (hook for hook in joint.custom_hooks if hook.type == 'PrototypePushHook')
+    data, training = hook.get('dataset') or unaugmented(joint), joint.train_dataloader.dataset.dataset
+    assert [step['type'] for step in data['pipeline']] == ['LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs']
+    part = training.datasets[0] if 'voc12aug' in name else training
+    same = ('type', 'data_root', 'data_prefix', 'ann_file')
+    assert {key: data.get(key) for key in same} == {key: part.get(key) for key in same}
+
+
+def test_every_stage2_starts_from_its_stage1() -> None:
+    paths = sorted(CONFIGS.glob('*_stage2.py'))
+    assert len(paths) >= 8
+    for path in paths:
+        cfg = Config.fromfile(path)
+        cfg.work_dir = f'work_dirs/scaleprotoseg/{path.stem}'
+        follow_stage(cfg)
+        stage1 = path.stem.replace('stage2', 'stage1')
+        assert cfg.load_from == f'work_dirs/scaleprotoseg/{stage1}/joint/pushed.pth'
+        assert path.with_stem(stage1).is_file()

@@ -51,6 +51,6 @@ train_dataloader = dict(
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.01))
 max_iters = 3000
-param_scheduler = dict(type='OneCycleLR', eta_max=4e-3, total_steps=max_iters, by_epoch=False)
+param_scheduler = dict(type='OneCycleLR', eta_max=4e-3, by_epoch=False)
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=1000, save_best=None))

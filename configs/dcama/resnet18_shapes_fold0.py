@@ -19,4 +19,3 @@ model = dict(
     head=dict(num_heads=4, dropout=0.1, attention_dropout=0.))
 
 train_cfg = dict(max_iters=400, val_interval=400)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=400, by_epoch=False)]

@@ -55,7 +55,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=1.0))
 unet_iters, vae_iters = 2000, 400
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=unet_iters, by_epoch=False)]
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, by_epoch=False)]
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=unet_iters, val_interval=unet_iters)
 
 # (A config that is written to a file has its keys sorted: names of phases follow the alphabet.)
@@ -64,7 +64,7 @@ phases = dict(
         model=dict(_delete_=True, type='LatentAutoencoder', vae=vae, kl_weight=1e-6),
         train_dataloader=dict(batch_size=4),
         optim_wrapper=dict(optimizer=dict(lr=2e-3)),
-        param_scheduler=[dict(type='OneCycleLR', eta_max=2e-3, total_steps=vae_iters, by_epoch=False)],
+        param_scheduler=[dict(type='OneCycleLR', eta_max=2e-3, by_epoch=False)],
         train_cfg=dict(max_iters=vae_iters, val_interval=vae_iters)),
     # DiffewS-n: one or two supports.
     unet=dict(

@@ -13,4 +13,3 @@ val_dataloader = dict(
         classes_of='train',
         sampler=dict(_delete_=True, type='UniformEpisodeSampler', num_episodes=1000, seed=1, small_classes='skip')))
 train_cfg = dict(max_iters=20000, val_interval=2000)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=20000, by_epoch=False)]

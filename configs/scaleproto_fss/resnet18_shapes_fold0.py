@@ -20,4 +20,3 @@ model = dict(
     head=dict(scale_channels=32))
 
 train_cfg = dict(max_iters=400, val_interval=400)
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=400, by_epoch=False)]

@@ -12,8 +12,8 @@ phases = dict(
     warmup=dict(train_cfg=dict(max_iters=50, val_interval=50)),
     joint=dict(
         train_cfg=dict(max_iters=500, val_interval=500),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=501, by_epoch=False)],
-        custom_hooks=[dict(type='PrototypePushHook', dataset={{_base_.push_dataset}})]),
+        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)],
+        custom_hooks=[dict(type='PrototypePushHook')]),
     last_layer=dict(
         train_cfg=dict(max_iters=50, val_interval=50), optim_wrapper=dict(optimizer=dict(lr=1e-3))))
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

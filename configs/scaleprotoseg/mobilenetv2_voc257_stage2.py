@@ -13,11 +13,11 @@ model = dict(
             dict(type='GroupEntropyLoss', loss_weight=0.05),
         ]))
 
-load_from = 'work_dirs/scaleprotoseg/mobilenetv2_voc257_stage1/joint/pushed.pth'
+load_from = '{stage1}/joint/pushed.pth'
 optim_wrapper = dict(optimizer=dict(lr=3e-2), accumulative_counts=1)
 phases = dict(
     group_warmup=dict(train_cfg=dict(max_iters=50, val_interval=50)),
     group_joint=dict(
         train_cfg=dict(max_iters=350, val_interval=350),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=351, by_epoch=False)]))
+        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)]))
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

@@ -12,7 +12,7 @@ phases = dict(
     warmup=dict(train_cfg=dict(max_iters=15000)),
     joint=dict(
         train_cfg=dict(max_iters=150000),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=150001, by_epoch=False)],
-        custom_hooks=[dict(type='PrototypePushHook', dataset={{_base_.push_dataset}}, num_workers=4)]),
+        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)],
+        custom_hooks=[dict(type='PrototypePushHook', num_workers=4)]),
     last_layer=dict(train_cfg=dict(max_iters=10000)))
 randomness = dict(seed=20220227)

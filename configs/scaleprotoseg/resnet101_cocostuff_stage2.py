@@ -13,12 +13,12 @@ model = dict(
             dict(type='GroupEntropyLoss', loss_weight=0.25),
         ]))
 
-load_from = 'work_dirs/scaleprotoseg/resnet101_cocostuff_stage1/joint/pushed.pth'
+load_from = '{stage1}/joint/pushed.pth'
 optim_wrapper = dict(accumulative_counts=1)
 train_cfg = dict(val_interval=2000)
 phases = dict(
     group_warmup=dict(train_cfg=dict(max_iters=2000)),
     group_joint=dict(
         train_cfg=dict(max_iters=30000),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=30001, by_epoch=False)]))
+        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)]))
 randomness = dict(seed=20220227)

@@ -24,5 +24,5 @@ optim_wrapper = dict(
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=800, val_interval=800)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-param_scheduler = [dict(type='PolyLR', power=0.9, begin=0, end=801, by_epoch=False)]
+param_scheduler = [dict(type='PolyLR', power=0.9, by_epoch=False)]
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

@@ -16,8 +16,8 @@ phases = dict(
     warmup=None,
     joint=dict(
         train_cfg=dict(max_iters=10000),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=10001, by_epoch=False)],
-        custom_hooks=[dict(type='PrototypePushHook', dataset={{_base_.push_dataset}}, num_workers=4)]),
+        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)],
+        custom_hooks=[dict(type='PrototypePushHook', num_workers=4)]),
     last_layer=dict(
         train_cfg=dict(max_iters=10000),
         custom_hooks=[dict(type='ResumableEarlyStoppingHook', monitor='mIoU', min_delta=0., patience=1000)]))

@@ -15,12 +15,12 @@ model = dict(
             dict(type='GroupEntropyLoss', loss_weight=0.05),
         ]))
 
-load_from = 'work_dirs/scaleprotoseg/unet_isbiem_stage1/joint/pushed.pth'
+load_from = '{stage1}/joint/pushed.pth'
 optim_wrapper = dict(optimizer=dict(lr=5e-5), accumulative_counts=1)
 train_cfg = dict(val_interval=10)
 phases = dict(
     group_warmup=None,
     group_joint=dict(
         train_cfg=dict(max_iters=10000),
-        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=10001, by_epoch=False)]))
+        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)]))
 randomness = dict(seed=20220227)

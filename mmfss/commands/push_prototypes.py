@@ -1,6 +1,6 @@
 """Push the prototypes of a checkpoint: replace each by its nearest training feature, and show where it comes from.
 
-The data and the options are those of the config's PrototypePushHook.
+The options are those of the config's PrototypePushHook; without a dataset of its own, the training images are pushed.
 
 Example:
     python tools/push_prototypes.py configs/scaleprotoseg/resnet18_shapes_stage1.py iter_800.pth --out work_dirs/push

@@ -23,6 +23,7 @@ from .episode_mixture import EpisodeMixture
 from .episodic_dataset import EpisodicDataset
 from .folder_datasets import FSS1000Dataset, ImageFolderDataset
 from .folds import fold_classes, make_folds
+from .label_folder_dataset import LabelFolderDataset
 from .lvis_dataset import LVIS92iDataset, LVIS92iSampler
 from .partial_labels import (
     PartialLabelDataset,
@@ -61,7 +62,7 @@ __all__ = [
     'ClassLists', 'CocoInstanceIndex', 'CocoMaskIndex', 'CrossDomainDataset', 'DeepGlobeDataset', 'DeepGlobeIndex',
     'Episode', 'EpisodeMixture', 'EpisodeSampler', 'EpisodeStream', 'EpisodicDataset', 'FSS1000Dataset', 'FSS1000Index',
     'FixedEpisodeSampler', 'ForEachImage', 'ISBIEMDataset', 'ISICDataset', 'ISICIndex', 'ImageFolderDataset',
-    'ImageFolderIndex', 'LVIS92iDataset', 'LVIS92iSampler', 'LoadClassMask', 'LoadEpisodeImage',
+    'ImageFolderIndex', 'LVIS92iDataset', 'LVIS92iSampler', 'LabelFolderDataset', 'LoadClassMask', 'LoadEpisodeImage',
     'LoadPartialAnnotations', 'LungDataset', 'LungIndex', 'PackEpisodeInputs', 'PackPartialLabels',
     'PartialLabelDataset', 'Pascal5iDataset', 'PascalVOCIndex', 'PublishedProtocolSampler', 'RepeatableDataset',
     'ResizeEpisodeImage', 'SHAPES_CLASSES', 'ShapesDataset', 'ShapesIndex', 'ShapesSegDataset', 'SquareCrop',

@@ -10,6 +10,7 @@ from mmfss.registry import DATASETS
 from .class_lists import ClassLists
 from .episodic_dataset import EpisodicDataset
 from .images import read_image, read_label_map
+from .label_folder_dataset import LabelFolderDataset
 from .transforms import ForEachImage, LoadClassMask, LoadEpisodeImage
 
 # Loaders, which also compare what they load; the others only change what was loaded.
@@ -141,7 +142,8 @@ class _SegmentationReader(Dataset):
     """Return the faults of the i-th image of an MMSegmentation dataset and its labels as item i."""
 
     def __init__(self, cfg: Dict[str, Any]) -> None:
-        self.data = DATASETS.build({**cfg, 'pipeline': []})
+        own_check = dict(check_files=False) if issubclass(DATASETS.get(cfg['type']), LabelFolderDataset) else {}
+        self.data = DATASETS.build({**cfg, 'pipeline': [], **own_check})
         if not isinstance(self.data, BaseSegDataset):
             raise ValueError(f'The dataset is a {type(self.data).__name__}: only episodic ones and those of '
                              'MMSegmentation can be checked.')

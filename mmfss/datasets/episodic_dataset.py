@@ -125,6 +125,8 @@ class EpisodicDataset(Dataset):
         names = self.index.classes
         if class_ids is not None:
             return resolve_classes(class_ids, names)
+        if self.fold is None and not isinstance(folds, (list, tuple)):
+            return tuple(range(len(names)))  # There may be fewer classes than folds.
         if folds is None or isinstance(folds, dict):
             groups = make_folds(len(names), **(folds or dict(num_folds=4, scheme='modulo')))
         else:

@@ -1,6 +1,10 @@
 """FSS-1000 and a user's own folders as one-line datasets."""
+import logging
 import os
 from typing import Any, Dict, List, Optional, Sequence, Union
+
+import numpy as np
+from mmengine.logging import print_log
 
 from mmfss.registry import DATASETS
 from mmfss.utils.names import few, normal_name
@@ -135,7 +139,13 @@ class ImageFolderDataset(EpisodicDataset):
         check_files (bool): Check at the start that every image has a mask, and read all masks once. Images that do not
             show their class are left out with a warning. Unreadable masks raise an error.
         upright (bool, optional): How images and masks with an EXIF orientation are read, see :class:`ImageFolderIndex`.
+        holdout (float, optional): Share of the images of each class that training leaves to validation and test, at
+            least two, evenly spaced in the sorted names. A class of fewer than four images shows all of them in every
+            split, with a warning. None shows all images in every split.
         **kwargs: See :class:`EpisodicDataset`.
+
+    Raises:
+        ValueError: If ``holdout`` is not between 0 and 1.
 
     Example:
         >>> import tempfile
@@ -175,7 +185,11 @@ class ImageFolderDataset(EpisodicDataset):
                  check_files: bool = True,
                  upright: Optional[bool] = None,
                  dataset_name: Optional[str] = None,
+                 holdout: Optional[float] = None,
                  **kwargs: Any) -> None:
+        if holdout is not None and not 0 < holdout < 1:
+            raise ValueError(f'{type(self).__name__}: holdout must lie between 0 and 1, got {holdout}.')
+        self.holdout = holdout
         index = dict(
             type='ImageFolderIndex', data_root=data_root, img_dir=img_dir, mask_dir=mask_dir, ignore_value=ignore_value,
             check_files=check_files, upright=upright)
@@ -188,3 +202,29 @@ class ImageFolderDataset(EpisodicDataset):
             check_files=check_files,
             dataset_name=dataset_name or os.path.basename(os.path.normpath(data_root)),
             **kwargs)
+
+    def _load_lists(self, list_files: Optional[Union[str, Sequence[str]]], min_pixels: int) -> ClassLists:
+        lists = super()._load_lists(list_files, min_pixels)
+        if self.holdout is None:
+            return lists
+        small = [self.index.classes[class_id] for class_id in self.class_ids if 1 < len(lists.pool(class_id)) < 4]
+        if small:
+            print_log(f'{few(small)}: fewer than four images, so training, validation and test show the same.',
+                      'current', logging.WARNING)
+        kept = {class_id: _part(lists.pool(class_id), self.holdout, self.split != 'train')
+                for class_id in self.class_ids}
+        part = 'without' if self.split == 'train' else 'only'
+        return ClassLists.from_dict(
+            {class_id: lists.names[images].tolist() for class_id, images in kept.items()},
+            f'{lists.source}, {part} the images held out')
+
+
+def _part(images: np.ndarray, share: float, held_out: bool) -> np.ndarray:
+    """Return the images of a class that are held out, or the others."""
+    count = len(images)
+    if count < 4:
+        return images
+    number = min(max(2, round(share * count)), count - 2)
+    chosen = np.zeros(count, bool)
+    chosen[(np.arange(number) * count + count // 2) // number] = True
+    return images[chosen == held_out]

@@ -1,11 +1,14 @@
 """Training loop."""
+from typing import Any
+
 from mmengine.logging import print_log
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch import nn
 
 from mmfss.datasets import EpisodeStream
 from mmfss.registry import LOOPS
+from .schedule_end import check_end, end_with_training
 
 VALIDATED_ITER = 'iter_of_last_validation'
 
@@ -18,6 +21,8 @@ class EpisodeTrainLoop(IterBasedTrainLoop):
     would load and throw away everything the run has seen, which is done here for other samplers only. A validation that
     was due at the checkpoint, but had not ended when the run was killed, is made up for.
 
+    Parameter schedulers without an end of their own end with the training, see :func:`end_with_training`.
+
     Args:
         runner (Runner): The runner.
         dataloader (DataLoader | dict): The training data.
@@ -26,6 +31,12 @@ class EpisodeTrainLoop(IterBasedTrainLoop):
         val_interval (int): Iterations between validations. The last iteration is always followed by one.
         dynamic_intervals (list[tuple[int, int]], optional): Pairs of an iteration and the interval that holds from it.
     """
+
+    def __init__(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        super().__init__(runner, *args, **kwargs)
+        # The runner builds its schedulers after its loop.
+        runner.param_schedulers = end_with_training(runner.param_schedulers, self._max_iters)
+        check_end(runner.param_schedulers, self._max_iters, runner._resume)
 
     def run(self) -> nn.Module:
         """Train.

@@ -19,9 +19,13 @@ from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.config import add_hook
 from mmfss.utils.config_options import ConfigError, accepted_arguments, find_class
 from mmfss.utils.files import dump_json, moved_into
+from .class_check import ClassCheck
 from .hooks import ProgressHook
+from .schedule_end import end_with_training
 
 DONE = 'phase.json'
+STAGE1 = '{stage1}'
+"""In ``load_from`` of a stage 2: the working directory of its stage 1."""
 _runs = itertools.count()
 
 
@@ -92,8 +96,11 @@ def train_phases(phases: Sequence[Phase], load_from: Optional[str] = None, resum
         ``iterations``.
 
     Raises:
-        ConfigError: If a phase ended by another schedule than the config's, and ``resume_schedule`` is ``'exact'``.
+        ConfigError: If a phase ended by another schedule than the config's, and ``resume_schedule`` is ``'exact'``; or
+            if model, data and initial weights have different classes.
+        FileNotFoundError: If the initial weights do not exist.
     """
+    _check(phases, load_from, resume)
     if not resume:
         # Of a former run in the same folders nothing may be taken for this one's if it is cut off and resumed.
         _forget(phases)
@@ -110,6 +117,39 @@ def train_phases(phases: Sequence[Phase], load_from: Optional[str] = None, resum
     return outcomes
 
 
+def _check(phases: Sequence[Phase], load_from: Optional[str], resume: bool) -> None:
+    """Refuse before the first phase what would end a later one."""
+    check = ClassCheck()
+    for phase in phases:
+        check.check(phase.cfg)
+    first = phases[0]
+    path = load_from or first.cfg.get('load_from')
+    if path is None or resume and (first.outcome or find_last_checkpoint(first.work_dir)):
+        return
+    if STAGE1 in path:
+        raise ConfigError(f'The config "{first.cfg.filename}" begins with the result of stage 1 ({path}), but its name '
+                          f'holds no "stage2" from which that of stage 1 would follow: name the file with --load-from.')
+    if '://' not in path and not Path(path).is_file():
+        raise FileNotFoundError(f'The checkpoint "{path}" that "{first.cfg.filename}" starts from (load_from) does not '
+                                'exist. Train stage 1 first, or name a checkpoint with --load-from.')
+    check.check_weights(path, first.cfg)
+
+
+def follow_stage(cfg: Config) -> None:
+    """Replace ``{stage1}`` in ``load_from`` by the working directory of stage 1.
+
+    Of a config ``<name>_stage2.py`` it is ``<name>_stage1`` beside its own, so that a config that inherits from another
+    stage 2 starts from its own stage 1. Without ``stage2`` in the name, nothing is replaced.
+
+    Args:
+        cfg (Config): The config, with ``work_dir`` set; changed in place.
+    """
+    name = Path(str(cfg.filename)).stem
+    if STAGE1 in (cfg.get('load_from') or '') and 'stage2' in name:
+        folder = Path(cfg.work_dir).with_name(name.replace('stage2', 'stage1'))
+        cfg.load_from = cfg.load_from.replace(STAGE1, folder.as_posix())
+
+
 def _forget(phases: Sequence[Phase]) -> None:
     if is_main_process():
         for phase in phases:
@@ -123,8 +163,10 @@ def _schedule(cfg: Config) -> dict[str, Any]:
     content = cfg.to_dict()
     # The precision may change from one run to the next.
     optimizer = {key: value for key, value in content['optim_wrapper'].items() if key not in ('type', 'loss_scale')}
-    schedule = {'train_cfg.max_iters': content['train_cfg'].get('max_iters'), 'optim_wrapper': optimizer,
-                'param_scheduler': content.get('param_scheduler')}
+    max_iters = content['train_cfg'].get('max_iters')
+    schedulers = content.get('param_scheduler')
+    schedule = {'train_cfg.max_iters': max_iters, 'optim_wrapper': optimizer,
+                'param_scheduler': end_with_training(schedulers, max_iters) if max_iters else schedulers}
     return json.loads(json.dumps(schedule, default=str))
 
 

@@ -14,6 +14,7 @@ from mmfss.utils.config_options import ConfigError
 from mmfss.utils.determinism import prepare_determinism
 from mmfss.utils.files import check_writable
 from .distributed import setup_distributed, setup_local_rank
+from .phases import follow_stage
 
 
 def set_resume_schedule(cfg: Config, resume_schedule: Optional[str]) -> None:
@@ -57,6 +58,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = str(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(default_work_dir(args.config))
+    follow_stage(cfg)
     check_writable(Path(cfg.work_dir))
     prepare_determinism(cfg)
     setup_distributed(cfg, args.launcher)

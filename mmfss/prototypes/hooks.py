@@ -11,7 +11,7 @@ from mmfss.evaluation.prototypes.group_report import group_report, print_report
 from mmfss.registry import HOOKS
 from mmfss.utils.files import atomic_path, dump_json
 from mmfss.utils.unwrap import unwrap
-from .embedding import group_head
+from .embedding import group_head, prototype_head
 from .push import PrototypePush
 
 THRESHOLDED, REPORT = 'thresholded.pth', 'groups.json'
@@ -26,13 +26,27 @@ class PrototypePushHook(Hook):
 
     Args:
         out_dir (str, optional): Another folder.
-        **push: See :class:`mmfss.prototypes.PrototypePush`; ``dataset`` is required.
+        **push: See :class:`mmfss.prototypes.PrototypePush`. Without a ``dataset``, the push takes the training images,
+            prepared as for validation.
     """
 
     priority = 'LOWEST'
 
     def __init__(self, out_dir: Optional[str] = None, **push: Any) -> None:
         self.push, self.out_dir = PrototypePush(**push), out_dir
+
+    def before_train(self, runner: Runner) -> None:
+        """Build and check the data of the push.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ConfigError: If they show other classes than the training data, or than the model has.
+        """
+        self.push.use_training_data(runner.cfg)
+        training = runner.train_dataloader.dataset.metainfo or {}
+        self.push.check(prototype_head(unwrap(runner.model)).num_classes, training.get('classes'))
 
     def after_train(self, runner: Runner) -> None:
         """Push, on all processes.

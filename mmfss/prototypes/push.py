@@ -1,16 +1,18 @@
 """Push of ScaleProtoSeg: every prototype becomes the nearest training feature of its class (section 4)."""
 import hashlib
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
 from mmengine.logging import print_log
 from torch import nn
 
+from mmfss.datasets.unaugmented import unaugmented
 from mmfss.models import PrototypeHead
 from mmfss.registry import DATASETS
 from mmfss.utils.checkpoint import CheckpointError, load_from_local
+from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import atomic_path, dump_json
 from mmfss.utils.unwrap import unwrap
 from .embedding import embed_images, prototype_head
@@ -30,7 +32,8 @@ class PrototypePush:
     others may round differently). The state of the search is saved now and then: a push that was killed continues.
 
     Args:
-        dataset (dict | Dataset): Training images with labels, in a fixed order, without augmentation.
+        dataset (dict | Dataset, optional): Training images with labels, in a fixed order, without augmentation. None:
+            those of a config, see :meth:`use_training_data`.
         batch_size (int): Images of a forward; more than 1 needs images of one size.
         num_workers (int): Processes that load images.
         absent (str): Prototypes of a class without a cell: ``'drop'`` them, or ``'collapse'``: all of a scale become
@@ -44,7 +47,7 @@ class PrototypePush:
     """
 
     def __init__(self,
-                 dataset: Union[dict, Any],
+                 dataset: Union[dict, Any] = None,
                  batch_size: int = 1,
                  num_workers: int = 0,
                  absent: str = 'drop',
@@ -63,10 +66,49 @@ class PrototypePush:
 
     @property
     def dataset(self) -> Any:
-        """Dataset: Built on first use."""
+        """Dataset: Built on first use.
+
+        Raises:
+            ConfigError: If there is none.
+        """
+        if self._dataset is None:
+            raise ConfigError('The push has no data: name them (dataset), or take those of a config '
+                              '(use_training_data).')
         if isinstance(self._dataset, dict):
             self._dataset = DATASETS.build(self._dataset)
         return self._dataset
+
+    def use_training_data(self, cfg: Mapping[str, Any]) -> None:
+        """Push over the training images of a config, prepared as for validation, unless a dataset was given.
+
+        Args:
+            cfg (Mapping): See :func:`mmfss.datasets.unaugmented.unaugmented`.
+        """
+        if self._dataset is None:
+            self._dataset = unaugmented(cfg)
+
+    def check(self, num_classes: int, classes: Optional[Sequence[str]] = None) -> None:
+        """Build the data and compare them with the model and its training data; reads one item.
+
+        Args:
+            num_classes (int): Classes of the model.
+            classes (Sequence[str], optional): Class names of the training data.
+
+        Raises:
+            ConfigError: If the data show other classes, or are no labelled pictures.
+        """
+        own = (self.dataset.metainfo or {}).get('classes')
+        if own is not None and classes is not None and list(own) != list(classes):
+            raise ConfigError(f'The push would show other classes than the training data: {_differing(own, classes)}. '
+                              "Leave out PrototypePushHook's dataset to push over the training data.")
+        if own is not None and len(own) != num_classes:
+            raise ConfigError(f'The data of the push have {len(own)} classes, model.decode_head.num_classes is '
+                              f'{num_classes}.')
+        item = self.dataset[0] if len(self.dataset) else {}
+        labels = getattr(item.get('data_samples'), 'gt_sem_seg', None)
+        if labels is None:
+            raise ConfigError('The data of the push have no image with labels: its pipeline must load annotations and '
+                              'end in PackSegInputs.')
 
     def run(self, model: nn.Module, out_dir: Union[str, Path], meta: Optional[dict] = None) -> dict[str, Any]:
         """Push the prototypes of a model, in place.
@@ -170,3 +212,8 @@ class PrototypePush:
                   f'duplicates, {len(result.absent)} classes without a cell.', 'current')
 
 
+def _differing(own: Sequence[str], others: Sequence[str]) -> str:
+    """Show where two lists of class names differ first."""
+    place = next((i for i, pair in enumerate(zip(own, others)) if pair[0] != pair[1]), min(len(own), len(others)))
+    first, second = (f'"{names[place]}"' if place < len(names) else 'nothing' for names in (own, others))
+    return f'{len(own)} and {len(others)}, class {place} is {first}, not {second}'

@@ -52,8 +52,8 @@ def stage1() -> Config:
             warmup=dict(model=dict(trainable=['scale_convs', 'prototypes']), custom_hooks=[dict(type='KillHook')]),
             joint=dict(
                 model=dict(trainable=['backbone', 'scale_convs', 'prototypes']), result='pushed.pth',
-                param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=5, by_epoch=False)],
-                custom_hooks=[dict(type='KillHook'), dict(type='PrototypePushHook', dataset=DATA, save_interval=2)]),
+                param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)],
+                custom_hooks=[dict(type='KillHook'), dict(type='PrototypePushHook', save_interval=2)]),
             last_layer=dict(
                 model=dict(trainable=['classifier']), optim_wrapper=dict(paramwise_cfg=None),
                 custom_hooks=[dict(type='KillHook'), dict(type='ResumableEarlyStoppingHook', monitor='mIoU')]))))

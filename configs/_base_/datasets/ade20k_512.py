@@ -36,4 +36,9 @@ test_dataloader = val_dataloader
 push_dataset = dict(
     type=dataset_type,
     data_root=data_root,
-    data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'))
+    data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+    pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs', meta_keys=_base_.meta_keys),
+    ])

@@ -25,7 +25,3 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val')))
 test_dataloader = val_dataloader
-push_dataset = dict(
-    type=dataset_type,
-    data_root=data_root,
-    data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'))

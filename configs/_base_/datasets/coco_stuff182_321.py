@@ -26,7 +26,3 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='images/val2017', seg_map_path='annotations/val2017')))
 test_dataloader = val_dataloader
-push_dataset = dict(
-    type=dataset_type,
-    data_root=data_root,
-    data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'))

@@ -1,14 +1,9 @@
-# Semantic segmentation of all classes: trained on crops, tested and pushed at native size. The config of a dataset adds
+# Semantic segmentation of all classes: trained on crops, tested at native size. The config of a dataset adds
 # `train_pipeline`, with the size of its crops, and where the images are.
 meta_keys = ('img_path', 'ori_shape', 'img_shape')
 
 # Labels are loaded after resizing: they keep their size.
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs', meta_keys=meta_keys),
-]
-push_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs', meta_keys=meta_keys),
@@ -23,7 +18,6 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-push_dataset = dict(pipeline=push_pipeline)
 
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

@@ -23,7 +23,6 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, part='val', pipeline=pipeline))
 test_dataloader = val_dataloader
-push_dataset = dict(type=dataset_type, data_root=data_root, part='train', pipeline=pipeline)
 
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

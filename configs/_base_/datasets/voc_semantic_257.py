@@ -1,5 +1,5 @@
 # Any folder in the layout of VOC 2012, all images at 257 x 257 (32 k + 1: every map of a strided network has a pixel at
-# each border). Trained and pushed on trainaug, tested on val, both with the annotations of SegmentationClassAug.
+# each border). Trained on trainaug, tested on val, both with the annotations of SegmentationClassAug.
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
 dataset_type = 'PascalVOCDataset'
 data_prefix = dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug')
@@ -18,12 +18,6 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(257, 257), keep_ratio=False),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs', meta_keys=meta_keys),
-]
-push_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=(257, 257), keep_ratio=False),
     dict(type='PackSegInputs', meta_keys=meta_keys),
 ]
 
@@ -48,12 +42,6 @@ val_dataloader = dict(
         data_prefix=data_prefix,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-push_dataset = dict(
-    type=dataset_type,
-    data_root=data_root,
-    ann_file='ImageSets/Segmentation/trainaug.txt',
-    data_prefix=data_prefix,
-    pipeline=push_pipeline)
 
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

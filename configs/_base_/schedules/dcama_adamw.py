@@ -1,9 +1,9 @@
-# A short training: AdamW, one cycle of the learning rate. A config that changes `max_iters` changes `total_steps` too.
+# A short training: AdamW, one cycle of the learning rate, which ends with the training.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TrainableOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2))
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=2000, by_epoch=False)]
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, by_epoch=False)]
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 
 train_cfg = dict(type='EpisodeTrainLoop', max_iters=2000, val_interval=500)

@@ -9,6 +9,8 @@ from mmengine.device import get_device
 from mmengine.dist import init_dist
 from mmengine.registry import DefaultScope
 
+from mmfss.datasets.unaugmented import unaugmented
+from mmfss.engine.phases import phases_of
 from mmfss.engine.runner_setup import prepare_config, print_table
 from mmfss.prototypes.push import PrototypePush
 from mmfss.prototypes.sources import PROVENANCE, PUSHED
@@ -18,12 +20,17 @@ from .changed_model import build_model
 
 
 def push_options(cfg: Config) -> dict[str, Any]:
-    """Return the arguments of the config's PrototypePushHook, wherever it stands."""
-    places = [cfg, *(cfg.get('phases') or {}).values()]
-    hooks = [hook for place in places for hook in place.get('custom_hooks') or []]
-    for hook in hooks:
-        if hook['type'] == 'PrototypePushHook':
-            return {key: value for key, value in hook.items() if key not in ('type', 'out_dir', 'priority')}
+    """Return the arguments of the config's PrototypePushHook, wherever it stands; the dataset is the training data's.
+
+    Raises:
+        ConfigError: If there is no such hook.
+    """
+    places = [phase.cfg for phase in phases_of(cfg, Path())] if cfg.get('phases') else [cfg]
+    for place in places:
+        for hook in place.get('custom_hooks') or []:
+            if hook['type'] == 'PrototypePushHook':
+                options = {key: value for key, value in hook.items() if key not in ('type', 'out_dir', 'priority')}
+                return dict(options, dataset=options.get('dataset') or unaugmented(place))
     raise ConfigError(f'The config "{cfg.filename}" has no PrototypePushHook, which says what data to push over.')
 
 

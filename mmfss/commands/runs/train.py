@@ -9,6 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmfss.apis.model_zoo import is_training_free
+from mmfss.engine.class_check import ClassCheck
 from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.phases import Phase, phases_of, train_phases
 from mmfss.engine.runner_setup import (
@@ -152,6 +153,7 @@ def train(args: argparse.Namespace) -> None:
     args.config, = args.configs
     cfg = prepare_config(args)
     apply_arguments(cfg, args)
+    ClassCheck().check(cfg)
     runner = RUNNERS.build(cfg)
     if getattr(unwrap(runner.model), 'training_free', False):
         raise_nothing_to_train(cfg)
