@@ -8,11 +8,11 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # What MIM and mmfss.apis.list_models look for beside an installed package.
-MIM_FILES = ['configs', 'tools', 'model-index.yml']
+MIM_FILES = ['configs', 'demo', 'tools', 'model-index.yml']
 
 
 class BuildWithMim(build_py):
-    """Copy configs, tools and the model index into ``mmfss/.mim`` of the built package.
+    """Copy configs, demos, tools and the model index into ``mmfss/.mim`` of the built package.
 
     The source tree stays as it is, and an editable installation needs no copy.
     """

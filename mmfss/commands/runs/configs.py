@@ -2,10 +2,11 @@
 import argparse
 from pathlib import Path
 
-from mmfss.apis import get_config_path, get_model_config, list_models
-from mmfss.apis.model_zoo import get_package_root
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.config import load_config
+from mmfss.utils.errors import ConfigError
 from mmfss.utils.files import atomic_path
+from mmfss.utils.model_index import find_config, get_config_path, list_models
+from mmfss.utils.package_root import get_package_root
 
 
 def run(args: argparse.Namespace) -> None:
@@ -16,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
             raise ConfigError(f'No model has "{args.pattern}" in its name: "mmfss configs list" lists all.')
         print('\n'.join(names))
     elif args.action == 'show':
-        print(get_model_config(args.name, args.cfg_options).pretty_text)
+        print(load_config(find_config(args.name), args.cfg_options).pretty_text)
     else:
         copy(args)
 
@@ -28,7 +29,7 @@ def copy(args: argparse.Namespace) -> None:
     if target.exists() and not args.force:
         raise ConfigError(f'"{target}" exists: name another file, or use --force.')
     if args.full:
-        text = get_model_config(args.name).pretty_text
+        text = load_config(find_config(args.name)).pretty_text
     else:
         text = f"_base_ = '{_base(source)}'\n\n# Keys written here replace those of the base, e.g.\n" \
                '# train_cfg = dict(max_iters=1000)\n'
