@@ -81,13 +81,14 @@ def build_model(config: Union[str, Path, Config],
         init_weights (bool): Without a checkpoint: also load what the config's ``init_cfg`` declares.
 
     Returns:
-        nn.Module: The model.
+        nn.Module: The model. With a checkpoint, ``trained_on`` is its record of the training pictures, see
+        :class:`TrainingPicturesHook`; None if it has none.
     """
     cfg = config if isinstance(config, Config) else get_model_config(config)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
         model = MODELS.build(cfg.model)
     if checkpoint is not None:
-        load_model_checkpoint(model, checkpoint)
+        model.trained_on = load_model_checkpoint(model, checkpoint).get('meta', {}).get('trained_on')
     elif init_weights:
         _initialize_quietly(model)
     # Not chained: the train() of some backbones returns None.
