@@ -61,11 +61,12 @@ def summary(runner: Runner, task: str) -> List[str]:
     names = ', '.join(type(part).__name__ for part in parts)
     weights = [parameter for parameter in model.parameters()]
     trained = sum(parameter.numel() for parameter in weights if parameter.requires_grad)
+    batch_size = loader.batch_size or loader.batch_sampler.batch_size
     lines = {
         'model': f'{type(model).__name__}{f" ({names})" if names else ""}, '
                  f'{_millions(sum(parameter.numel() for parameter in weights))} parameters'
                  f'{f", {_millions(trained)} trained" if task == "train" else ""}',
-        'data': f'{type(loader.dataset).__name__}, {len(loader.dataset)} samples, batches of {loader.batch_size}',
+        'data': f'{type(loader.dataset).__name__}, {len(loader.dataset)} samples, batches of {batch_size}',
         'device': f'{next(iter(weights)).device if weights else "cpu"}, {runner.world_size} process(es)',
     }
     if task == 'train':
