@@ -76,8 +76,11 @@ class _ImportsLate(ast.NodeTransformer):
 
     def visit_Import(self, node: ast.Import) -> ast.AST:
         """``import a.b as c`` becomes ``c = import_when_used('a.b')``."""
-        name, = node.names
-        return self._assign(node, name.asname or name.name, [name.name]) if name.name == self.module else node
+        name, *more = node.names
+        target = name.asname or name.name
+        if name.name != self.module or more or '.' in target:
+            return node
+        return self._assign(node, target, [name.name])
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
         """``from a.b import c`` becomes ``c = import_when_used('a.b', 'c')``."""
