@@ -116,7 +116,7 @@ def get_config_path(name: str, root: Optional[Path] = None) -> Path:
 
 
 def find_config(name_or_path: Union[str, Path]) -> Path:
-    """Find a config file by the model's name; what ends in ``.py`` or exists is taken as a file.
+    """Find a config file by the model's name; what ends in ``.py``, has a slash or exists is taken as a file.
 
     Args:
         name_or_path (str | Path): A model's name, or a file. Where there is no folder ``configs``, a path that begins
@@ -131,7 +131,7 @@ def find_config(name_or_path: Union[str, Path]) -> Path:
     path = Path(name_or_path)
     if path.suffix == '.py' and path.parts[0] == 'configs' and not Path('configs').is_dir():
         return get_package_root() / path
-    if path.suffix == '.py' or path.exists():
+    if path.suffix == '.py' or len(path.parts) > 1 or path.exists():  # No name has a slash.
         return path
     path = get_config_path(str(name_or_path))
     shots = split_shots(str(name_or_path))[1]
