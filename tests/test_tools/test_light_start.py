@@ -55,7 +55,7 @@ def test_a_wrong_option_is_answered_at_once() -> None:
     (['choose-threshold', 'dcama_resnet18_shape_fold{0..3}', '*.pth'], 1, 'Did you mean'),
     (['check-data', 'dcama_resnet18_shape_fold0'], 1, 'Did you mean'),
     (['predict', 'none.jpg', '--support-dir', 'none'], 1, 'The query "none.jpg" does not exist'),
-    (['train', 'dcama_resnet18_shapes', '--cfg-options', 'train_cfg.max_iters=[1'], 2, 'the value cannot be read'),
+    (['train', 'dcama_resnet18_shapes', '--cfg-options', 'train_cfg.max_iters=[(1]'], 2, 'the value cannot be read'),
 ])
 def test_mistakes_are_told_before_pytorch_is_imported(
         tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
