@@ -155,6 +155,16 @@ class TestConfigs:
         assert load_config('full.py').model == load_config(ROOT / 'configs/hsnet/resnet50_pascal5i_fold1.py').model
 
 
+    def test_folds_without_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                  capsys: pytest.CaptureFixture) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit):
+            call('configs', 'copy', 'prototype_resnet18_shapes_fold3')
+        assert 'has no file of its own to inherit from: use --full' in capsys.readouterr().err
+        call('configs', 'copy', 'prototype_resnet18_shapes_fold3', '--full')
+        assert load_config('prototype_resnet18_shapes_fold3.py').test_dataloader.dataset.fold == 3
+
+
 def documented() -> list[str]:
     """Lines of the documentation that call the command."""
     pages = [path for pattern in ('README.md', 'docs/en/*.md', 'configs/*/README.md')

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmfss.utils.config import load_config
 from mmfss.utils.errors import ConfigError
 from mmfss.utils.files import atomic_path
-from mmfss.utils.model_index import find_config, get_config_path, list_models
+from mmfss.utils.model_index import find_config, list_models
 from mmfss.utils.package_root import get_package_root
 
 
@@ -24,10 +24,12 @@ def run(args: argparse.Namespace) -> None:
 
 def copy(args: argparse.Namespace) -> None:
     """Write a config file of the user's own."""
-    source = Path(args.name) if args.name.endswith('.py') else get_config_path(args.name)
+    source = find_config(args.name)
     target = args.file or Path(f'{Path(args.name).stem}.py')
     if target.exists() and not args.force:
         raise ConfigError(f'"{target}" exists: name another file, or use --force.')
+    if not args.full and not source.is_file():
+        raise ConfigError(f'"{args.name}" has no file of its own to inherit from: use --full, or copy fold 0.')
     if args.full:
         text = load_config(find_config(args.name)).pretty_text
     else:
