@@ -1,11 +1,12 @@
 # make demo    train and test DCAMA on the embedded data, pictures in work_dirs/demo
 # make app     open a page in the browser: segment pictures by examples, see why; ARGS="--data CONFIG"
 # make test    the tests, in two processes (WORKERS=...); ARGS="tests/test_engine -x" for some of them
-# make setup   only the environment; TORCH=keep uses the PyTorch of the active environment, PYTHON=... another Python
+# make setup   only the environment; PYTHON=... another Python; TORCH=cpu: PyTorch without CUDA, TORCH=lock: with it,
+#              TORCH=keep: that of the active environment; default: cpu without an NVIDIA driver, if its index answers
 # make clean   remove what the other targets made, except the environment (make distclean: that too)
 
 VENV ?= .venv
-TORCH ?= lock
+TORCH ?= auto
 WORKERS ?= 2
 RUN = $(VENV)/bin/python
 export VENV TORCH PYTHON

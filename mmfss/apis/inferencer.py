@@ -12,6 +12,7 @@ from mmfss.models.segmentors.base_few_shot_segmentor import BaseFewShotSegmentor
 from mmfss.models.segmentors.presence_judge import PresenceJudge, presence_cells, presence_evidence
 from mmfss.utils.defaults import DEFAULT_MODEL
 from mmfss.utils.device import device_of
+from .advice import advise_all
 from .image_transform import ImageInput, ImageTransform
 from .inference import init_model
 from .prediction_files import FailedQueries, JobRecord, PredictionWriter
@@ -263,8 +264,8 @@ class FewShotInferencer:
             prediction also has ``explainer``, its name, and ``attributions``, for each class a list of K_n float32
             arrays of the support images' original sizes (the method's values, resized bilinearly), or None for a class
             that is not in the region; ``neutral``, ``support_shares`` and ``contributions``, see
-            :class:`QueryExplainer`; with ``out_dir``
-            ``explanation_path``.
+            :class:`QueryExplainer`; with ``out_dir`` ``explanation_path``. ``advice``, see :func:`advise`: what to try
+            if the result is wrong, dicts with ``rule``, ``class_name`` and ``text``.
 
         Raises:
             FileNotFoundError: If a file does not exist, or the folder has no image.
@@ -295,6 +296,7 @@ class FewShotInferencer:
                     if explainer is not None:
                         regions = self.network_regions(region, result['mask'], logits)
                         result.update(explainer(network_image, regions))
+                    result.update(advice=advise_all(result, logits, support, self.judge, self.model.threshold))
                     if write is not None:
                         result.update(write(name, image, result['mask'], len(support.class_names)))
                     if write is not None and explainer is not None:

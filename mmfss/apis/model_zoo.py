@@ -1,15 +1,8 @@
-"""Models by name, from the package's own model index.
-
-MMEngine resolves names only for the packages of a fixed table, so the index is read here: from the source tree, or from
-the folder ``.mim`` of an installed wheel.
-"""
-import fnmatch
+"""Models by name: their configs, and the models themselves."""
 import logging
-import re
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, Optional, Union
 
-import yaml
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
@@ -18,123 +11,11 @@ from torch import nn
 from mmfss.converters.published_weights import published_model
 from mmfss.registry import MODELS, SCOPE
 from mmfss.utils.checkpoint import load_model_checkpoint
-from mmfss.utils.config import load_config, split_shots
-from mmfss.utils.config_options import ConfigError
-from mmfss.utils.names import did_you_mean
-from mmfss.utils.package_root import INDEX, get_package_root
+from mmfss.utils.config import load_config
+from mmfss.utils.model_index import find_config, get_config_path, list_models, load_model_index
 
-
-class UnknownModelError(ConfigError, KeyError):
-    """There is no model of that name."""
-
-    # That of a KeyError has quotes around it.
-    __str__ = Exception.__str__
-
-
-def load_model_index(root: Optional[Path] = None) -> Dict[str, Dict[str, Any]]:
-    """Read all metafiles that the model index imports.
-
-    Args:
-        root (Path, optional): Folder of the index; the index of the package by default.
-
-    Returns:
-        dict: Names to entries of the metafiles (``Config``, ``Metadata``, ``Results``, ...), in the order of the index.
-
-    Raises:
-        FileNotFoundError: If a metafile is missing.
-        ValueError: If two models have one name.
-    """
-    root = get_package_root() if root is None else root
-    models: Dict[str, Dict[str, Any]] = {}
-    for metafile in _read_yaml(root / INDEX)['Import']:
-        if not (root / metafile).is_file():
-            raise FileNotFoundError(f'The model index "{root / INDEX}" imports "{metafile}", which does not exist.')
-        for entry in _read_yaml(root / metafile).get('Models') or []:
-            if entry['Name'] in models:
-                raise ValueError(f'"{root / metafile}" names "{entry["Name"]}" a second time.')
-            models[entry['Name']] = entry
-    return models
-
-
-def _read_yaml(path: Path) -> Dict[str, Any]:
-    # In C, where PyYAML was built with it: ten times as fast.
-    return yaml.load(path.read_text(encoding='utf-8'), getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
-
-
-def list_models(pattern: Optional[str] = None, root: Optional[Path] = None) -> List[str]:
-    """List the names of the models, ``<method>_<config>``.
-
-    Args:
-        pattern (str, optional): Shell pattern, e.g. ``'dcama_*_fold0'``; a part of the name is enough.
-        root (Path, optional): Folder of the index; the index of the package by default.
-
-    Returns:
-        list[str]: The names, sorted.
-    """
-    names = sorted(load_model_index(root))
-    if pattern is None:
-        return names
-    return [name for name in names if fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f'*{pattern}*')]
-
-
-def resolve_model_name(name: str, root: Optional[Path] = None) -> str:
-    """Complete a model's name.
-
-    Args:
-        name (str): A name of :func:`list_models`. Without a fold, fold 0 is meant. A number of shots at the end
-            (``..._5shot``) changes the tested episodes, not the model, and is left out of the full name.
-        root (Path, optional): Folder of the index; the index of the package by default.
-
-    Returns:
-        str: The full name.
-
-    Raises:
-        UnknownModelError: If there is no such model, a KeyError; the error gives names that come close.
-    """
-    names = list_models(root=root)
-    # Something may follow the fold, such as a number of shots.
-    without_fold = {re.sub(r'_fold0(?=_|$)', '', other): other for other in names}
-    for wanted in (name, split_shots(name)[0]):
-        if wanted in names or wanted in without_fold:
-            return wanted if wanted in names else without_fold[wanted]
-    hint = did_you_mean(name, names, limit=4, cutoff=0.5) or f' There are: {", ".join(names)}.'
-    raise UnknownModelError(f'There is no model "{name}".{hint}')
-
-
-def get_config_path(name: str, root: Optional[Path] = None) -> Path:
-    """Find the config file of a model.
-
-    Args:
-        name (str): The model's name, see :func:`resolve_model_name`.
-        root (Path, optional): Folder of the index; the index of the package by default.
-
-    Returns:
-        Path: The file.
-    """
-    root = get_package_root() if root is None else root
-    return root / load_model_index(root)[resolve_model_name(name, root)]['Config']
-
-
-def find_config(name_or_path: Union[str, Path]) -> Path:
-    """Find a config file by the model's name; what ends in ``.py`` or exists is taken as a file.
-
-    Args:
-        name_or_path (str | Path): As in :func:`get_model_config`.
-
-    Returns:
-        Path: The file. A number of shots at the end of the name is kept, as :func:`load_config` reads it.
-
-    Raises:
-        UnknownModelError: If there is no model of that name, a KeyError.
-    """
-    path = Path(name_or_path)
-    if path.suffix == '.py' or path.exists():
-        return path
-    path = get_config_path(str(name_or_path))
-    shots = split_shots(str(name_or_path))[1]
-    if shots is not None and split_shots(path.stem)[1] is None:
-        path = path.with_stem(f'{path.stem}_{shots}shot')
-    return path
+__all__ = ['build_model', 'find_config', 'get_config_path', 'get_model_config', 'is_training_free', 'list_models',
+           'load_model_index']
 
 
 def get_model_config(name_or_path: Union[str, Path], cfg_options: Optional[Dict[str, Any]] = None) -> Config:
@@ -202,13 +83,15 @@ def build_model(config: Union[str, Path, Config],
         init_weights (bool): Without a checkpoint: also load what the config's ``init_cfg`` declares.
 
     Returns:
-        nn.Module: The model.
+        nn.Module: The model. With a checkpoint, ``trained_on`` is its record of the training pictures, see
+        :class:`TrainingPicturesHook`; None if it has none.
     """
     cfg = config if isinstance(config, Config) else get_model_config(config)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
         model = MODELS.build(cfg.model)
     if checkpoint is not None:
-        load_model_checkpoint(model, checkpoint, rename=published_model)
+        meta = load_model_checkpoint(model, checkpoint, rename=published_model).get('meta', {})
+        model.trained_on = meta.get('trained_on')
     elif init_weights:
         _initialize_quietly(model)
     # Not chained: the train() of some backbones returns None.

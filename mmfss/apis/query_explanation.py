@@ -146,7 +146,7 @@ class QueryExplainer:
 
         Args:
             image (np.ndarray): The query, (H, W, 3) uint8 BGR.
-            result (dict): ``mask`` (H, W), and what :meth:`__call__` returned.
+            result (dict): ``mask`` (H, W), what :meth:`__call__` returned, and perhaps ``class_names`` and ``advice``.
             regions (Tensor): As there.
 
         Returns:
@@ -157,7 +157,8 @@ class QueryExplainer:
         return draw_attributions(
             image[..., ::-1], result['mask'], regions.cpu().numpy(), pictures, masks,
             {result['explainer']: result['attributions']}, self.support.class_names,
-            neutral={result['explainer']: result['neutral']} if any(x is not None for x in result['neutral']) else None)
+            neutral={result['explainer']: result['neutral']} if any(x is not None for x in result['neutral']) else None,
+            notes=[*describe_shares(result), *(advice['text'] for advice in result.get('advice', ()))])
 
     def episode(self, query: Tensor, ways: Sequence[int]) -> Episode:
         """Return a query (3, h, w) and the supports of some classes, of equal number, as an episode."""
@@ -165,6 +166,28 @@ class QueryExplainer:
                     support_names=[[shot.name for shot in self.support.shots[way]] for way in ways])
         images, masks = (torch.stack([part[way] for way in ways]) for part in (self.images, self.masks))
         return Episode(query, images, masks, info=info)
+
+
+def describe_shares(result: Mapping[str, Any]) -> list[str]:
+    """Name the support that decided most about each explained class of several supports, e.g. ``62 % from support 3``.
+
+    Args:
+        result (Mapping): ``class_names``, and ``support_shares`` of an explained prediction.
+
+    Returns:
+        list[str]: A phrase per class; with the class in front if there are several.
+
+    Example:
+        >>> describe_shares(dict(class_names=['cat'], support_shares=[[0.1, 0.28, 0.62]]))
+        ['62 % from support 3']
+    """
+    phrases = []
+    for name, shares in zip(result.get('class_names', ()), result.get('support_shares', ())):
+        if shares is not None and len(shares) > 1:
+            number = max(range(len(shares)), key=shares.__getitem__)
+            text = f'{100 * shares[number]:.0f} % from support {number + 1}'
+            phrases.append(text if len(result['class_names']) == 1 else f'{name}: {text}')
+    return phrases
 
 
 def predicted_regions(logits: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Signs that a support set is not what its user thinks."""
 from pathlib import Path
-from typing import List, Mapping, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
 import cv2
 import numpy as np
 
+from mmfss.datasets.picture_statistics import unlike_training
 from mmfss.visualization import caption_image, overlay_mask, tile_images
+from .advice import border_share
 from .support_set import SupportShot
 
 _COLOURS = 64  # of 4 bits per channel; black-and-white masks have 16 at most, class colours few, photographs hundreds
@@ -40,9 +42,29 @@ def support_warnings(classes: Mapping[str, Sequence[SupportShot]]) -> List[str]:
     return found
 
 
+def training_warnings(trained_on: Optional[Mapping[str, Any]],
+                      classes: Mapping[str, Sequence[SupportShot]]) -> List[str]:
+    """Tell whether most supports are unlike all pictures that the model was trained on.
+
+    Args:
+        trained_on (Mapping, optional): ``dataset`` and ``statistics`` of a checkpoint, see
+            :class:`TrainingPicturesHook`; None for a model without such a record, which gives no warning.
+        classes (Mapping[str, Sequence[SupportShot]]): The supports by class name.
+
+    Returns:
+        list[str]: A sentence, or nothing.
+    """
+    pictures = [shot.network_image for shots in classes.values() for shot in shots]
+    strange = [] if trained_on is None else unlike_training(trained_on['statistics'], pictures)
+    if 2 * sum(strange) <= len(pictures):
+        return []
+    return [f'The model was trained on pictures of {trained_on["dataset"]}, and {sum(strange)} of {len(pictures)} '
+            'examples differ in color, contrast or detail from all of them: expect poor masks. The default model needs '
+            'no training and takes any photograph.']
+
+
 def _looks_inverted(mask: np.ndarray) -> bool:
-    border = np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    return border.mean() > 0.5 and mask.mean() > 0.5
+    return border_share(mask) > 0.5 and mask.mean() > 0.5
 
 
 def _is_colourful(path: str) -> bool:

@@ -6,7 +6,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import run_command
+from .arguments import CheckpointName, ConfigFile, check_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,10 +14,10 @@ def parse_args() -> argparse.Namespace:
                                      'worst episodes of a test.')
     parser.add_argument('episodes', type=Path, metavar='EPISODES_CSV', help='episodes.csv, which tools/test.py writes '
                         'beside its results')
-    parser.add_argument('--config', type=Path, help='config of the test, or its name in the model zoo, to show the '
-                        'pictures of the episodes')
-    parser.add_argument('--checkpoint', metavar='FILE', help='with --config: also draw what this model predicts; none '
-                        'for a model that needs no training')
+    parser.add_argument('--config', type=ConfigFile, help='config of the test, or its name in the model zoo, to show '
+                        'the pictures of the episodes')
+    parser.add_argument('--checkpoint', type=CheckpointName, metavar='FILE', help='with --config: also draw what this '
+                        'model predicts; none for a model that needs no training')
     parser.add_argument('--count', type=int, default=8, help='best and worst episodes on the page; default: 8')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the results; default: "analysis" beside the '
@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.analyze_episodes import run
     run_command(run, args)
 

@@ -7,17 +7,20 @@ Example:
 """
 import argparse
 import sys
-from pathlib import Path
+
+from .arguments import CheckpointName, ConfigFile, ConfigName, InputPath, check_arguments
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Open a page in the browser: segment pictures by examples, see which '
                                      'of their pixels decided, and measure how true that is.')
-    parser.add_argument('--config', help='config file of a model, or its name in the model zoo, to offer first; '
-                        'default: a model that needs no training, and that of the demo if it is trained')
-    parser.add_argument('--checkpoint', metavar='FILE', help='its checkpoint file or address, unless it needs none')
-    parser.add_argument('--data', type=Path, metavar='CONFIG', help='offer the test episodes of this config file')
-    parser.add_argument('--run', type=Path, metavar='FILE', help='episodes.csv of tools/test.py: offer its worst '
+    parser.add_argument('--config', type=ConfigName, help='config file of a model, or its name in the model zoo, to '
+                        'offer first; default: a model that needs no training, and that of the demo if it is trained')
+    parser.add_argument('--checkpoint', type=CheckpointName, metavar='FILE', help='its checkpoint file or address, '
+                        'unless it needs none')
+    parser.add_argument('--data', type=ConfigFile, metavar='CONFIG', help='offer the test episodes of this config '
+                        'file, or model')
+    parser.add_argument('--run', type=InputPath, metavar='FILE', help='episodes.csv of tools/test.py: offer its worst '
                         'episodes')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument('--port', type=int, default=8501, help='port of the page; default: 8501')
@@ -29,17 +32,12 @@ def parse_args() -> argparse.Namespace:
         parser.error('--checkpoint is that of a --config: name it too')
     if args.run and not args.data:
         parser.error('--run needs the --data that was tested')
-    for option, path in (('--data', args.data), ('--run', args.run)):
-        if path is not None and not path.is_file():
-            parser.error(f'{option}: there is no file {path}')
-    if args.config and args.config.endswith('.py') and not Path(args.config).is_file():
-        parser.error(f'--config: there is no file {args.config}')
     return args
 
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
+    args = check_arguments(parse_args())
     try:
         from .runs.app import run
     except ModuleNotFoundError as error:

@@ -2,13 +2,39 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
+from mmfss.utils.checkpoint_paths import expand_braces, is_config
 from mmfss.utils.defaults import RESUME_SCHEDULES
+from mmfss.utils.errors import ConfigError
+from mmfss.utils.model_index import find_config
+from .errors import plain_errors
+
+CONFIG = 'config file, e.g. configs/dcama/swinb_coco20i_fold0.py, or name of a model, e.g. dcama_swinb_coco20i_fold0'
 
 
 class RawOptions(List[str]):
-    """``KEY=VALUE`` strings whose values are not parsed yet: MMEngine does that, see :func:`run_command`."""
+    """``KEY=VALUE`` strings whose values are not parsed yet: MMEngine does that, see :func:`check_arguments`."""
+
+
+class ConfigFile(type(Path())):
+    """A config file, or the name of a model, which :func:`check_arguments` replaces by its file; or a folder."""
+
+
+class ConfigName(str):
+    """The same, which stays as it was written."""
+
+
+class ConfigPattern(str):
+    """One or several of them, with braces; in a list that may hold checkpoints, too."""
+
+
+class CheckpointName(str):
+    """A checkpoint file or address."""
+
+
+class InputPath(type(Path())):
+    """A file or folder that must exist."""
 
 
 class OptionsAction(argparse.Action):
@@ -48,7 +74,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add_unsafe_load(parser)
 
 
-def add_model(parser: argparse.ArgumentParser, config: str = 'config file, e.g. configs/dcama/swinb_coco20i_fold0.py',
+def add_model(parser: argparse.ArgumentParser, config: str = CONFIG,
               checkpoint: str = 'checkpoint file or address') -> None:
     """Add the positional arguments ``config`` and ``checkpoint``.
 
@@ -57,8 +83,8 @@ def add_model(parser: argparse.ArgumentParser, config: str = 'config file, e.g. 
         config (str): Help of the config.
         checkpoint (str): Help of the checkpoint.
     """
-    parser.add_argument('config', type=Path, help=config)
-    parser.add_argument('checkpoint', help=checkpoint)
+    parser.add_argument('config', type=ConfigFile, help=config)
+    parser.add_argument('checkpoint', type=CheckpointName, help=checkpoint)
 
 
 def add_usable_model(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +95,7 @@ def add_usable_model(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (ArgumentParser): The parser, extended in place.
     """
-    parser.add_argument('config', type=Path, help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py')
+    parser.add_argument('config', type=ConfigFile, help=CONFIG)
     add_optional_checkpoint(parser)
 
 
@@ -79,7 +105,7 @@ def add_optional_checkpoint(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (ArgumentParser): The parser, extended in place.
     """
-    parser.add_argument('checkpoint', nargs='?', type=lambda value: None if value == 'none' else value,
+    parser.add_argument('checkpoint', nargs='?', type=lambda value: None if value == 'none' else CheckpointName(value),
                         help='checkpoint file or address; left out, or none, for a model that needs no training')
 
 
@@ -177,35 +203,73 @@ def add_resume_schedule(parser: argparse.ArgumentParser) -> None:
         'follows the new config, as if it had held from the start; checkpoint continues the old schedule')
 
 
+def check_arguments(args: argparse.Namespace) -> argparse.Namespace:
+    """Check all that can be checked without PyTorch, so that mistakes are told at once.
+
+    These are values of options, names of models, the syntax of config files, and inputs that do not exist.
+
+    Args:
+        args (Namespace): The arguments. Values of options are parsed in place, and names of models become files.
+
+    Returns:
+        Namespace: The same.
+
+    Raises:
+        SystemExit: After a line that names the mistake.
+    """
+    with plain_errors():
+        for name, value in vars(args).items():
+            if isinstance(value, RawOptions):
+                setattr(args, name, _parse_options(name, value))
+            elif isinstance(value, list):
+                setattr(args, name, [_checked(name, item) for item in value])
+            else:
+                setattr(args, name, _checked(name, value))
+    return args
+
+
 def run_command(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run the work of a command; an error that a user can correct ends with one line and an exit status.
 
     Args:
         run (Callable): Takes the arguments.
-        args (Namespace): The arguments; values of options are parsed in place.
+        args (Namespace): The arguments, as :func:`check_arguments` returns them.
     """
-    from mmfss.utils.config_options import ConfigError, parse_options
-    from .errors import plain_errors
-
-    for name, value in vars(args).items():
-        if isinstance(value, RawOptions):
-            try:
-                setattr(args, name, parse_options(value))
-            except ConfigError as error:
-                print(f'error: --{name.replace("_", "-")} {error}', file=sys.stderr)
-                raise SystemExit(2) from error
     with plain_errors():
-        _find_configs(args)
         run(args)
 
 
-def _find_configs(args: argparse.Namespace) -> None:
-    """Replace names of models by their config files, in place."""
-    from mmfss.apis.model_zoo import find_config
+def _parse_options(name: str, pairs: RawOptions) -> Dict[str, Any]:
+    if not pairs:
+        return {}
+    from mmfss.utils.config_options import parse_options
+    try:
+        return parse_options(pairs)
+    except ConfigError as error:
+        print(f'error: --{name.replace("_", "-")} {error}', file=sys.stderr)
+        raise SystemExit(2) from error
 
-    for key in ('config', 'configs'):
-        value = getattr(args, key, None)
-        if isinstance(value, Path):
-            setattr(args, key, find_config(value))
-        elif isinstance(value, list):
-            setattr(args, key, [find_config(path) if isinstance(path, Path) else path for path in value])
+
+def _checked(name: str, value: Any) -> Any:
+    """Check the value of an argument by its type, and replace the name of a model by its file."""
+    if isinstance(value, ConfigFile):
+        return value if value.is_dir() else _read_once(value)
+    if isinstance(value, ConfigName):
+        _read_once(value)
+    elif isinstance(value, ConfigPattern):
+        for path in filter(is_config, expand_braces(value)):
+            _read_once(path)
+    elif isinstance(value, InputPath) and not value.exists():
+        raise FileNotFoundError(f'The {name.replace("_", " ")} "{value}" does not exist.')
+    elif isinstance(value, CheckpointName) and value.endswith('.pth') and '://' not in value:
+        if not Path(value).is_file():
+            raise FileNotFoundError(f'The checkpoint "{value}" does not exist.')
+    return value
+
+
+def _read_once(config: Union[str, Path]) -> Path:
+    """Find a config file, and read it for the sake of the errors."""
+    from mmfss.utils.config import load_config
+    path = find_config(config)
+    load_config(path)
+    return path

@@ -11,7 +11,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import add_options, run_command
+from .arguments import ConfigFile, add_options, check_arguments, run_command
 
 SPLITS = ('train', 'val', 'test')
 
@@ -19,7 +19,8 @@ SPLITS = ('train', 'val', 'test')
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', type=Path, help='config file, folder of class folders, or one class folder')
+    parser.add_argument('data', type=ConfigFile,
+                        help='config file, name of a model, folder of class folders, or one class folder')
     parser.add_argument('--splits', nargs='+', choices=SPLITS, default=SPLITS,
                         help='loaders of the config; default: all')
     parser.add_argument('--shots', type=int, default=1, help='of a folder: supports of each class; default: 1')
@@ -31,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.check_dataset import run
     run_command(run, args)
 

@@ -7,7 +7,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import add_launcher, add_options, add_unsafe_load, run_command
+from .arguments import ConfigPattern, add_launcher, add_options, add_unsafe_load, check_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,10 +17,11 @@ def parse_args() -> argparse.Namespace:
         'classes that they hold out; the classes that fold f tests take no part. With one config, the threshold is '
         'chosen on its own validation episodes, which must show none of the tested classes. All given models are '
         'treated alike.')
-    parser.add_argument('paths', nargs='+', metavar='CONFIG|CHECKPOINT',
-                        help='config files (.py) and, in the same order, their checkpoints: CONFIG CHECKPOINT, several '
-                        "of these pairs, or 'x_fold{0..3}.py' 'y_fold{0..3}.pth' with braces (and in checkpoints * and "
-                        '?); without checkpoints, those that tools/train.py left in the working directories')
+    parser.add_argument('paths', nargs='+', type=ConfigPattern, metavar='CONFIG|CHECKPOINT',
+                        help='config files (.py) or names of models and, in the same order, their checkpoints: CONFIG '
+                        "CHECKPOINT, several of these pairs, or 'x_fold{0..3}.py' 'y_fold{0..3}.pth' with braces (and "
+                        'in checkpoints * and ?); without checkpoints, those that tools/train.py left in the working '
+                        'directories')
     parser.add_argument('--episodes', type=int, help='validation episodes per fold; default: from val_dataloader')
     parser.add_argument('--seed', type=int, help='seed of the episodes; default: from val_dataloader')
     parser.add_argument('--shots', type=int, metavar='K', help='supports of a class; default: from val_dataloader')
@@ -39,8 +40,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.choose_threshold import run
     run_command(run, args)
 

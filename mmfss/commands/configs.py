@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_options, run_command
+from .arguments import add_options, check_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.configs import run
     run_command(run, args)
 

@@ -5,7 +5,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_episodes, add_options, add_unsafe_load, run_command
+from .arguments import ConfigPattern, add_episodes, add_options, add_unsafe_load, check_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,16 +14,18 @@ def parse_args() -> argparse.Namespace:
         'their mean and population standard deviation, and the mean FB-IoU. Configs in one folder whose names differ '
         'in _fold<number> only are folds of one model; several models make several rows. Finished results are kept in '
         '--out and not repeated.')
-    parser.add_argument('configs', nargs='+', metavar='CONFIG',
-                        help="configs of the folds; {0..3} and {a,b} are expanded, e.g. 'configs/x_fold{0..3}.py'")
+    parser.add_argument('configs', nargs='+', type=ConfigPattern, metavar='CONFIG',
+                        help="configs of the folds, or names of models; {0..3} and {a,b} are expanded, e.g. "
+                        "'configs/dcama/swinb_coco20i_fold{0..3}.py' or 'dcama_swinb_coco20i_fold{0..3}'")
     parser.add_argument('--checkpoints', nargs='+', metavar='CHECKPOINT',
                         help='a checkpoint per config, in the same order; braces and the wildcards * and ? are '
                         'expanded, the newest match counts; default: the best in the working directory of each config')
     parser.add_argument('--train', action='store_true',
                         help='first train the folds whose training has not ended, or continue it (tools/train.py)')
     parser.add_argument('--amp', action='store_true', help='with --train: train in bfloat16')
-    parser.add_argument('--work-dirs', type=Path, metavar='DIR',
+    parser.add_argument('--work-dir', type=Path, dest='work_dirs', metavar='DIR',
                         help='parent of the working directories of training; default: as tools/train.py chooses them')
+    parser.add_argument('--work-dirs', type=Path, help=argparse.SUPPRESS)
     parser.add_argument('--shots', type=int, nargs='+', default=[1], metavar='K',
                         help='numbers of supports; default: 1')
     add_episodes(parser, 'episodes per fold; default: from the config')
@@ -50,8 +52,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.cross_validate import run
     run_command(run, args)
 

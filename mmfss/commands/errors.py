@@ -6,9 +6,7 @@ import traceback
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from mmfss.engine.distributed import leave_distributed
-from mmfss.utils.checkpoint import CheckpointError
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.errors import CheckpointError, ConfigError
 from mmfss.utils.files import print_any_name
 
 
@@ -25,7 +23,9 @@ def plain_errors() -> Iterator[None]:
     print_any_name()
     try:
         yield
-        leave_distributed()
+        if 'mmfss.engine' in sys.modules:  # which alone makes process groups, and takes seconds to import
+            from mmfss.engine.distributed import leave_distributed
+            leave_distributed()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         raise SystemExit(130) from None

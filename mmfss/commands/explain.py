@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 
 from mmfss.utils.defaults import EPISODES, EXPLAINERS, METRICS, REGIONS
-from .arguments import add_common_arguments, add_episodes, add_options, add_shots, add_usable_model, run_command
+from .arguments import (
+    add_common_arguments,
+    add_episodes,
+    add_options,
+    add_shots,
+    add_usable_model,
+    check_arguments,
+    run_command,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,8 +56,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.explain import run
     run_command(run, args)
 

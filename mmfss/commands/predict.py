@@ -10,26 +10,35 @@ import argparse
 from pathlib import Path
 
 from mmfss.utils.defaults import DEFAULT_MODEL
-from .arguments import add_device, add_options, add_region, add_upright, run_command
+from .arguments import (
+    CheckpointName,
+    ConfigName,
+    InputPath,
+    add_device,
+    add_options,
+    add_region,
+    add_upright,
+    check_arguments,
+    run_command,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Segment own photographs by the example of annotated ones.',
         epilog='In place of a mask, --support and --class-support take a file of LabelMe, COCO or YOLO polygons.')
-    parser.add_argument('query', type=Path, help='picture, or folder of pictures')
-    parser.add_argument('--support-dir', type=Path, metavar='DIR',
+    parser.add_argument('query', type=InputPath, help='picture, or folder of pictures')
+    parser.add_argument('--support-dir', type=InputPath, metavar='DIR',
                         help='folder of examples: images/ and masks/ with files of equal names, or such a pair in a '
                         'folder of each class, or pictures with LabelMe, COCO or YOLO annotations')
     parser.add_argument('--class', dest='classes', action='append', default=[], metavar='NAME',
                         help='class of --support-dir to segment; default: all, but annotation files of several classes '
                         'need a choice; repeatable')
-    parser.add_argument('--config', default=DEFAULT_MODEL, help='config file of the model, or its name in the model '
-                        'zoo; default: %(default)s, which needs no training and no checkpoint')
-    parser.add_argument('--checkpoint', metavar='FILE', help='checkpoint file or address, unless the model needs none')
-    parser.add_argument('--out', type=Path, default=Path('outputs'), metavar='DIR',
-                        help='folder of the results; default: outputs')
-    parser.add_argument('--out-dir', type=Path, dest='out', help=argparse.SUPPRESS)
+    parser.add_argument('--config', type=ConfigName, default=DEFAULT_MODEL, help='config file of the model, or its '
+                        'name in the model zoo; default: %(default)s, which needs no training and no checkpoint')
+    parser.add_argument('--checkpoint', type=CheckpointName, metavar='FILE', help='checkpoint file or address, unless '
+                        'the model needs none')
+    add_out(parser)
     add_examples(parser)
     args = parser.parse_args()
     if sum(map(bool, (args.support_dir, args.support, args.class_support))) != 1:
@@ -38,6 +47,17 @@ def parse_args() -> argparse.Namespace:
     if args.classes and not args.support_dir:
         parser.error('--class chooses classes of --support-dir')
     return args
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add ``--out``.
+
+    Args:
+        parser (ArgumentParser): The parser, extended in place.
+    """
+    parser.add_argument('--out', type=Path, default=Path('outputs'), metavar='DIR',
+                        help='folder of the results; default: outputs')
+    parser.add_argument('--out-dir', type=Path, dest='out', help=argparse.SUPPRESS)
 
 
 def add_examples(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +90,8 @@ def add_examples(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.predict import run
     run_command(run, args)
 

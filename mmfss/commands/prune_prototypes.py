@@ -8,7 +8,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, add_model, run_command
+from .arguments import add_common_arguments, add_model, check_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,8 +24,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.prune_prototypes import run
     run_command(run, args)
 

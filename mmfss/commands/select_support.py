@@ -6,7 +6,7 @@ queries. ``--folder`` takes your own pictures, ``<class>/images/*`` and ``<class
 import argparse
 from pathlib import Path
 
-from .arguments import add_device, add_options, add_upright, add_usable_model, run_command
+from .arguments import add_device, add_options, add_upright, add_usable_model, check_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.select_support import run
     run_command(run, args)
 

@@ -2,14 +2,23 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, add_episodes, add_shots, add_usable_model, run_command
+from .arguments import (
+    ConfigFile,
+    add_common_arguments,
+    add_episodes,
+    add_shots,
+    add_usable_model,
+    check_arguments,
+    run_command,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a few-shot segmentation model on episodes of unseen classes.')
     add_usable_model(parser)
-    parser.add_argument('--test-data', type=Path, metavar='FILE', help='test on the data of another config file, e.g. '
-                        'configs/_base_/datasets/lvis92i.py, through the own pipeline; default: that of the config')
+    parser.add_argument('--test-data', type=ConfigFile, metavar='FILE', help='test on the data of another config '
+                        'file, e.g. configs/_base_/datasets/lvis92i.py, through the own pipeline; default: that of '
+                        'the config')
     add_shots(parser)
     add_episodes(parser)
     parser.add_argument('--out', type=Path, help='results as JSON; default: results_<N>way_<K>shot_seed<S>.json in '
@@ -27,8 +36,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.test import run
     run_command(run, args)
 

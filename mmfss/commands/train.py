@@ -10,18 +10,25 @@ Example:
         configs/scaleprotoseg/resnet18_shapes_stage2.py
 """
 import argparse
-from pathlib import Path
 
-from .arguments import add_common_arguments, add_resume_schedule, run_command
+from .arguments import (
+    CONFIG,
+    CheckpointName,
+    ConfigFile,
+    add_common_arguments,
+    add_resume_schedule,
+    check_arguments,
+    run_command,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', type=Path, nargs='+', metavar='config',
-                        help='config file, e.g. configs/dcama/swinb_coco20i_fold0.py; several if they have phases')
+    parser.add_argument('configs', type=ConfigFile, nargs='+', metavar='config', help=f'{CONFIG}; several if they have '
+                        'phases')
     parser.add_argument('--phases', nargs='+', metavar='NAME', help='only these phases; default: all')
-    parser.add_argument('--load-from', help='checkpoint that the training, or its first phase, starts from; default: '
-                        'that of the config')
+    parser.add_argument('--load-from', type=CheckpointName, help='checkpoint that the training, or its first phase, '
+                        'starts from; default: that of the config')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
         help='continue exactly where training stopped: from the last checkpoint of the working directory, or this one '
@@ -38,8 +45,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from .runs.train import run
     run_command(run, args)
 

@@ -12,7 +12,6 @@ from typing import Any, Iterator, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.registry import RUNNERS
 
 from mmfss.models.layers.prototypes import find_layout
 from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
@@ -22,6 +21,7 @@ from mmfss.utils.files import dump_json, moved_into
 from .class_check import ClassCheck
 from .hooks import ProgressHook
 from .schedule_end import end_with_training
+from .short_start import build_runner
 
 DONE = 'phase.json'
 STAGE1 = '{stage1}'
@@ -199,7 +199,7 @@ def _train(phase: Phase, load_from: Optional[str], resume: bool) -> dict[str, An
         for module in _modules_with_layout(cfg.model):
             module.setdefault('layout_from', cfg.load_from)
     cfg.experiment_name = f'{phase.work_dir.parent.name}_{phase.name}_{next(_runs)}'
-    runner = RUNNERS.build(cfg)
+    runner = build_runner(cfg)
     runner.register_hook(ProgressHook())
     runner.train()
     info = runner.message_hub.runtime_info

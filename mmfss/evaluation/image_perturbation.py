@@ -3,7 +3,6 @@ from typing import Callable
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 SUBSTRATES = ('mean', 'blur')
 
@@ -20,6 +19,8 @@ def substrate_of(image: Tensor, name: str) -> Tensor:
     """
     if name == 'mean':
         return image.mean((2, 3), keepdim=True).expand_as(image)
+    from torchvision.transforms.functional import gaussian_blur  # seconds, which few runs need
+
     sigma = max(image.shape[2:]) / 16
     # The kernel must fit in the image.
     size = [min(2 * round(3 * sigma) + 1, 2 * side - 1) for side in image.shape[2:]]

@@ -18,6 +18,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint,
 from torch import Tensor, nn
 
 from .download import fetch_checkpoint
+from .errors import CheckpointError
 from .files import moved_into
 
 UNSAFE_LOAD = 'MMFSS_UNSAFE_LOAD'
@@ -38,10 +39,6 @@ _SIGNATURES = (
 # Counters of batches have no part in any result.
 _COMPUTED = re.compile(r'(^|\.)(relative_position_index|relative_coords_table|attention_bias_idxs|attn_mask|pos_embed|'
                        r'freqs_cos|freqs_sin|num_batches_tracked)$')
-
-
-class CheckpointError(ValueError):
-    """Error: a file is not a checkpoint, or not one of the model it is loaded into."""
 
 
 def _statistics_method(owner: Any, name: str) -> Callable:

@@ -4,7 +4,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Optional, Sequence
 
-from .config_options import ConfigError
+from .errors import ConfigError
+from .model_index import find_config
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -38,14 +39,14 @@ def split_configs(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Tell the configs from the checkpoints on a command line.
 
     Args:
-        paths (Sequence[str]): Config files (``.py``), braces expanded, and patterns of checkpoints; ``none`` stands for
-            no checkpoint.
+        paths (Sequence[str]): Config files (``.py``) and names of models, braces expanded, and patterns of checkpoints;
+            ``none`` stands for no checkpoint.
 
     Returns:
         tuple[list[Path], list[str]]: The configs, and the patterns for :func:`expand_checkpoints`.
 
     Raises:
-        ConfigError: If there is no config.
+        ConfigError: If there is no config, or no model of such a name.
 
     Example:
         >>> from mmfss.utils.checkpoint_paths import split_configs
@@ -53,10 +54,24 @@ def split_configs(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
         >>> [config.name for config in configs], patterns
         (['fold0.py', 'fold1.py'], ['best_*.pth'])
     """
-    configs = [Path(path) for pattern in paths if pattern.endswith('.py') for path in expand_braces(pattern)]
+    configs = [find_config(path) for pattern in paths if is_config(pattern) for path in expand_braces(pattern)]
     if not configs:
         raise ConfigError(f'No config (.py) among {", ".join(paths)}: write CONFIG CHECKPOINT.')
-    return configs, [pattern for pattern in paths if not pattern.endswith('.py') and pattern != 'none']
+    return configs, [pattern for pattern in paths if not is_config(pattern) and pattern != 'none']
+
+
+def is_config(pattern: str) -> bool:
+    """Check whether a path, or a pattern of paths, is a config file or the name of a model, not a checkpoint.
+
+    Example:
+        >>> [is_config(text) for text in ('x_fold{0..3}.py', 'dcama_swinb_coco20i_fold{0..3}', 'best_*.pth', 'none')]
+        [True, True, False, False]
+    """
+    if pattern.endswith('.py'):
+        return True
+    # Of a name nothing is left but letters, digits, hyphens and underscores.
+    name = expand_braces(pattern)[0]
+    return name != 'none' and re.fullmatch(r'[\w-]+', name) is not None and not Path(name).exists()
 
 
 def expand_checkpoints(patterns: Sequence[str], num_configs: int) -> list[Path]:

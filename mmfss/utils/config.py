@@ -1,11 +1,13 @@
 """Read a config file and apply what a command asks for."""
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Union
 
 from mmengine.config import Config
 
-from .config_options import ConfigError, accepted_arguments, check_options, find_class
+from .config_names import split_shots
+from .config_options import accepted_arguments, check_options, find_class
+from .errors import ConfigError
 from .formatted_config import FormattedConfig
 from .loaders import fill_loaders
 from .names import did_you_mean
@@ -43,25 +45,6 @@ def load_config(path: Union[str, Path], options: Optional[Dict[str, Any]] = None
         cfg.merge_from_dict(options)
     fill_loaders(cfg)
     return cfg
-
-
-def split_shots(name: str) -> Tuple[str, Optional[int]]:
-    """Split the name of a config or model into its base and the number of shots at its end.
-
-    Args:
-        name (str): The name, without suffix.
-
-    Returns:
-        tuple: The base, and the number; None without one.
-
-    Example:
-        >>> split_shots('swinb_coco20i_fold0_5shot')
-        ('swinb_coco20i_fold0', 5)
-        >>> split_shots('swinb_coco20i_fold0')
-        ('swinb_coco20i_fold0', None)
-    """
-    match = re.fullmatch(r'(.+)_(\d+)shot', name)
-    return (match[1], int(match[2])) if match else (name, None)
 
 
 def _read_fold(path: Path, asked: Optional[Path] = None) -> Config:

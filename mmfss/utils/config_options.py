@@ -1,16 +1,15 @@
 """Reading configs and their changes from the command line, with errors for what MMEngine would take silently."""
 import argparse
 import inspect
+from functools import cache
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
 from mmengine.config import Config, DictAction
-from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope, Registry
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
-from torch.utils.data import DataLoader
 
-from mmfss import registry as mmfss_registry
+from .errors import ConfigError
 from .names import did_you_mean, suggest
+from .package_root import SCOPE
 
 _EVERYWHERE = {'type', '_delete_', '_scope_'}
 # Top-level keys that are read from the config and are no argument of the runner.
@@ -23,10 +22,6 @@ _LOADER = {'batch_sampler', 'collate_fn', 'dataset', 'disable_subprocess_warning
 _HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'}
 # Dicts whose keys are the user's own.
 _FREE = {'custom_keys', 'dataset_meta', 'dist_cfg', 'init_kwargs', 'metainfo', 'mp_cfg', 'options'}
-
-
-class ConfigError(ValueError):
-    """A config file, or a change to one, that cannot be used."""
 
 
 def parse_options(pairs: Sequence[str]) -> Dict[str, Any]:
@@ -69,14 +64,27 @@ def check_options(cfg: Config, options: Dict[str, Any]) -> None:
     Raises:
         ConfigError: For the first wrong key; names it and what comes close.
     """
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', mmfss_registry.SCOPE)):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
         root = cfg.to_dict()
         for key in sorted(options, key=lambda key: key.rpartition('.')[2] != 'type'):
             _check_key(root, key)
+            if isinstance(_value(root, key), dict) and not isinstance(options[key], (dict, type(None))):
+                raise ConfigError(f'--cfg-options {key}={options[key]}: "{key}" has keys of its own; change one of '
+                                  f'them, e.g. {key}.{next(iter(_value(root, key)), "type")}=...')
             if key.rpartition('.')[2] == 'type':
                 changed = Config(root)
                 changed.merge_from_dict({key: options[key]})
                 root = changed.to_dict()
+
+
+def _value(node: Any, full_key: str) -> Any:
+    """Return what a config has at dotted keys; None if there is nothing."""
+    for part in full_key.split('.'):
+        if isinstance(node, (list, tuple)):
+            node = node[int(part)]
+        elif isinstance(node, dict):
+            node = node.get(part)
+    return node
 
 
 def _check_key(root: Dict[str, Any], full_key: str) -> None:
@@ -130,14 +138,14 @@ def _accepted_keys(path: str, node: Dict[str, Any]) -> Optional[Set[str]]:
     readers: List[Callable] = []
     if path == '':
         known |= _TOP_LEVEL
-        readers = [Runner]
+        readers = _readers()['']
     elif path.endswith('_dataloader'):
         known |= _LOADER
-        readers = [DataLoader]
+        readers = _readers()['dataloader']
     elif path == 'default_hooks':
         known |= _HOOKS
-    elif path in _PLACES and 'type' not in node:
-        readers = _PLACES[path]
+    elif path in _readers() and 'type' not in node:
+        readers = _readers()[path]
     elif 'type' in node:
         found = find_class(node['type'])
         if found is None:
@@ -155,16 +163,26 @@ def _accepted_keys(path: str, node: Dict[str, Any]) -> Optional[Set[str]]:
     return known
 
 
-_PLACES: Dict[str, List[Callable]] = dict(
-    env_cfg=[lambda cudnn_benchmark, mp_cfg, dist_cfg, resource_limit: None],
-    randomness=[lambda seed, diff_rank_seed, deterministic: None],
-    auto_scale_lr=[lambda enable, base_batch_size: None],
-    log_processor=[LogProcessor],
-    train_cfg=[IterBasedTrainLoop, EpochBasedTrainLoop, lambda by_epoch: None],
-    val_cfg=[ValLoop],
-    test_cfg=[TestLoop],
-    val_evaluator=[Evaluator],
-    test_evaluator=[Evaluator])
+@cache
+def _readers() -> Dict[str, List[Callable]]:
+    """Return what reads the keys of a place in a config: the runner those of the top level (``''``), and so on."""
+    from mmengine.evaluator import Evaluator
+    from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+    from torch.utils.data import DataLoader
+
+    return {
+        '': [Runner],
+        'dataloader': [DataLoader],
+        'env_cfg': [lambda cudnn_benchmark, mp_cfg, dist_cfg, resource_limit: None],
+        'randomness': [lambda seed, diff_rank_seed, deterministic: None],
+        'auto_scale_lr': [lambda enable, base_batch_size: None],
+        'log_processor': [LogProcessor],
+        'train_cfg': [IterBasedTrainLoop, EpochBasedTrainLoop, lambda by_epoch: None],
+        'val_cfg': [ValLoop],
+        'test_cfg': [TestLoop],
+        'val_evaluator': [Evaluator],
+        'test_evaluator': [Evaluator],
+    }
 
 
 def find_class(name: Any) -> Optional[Callable]:
@@ -178,6 +196,7 @@ def find_class(name: Any) -> Optional[Callable]:
     """
     if callable(name):
         return name
+    from mmfss import registry as mmfss_registry  # imports PyTorch
     registries = [value for value in vars(mmfss_registry).values() if isinstance(value, Registry)]
     found = (registry.get(str(name)) for registry in registries)
     # A registry also finds Python modules of that name, e.g. for the explainer ``random``.

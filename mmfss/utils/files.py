@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Union
 
-import numpy as np
-
 PathLike = Union[str, Path]
 
 
@@ -120,7 +118,7 @@ def _plain(obj: Any) -> Any:
         return {str(key): _plain(value) for key, value in obj.items()}
     if isinstance(obj, (list, tuple, set, frozenset)):
         return [_plain(value) for value in obj]
-    if isinstance(obj, (np.ndarray, np.generic)) or hasattr(obj, 'detach'):
+    if hasattr(obj, 'dtype') and hasattr(obj, 'tolist'):  # arrays and numbers of NumPy, tensors
         return _plain(obj.tolist())
     if isinstance(obj, float):
         return obj if math.isfinite(obj) else None

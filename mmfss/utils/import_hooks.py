@@ -1,4 +1,4 @@
-"""Do something right before or after another package's module is imported, without importing it."""
+"""Do something when another package's module is imported, without importing it."""
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -6,27 +6,30 @@ from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional
 
 Action = Callable[[ModuleType], None]
-Preparation = Callable[[], None]
+Execution = Callable[[str, ModuleType], None]
 
 
 class _AfterImport(MetaPathFinder):
     """Finds the modules that something waits for, as the import system would, and runs what waits."""
 
     def __init__(self) -> None:
-        self.preparations: Dict[str, List[Preparation]] = {}
+        self.executions: Dict[str, Execution] = {}
         self.actions: Dict[str, List[Action]] = {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
-        if name not in self.actions and name not in self.preparations:
+        if name not in self.actions and name not in self.executions:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+            loader, execute = spec.loader, spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                for prepare in self.preparations.pop(name, ()):
-                    prepare()
-                execute(module)
+                execution = self.executions.pop(name, None)
+                source = loader.get_source(name) if execution and hasattr(loader, 'get_source') else None
+                if source is None:
+                    execute(module)
+                else:
+                    execution(source, module)
                 for action in self.actions.pop(name, ()):
                     action(module)
 
@@ -51,21 +54,22 @@ def after_import(name: str, action: Action) -> None:
     if name in sys.modules:
         action(sys.modules[name])
         return
-    _wait(_finder.actions, name, action)
+    _finder.actions.setdefault(name, []).append(action)
+    _be_asked()
 
 
-def before_import(name: str, prepare: Preparation) -> None:
-    """Run a preparation once, right before a module is imported; never if it is imported already.
+def execute_instead(name: str, execution: Execution) -> None:
+    """Let a function execute a module's source when it is imported; nothing if it is imported already.
 
     Args:
         name (str): Full name of a module inside a package.
-        prepare (Callable): Takes nothing.
+        execution (Callable): Takes the source and the module to fill. Without a source, the module is imported as ever.
     """
     if name not in sys.modules:
-        _wait(_finder.preparations, name, prepare)
+        _finder.executions[name] = execution
+        _be_asked()
 
 
-def _wait(waiting: Dict[str, list], name: str, action: Callable) -> None:
-    waiting.setdefault(name, []).append(action)
+def _be_asked() -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)

@@ -4,6 +4,7 @@ from typing import Mapping, Optional, Sequence, Union
 import cv2
 import numpy as np
 
+from .fonts import wrap_text
 from .heatmap import colour_bar, draw_outline, overlay_heat, scale_heat
 from .overlay import badge, caption_image, class_palette, legend_strip, overlay_mask, tile_images
 
@@ -24,7 +25,8 @@ def draw_attributions(query: np.ndarray,
                       neutral: Optional[Mapping[str, Sequence[float]]] = None,
                       query_caption: str = 'prediction',
                       tile_side: int = 240,
-                      ignore_index: int = 255) -> np.ndarray:
+                      ignore_index: int = 255,
+                      notes: Sequence[str] = ()) -> np.ndarray:
     """Draw an explained N-way K-shot episode as one panel.
 
     The first row shows the query, with the truth (if known) and with the prediction, whose explained region is outlined
@@ -47,6 +49,7 @@ def draw_attributions(query: np.ndarray,
         query_caption (str): Caption of the prediction.
         tile_side (int): Longer side of every picture, in pixels.
         ignore_index (int): Label of ignored pixels.
+        notes (Sequence[str]): Sentences below the pictures.
 
     Returns:
         np.ndarray: The panel, uint8 RGB.
@@ -63,7 +66,10 @@ def draw_attributions(query: np.ndarray,
                             {key: (maps[way], neutral[key][way] if key in neutral else None)
                              for key, maps in attributions.items()}, tile_side, ignore_index)
     signed = [name in neutral for name in attributions]
-    rows.append([_legend(any(signed), not all(signed), region is not None)])
+    legend = _legend(any(signed), not all(signed), region is not None)
+    width = max(legend.shape[1], *(sum(image.shape[1] for image in row) for row in rows))
+    rows += [[legend_strip([line])] for note in notes for line in wrap_text(note, width)]
+    rows.append([legend])
     return tile_images(rows, _GAP)
 
 

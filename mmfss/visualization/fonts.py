@@ -27,6 +27,25 @@ def text_length(text: str) -> float:
     return sum(font.getlength(part) for font, part in _parts(text))
 
 
+def wrap_text(text: str, width: float) -> list[str]:
+    """Break a text into lines at its spaces.
+
+    Args:
+        text (str): The text.
+        width (float): Width of a line in pixels; a longer word has a line of its own.
+
+    Returns:
+        list[str]: The lines.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_length(f'{lines[-1]} {word}') <= width:
+            lines[-1] += f' {word}'
+        else:
+            lines.append(word)
+    return lines
+
+
 def draw_text(draw: ImageDraw.ImageDraw, left: float, top: float, text: str, fill: object) -> None:
     """Write a line of text; characters that the font of captions lacks are taken from a font of the machine.
 

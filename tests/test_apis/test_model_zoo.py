@@ -4,8 +4,8 @@ from typing import List
 import pytest
 import yaml
 
-from mmfss.apis import model_zoo
 from mmfss.apis.model_zoo import build_model, get_config_path, get_model_config, list_models, load_model_index
+from mmfss.utils import model_index
 from mmfss.utils.config_options import ConfigError
 
 CONFIG = """
@@ -35,7 +35,7 @@ def _write_index(root: Path, *names: str) -> Path:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _write_index(tmp_path, 'dcama_swinb_coco20i_fold0', 'dcama_swinb_coco20i_fold1', 'dcama_swinb_coco20i_fold0_5shot',
                  'hsnet_r50_pascal5i_fold0')
-    monkeypatch.setattr(model_zoo, 'get_package_root', lambda: tmp_path)
+    monkeypatch.setattr(model_index, 'get_package_root', lambda: tmp_path)
     return tmp_path
 
 
@@ -84,7 +84,7 @@ def test_unknown_name(root: Path) -> None:
     for name in ('zzz', 'zzz_5shot', '5shot', '_5shot'):
         with pytest.raises(KeyError, match=f'no model "{name}"'):
             get_config_path(name)
-    with pytest.raises(KeyError, match='There are: dcama_swinb'):
+    with pytest.raises(KeyError, match='"mmfss configs list" lists all'):
         get_config_path('zzz')
 
 
@@ -105,7 +105,7 @@ def test_broken_index(tmp_path: Path) -> None:
 
 def test_index_of_the_package() -> None:
     """Every entry names an existing config, by the rule <method>_<config>; every config of a method has an entry."""
-    root = model_zoo.get_package_root()
+    root = model_index.get_package_root()
     index = load_model_index(root)
     for name, entry in index.items():
         config = root / entry['Config']

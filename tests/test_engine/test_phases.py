@@ -230,7 +230,7 @@ def test_a_new_run_takes_nothing_of_a_former_one(tmp_path: Path, monkeypatch: py
         assert not cfg.resume
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('mmfss.engine.phases.RUNNERS.build', interrupt)
+    monkeypatch.setattr('mmfss.engine.phases.build_runner', interrupt)
     for resume in (False, True):
         with pytest.raises(KeyboardInterrupt):
             train_phases(phases, resume=resume)

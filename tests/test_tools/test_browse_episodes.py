@@ -16,7 +16,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'browse_episodes
     (('--start', 9999), '--start an index from 0 to '),
     (('--num', 0), '--num must be 1 or more'),
     (('--cfg-options', 'test_dataloader.dataset.data_roto=x'), 'Did you mean test_dataloader.dataset.data_root'),
-    (('--output-dir', __file__), 'Choose another with --output-dir')])
+    (('--output-dir', __file__), 'Choose another with --out')])
 def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, arguments: tuple[Any],
                 message: str) -> None:
     config = write_run(tmp_path)

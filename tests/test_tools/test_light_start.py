@@ -45,6 +45,33 @@ def test_a_wrong_option_is_answered_at_once() -> None:
     assert run(code + LIGHT) == '2\n'
 
 
+@pytest.mark.parametrize('arguments, status, said', [
+    (['configs', 'list', 'dcama'], 0, ''),
+    (['configs', 'show', 'dcama_resnet18_shapes_fold2'], 0, ''),
+    (['train', 'dcama_resnet19_shapes_fold0'], 1, 'Did you mean dcama_resnet18_shapes_fold0'),
+    (['test', 'broken.py'], 1, 'broken.py" cannot be read: SyntaxError'),
+    (['test', 'dcama_resnet18_shapes', 'none.pth'], 1, 'The checkpoint "none.pth" does not exist'),
+    (['cross-validate', 'dcama_resnet18_shapes_fold{0..1}', 'dcama_resnet18_shape_fold0'], 1, 'Did you mean'),
+    (['choose-threshold', 'dcama_resnet18_shape_fold{0..3}', '*.pth'], 1, 'Did you mean'),
+    (['check-data', 'dcama_resnet18_shape_fold0'], 1, 'Did you mean'),
+    (['predict', 'none.jpg', '--support-dir', 'none'], 1, 'The query "none.jpg" does not exist'),
+    (['train', 'dcama_resnet18_shapes', '--cfg-options', 'train_cfg.max_iters=[(1]'], 2, 'the value cannot be read'),
+])
+def test_mistakes_are_told_before_pytorch_is_imported(
+        tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
+    (tmp_path / 'broken.py').write_text('model = dict(')
+    code = ('import sys\n'
+            'from mmfss.commands.main import main\n'
+            f'try: main({arguments!r})\n'
+            'except SystemExit as end: status = end.code\n'
+            'else: status = 0\n'
+            'print("status", status, {"torch", "mmseg", "cv2"} & set(sys.modules))')
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=200,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert done.stdout.splitlines()[-1] == f'status {status} set()', done.stderr[-2000:]
+    assert said in done.stderr and 'Traceback' not in done.stderr
+
+
 def test_import_of_the_package() -> None:
     run('import mmfss; assert mmfss.__version__; ' + LIGHT)
     with pytest.raises(AttributeError, match="module 'mmfss' has no attribute 'nothing'"):

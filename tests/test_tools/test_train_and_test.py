@@ -74,6 +74,11 @@ def test_train_resume_and_test(config: Path, call, tmp_path: Path) -> None:
     output = call('train', config)
     work_dir = tmp_path / 'work_dirs' / 'toy' / 'small'
     assert 'training' in output and _summary(work_dir)['iterations'] == 6
+    # The screen has a summary of a few lines, the log file has all.
+    start, _, rest = output.partition('schedule  iterations 0 to 6')
+    assert rest and start.count('\n') < 10 and 'ToyModel' in start and 'optim_wrapper' not in start
+    log = Path(rest.partition('  log       ')[2].splitlines()[0])
+    assert 'optim_wrapper' in (tmp_path / log).read_text()
     call('train', config, '--resume', '--cfg-options', 'train_cfg.max_iters=8')
     assert _summary(work_dir)['iterations'] == 8
     checkpoint = work_dir / 'iter_8.pth'

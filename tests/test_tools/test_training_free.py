@@ -143,7 +143,7 @@ class TestModelsThatMustBeTrained:
                       command: ModuleType) -> None:
         arguments = [root / 'tiny.py', 'none']
         if command is image_demo:
-            arguments = ['x.jpg', *arguments, '--support', 'a', 'b', '--out-dir', root / 'demo']
+            arguments = [root, *arguments, '--support', 'a', 'b', '--out-dir', root / 'demo']
         elif command is not select_support:
             arguments += ['--work-dir', root / 'refused']
         with pytest.raises(SystemExit):

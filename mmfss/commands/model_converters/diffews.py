@@ -7,7 +7,7 @@ Examples:
 import argparse
 from pathlib import Path
 
-from ..arguments import run_command
+from ..arguments import check_arguments, run_command
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
                         'unet/unet inside), taken in place of the UNet in SRC')
     parser.add_argument('--text-embed', type=Path, help="file of the empty prompt's embedding, .npy (77, 1024); "
                         'default: computed with the text encoder in SRC')
-    args = parser.parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parser.parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from ..runs.model_converters.diffews import run
     run_command(run, args)

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from ..arguments import run_command
+from ..arguments import check_arguments, run_command
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Keep the backbone of a checkpoint, in half precision.')
     parser.add_argument('src', type=Path, help='checkpoint of a model with a backbone')
     parser.add_argument('dst', type=Path, help='file to write; a config names it in init_cfg with prefix="backbone."')
-    args = parser.parse_args()
-    # It takes seconds to import, so the arguments come first.
+    args = check_arguments(parser.parse_args())
+    # PyTorch takes seconds to import, so the arguments come first.
     from ..runs.model_converters.publish_backbone import run
     run_command(run, args)

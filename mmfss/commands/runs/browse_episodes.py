@@ -52,7 +52,7 @@ def _rgb(image: Tensor) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command with parsed arguments."""
-    check_writable(args.output_dir, 'folder', '--output-dir')
+    check_writable(args.out, 'folder', '--out')
     dataset = build_dataset(load_config(args.config, args.cfg_options), args.split)
     info = dataset.metainfo
     print(f'{info["dataset_name"]}, {args.split}: {len(dataset)} episodes, lists: {info["lists"]}')
@@ -60,6 +60,6 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f'--num must be 1 or more and --start an index from 0 to {len(dataset) - 1}, got '
                           f'{args.num} and {args.start}.')
     for index in range(args.start, min(args.start + args.num, len(dataset))):
-        with atomic_path(args.output_dir / f'{args.split}_{index:05d}.png') as temporary:
+        with atomic_path(args.out / f'{args.split}_{index:05d}.png') as temporary:
             Image.fromarray(draw(dataset[index])).save(temporary)
-    print(f'Pictures are in {args.output_dir}')
+    print(f'Pictures are in {args.out}')

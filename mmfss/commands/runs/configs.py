@@ -2,10 +2,11 @@
 import argparse
 from pathlib import Path
 
-from mmfss.apis import get_config_path, get_model_config, list_models
-from mmfss.apis.model_zoo import get_package_root
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.config import load_config
+from mmfss.utils.errors import ConfigError
 from mmfss.utils.files import atomic_path
+from mmfss.utils.model_index import find_config, list_models
+from mmfss.utils.package_root import get_package_root
 
 
 def run(args: argparse.Namespace) -> None:
@@ -16,19 +17,21 @@ def run(args: argparse.Namespace) -> None:
             raise ConfigError(f'No model has "{args.pattern}" in its name: "mmfss configs list" lists all.')
         print('\n'.join(names))
     elif args.action == 'show':
-        print(get_model_config(args.name, args.cfg_options).pretty_text)
+        print(load_config(find_config(args.name), args.cfg_options).pretty_text)
     else:
         copy(args)
 
 
 def copy(args: argparse.Namespace) -> None:
     """Write a config file of the user's own."""
-    source = Path(args.name) if args.name.endswith('.py') else get_config_path(args.name)
+    source = find_config(args.name)
     target = args.file or Path(f'{Path(args.name).stem}.py')
     if target.exists() and not args.force:
         raise ConfigError(f'"{target}" exists: name another file, or use --force.')
+    if not args.full and not source.is_file():
+        raise ConfigError(f'"{args.name}" has no file of its own to inherit from: use --full, or copy fold 0.')
     if args.full:
-        text = get_model_config(args.name).pretty_text
+        text = load_config(find_config(args.name)).pretty_text
     else:
         text = f"_base_ = '{_base(source)}'\n\n# Keys written here replace those of the base, e.g.\n" \
                '# train_cfg = dict(max_iters=1000)\n'

@@ -2,10 +2,9 @@
 import argparse
 from pathlib import Path
 
-from mmengine.registry import RUNNERS
-
 from mmfss.engine.model_weights import set_checkpoint
 from mmfss.engine.runner_setup import prepare_config
+from mmfss.engine.short_start import build_runner
 from mmfss.explanation.choose_loop import choose_loop
 from mmfss.utils.files import check_writable
 
@@ -17,7 +16,7 @@ def run(args: argparse.Namespace) -> None:
     loop.configure(cfg, args)
     check_writable(Path(cfg.test_cfg.out_dir), 'folder', '--out')
     set_checkpoint(cfg, args.checkpoint)
-    runner = RUNNERS.build(cfg)
+    runner = build_runner(cfg)
     runner.test()
     if runner.rank == 0:
         out = runner.test_loop.folder.root

@@ -1,13 +1,14 @@
 """Work of :mod:`mmfss.commands.predict`."""
 import argparse
 import warnings
-from typing import Any, Optional
+from typing import Any
 
 from PIL import Image
 
 from mmfss.apis import FewShotInferencer, find_support, init_model
 from mmfss.apis.inference import NO_CHECKPOINT
-from mmfss.apis.support_checks import draw_supports, support_warnings
+from mmfss.apis.query_explanation import describe_shares
+from mmfss.apis.support_checks import draw_supports, support_warnings, training_warnings
 from mmfss.apis.support_set import EncodedSupport, Support
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.utils.files import atomic_path, check_writable
@@ -25,15 +26,15 @@ def collect_support(args: argparse.Namespace) -> Support:
     return classes
 
 
-def show_support(support: EncodedSupport, args: argparse.Namespace) -> None:
-    """Write ``supports.png``, and warn of masks that are probably wrong."""
+def show_support(support: EncodedSupport, model: BaseFewShotSegmentor, args: argparse.Namespace) -> None:
+    """Write ``supports.png``, and warn of masks that are probably wrong, and of pictures that the model cannot know."""
     classes = dict(zip(support.class_names, support.shots))
     path = args.out / 'supports.png'
     with atomic_path(path) as temporary:
         Image.fromarray(draw_supports(classes)).save(temporary)
     counts = ', '.join(f'{name} ({len(shots)})' for name, shots in classes.items())
     print(f'examples: {counts}, as they were read: {path}', flush=True)
-    for text in support_warnings(classes):
+    for text in support_warnings(classes) + training_warnings(getattr(model, 'trained_on', None), classes):
         warnings.warn(text, stacklevel=1)
 
 
@@ -44,25 +45,16 @@ def describe_model(model: BaseFewShotSegmentor) -> str:
 
 
 def describe(result: dict[str, Any], calibrated: bool) -> str:
-    """Describe a result in a line; a calibrated presence is a probability, else it is a score."""
+    """Describe a result in a line, with advice below; a calibrated presence is a probability, else it is a score."""
     parts = [f'{100 * result["foreground_fraction"]:.1f} % foreground']
     if result['presence'] is not None:
         name = 'presence' if calibrated else 'presence score'
         parts.append(f'{name} ' + '/'.join(f'{value:.2f}' for value in result['presence']))
     if result.get('negative_fraction'):
         parts.append(f'{100 * result["negative_fraction"]:.1f} % taken away by negative references')
-    for name, shares in zip(result['class_names'], result.get('support_shares', ())):
-        text = None if shares is None or len(shares) == 1 else strongest(shares)
-        if text is not None:
-            parts.append(text if len(result['class_names']) == 1 else f'{name}: {text}')
+    parts += describe_shares(result)
     parts += [result[key] for key in ('overlay_path', 'explanation_path') if key in result]
-    return f'{result["query"]}: {", ".join(parts)}'
-
-
-def strongest(shares: list[float]) -> Optional[str]:
-    """Name the support that decided most."""
-    number = max(range(len(shares)), key=shares.__getitem__)
-    return f'{100 * shares[number]:.0f} % from support {number + 1}'
+    return '\n'.join([f'{result["query"]}: {", ".join(parts)}', *(f'  {item["text"]}' for item in result['advice'])])
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,6 +67,6 @@ def run(args: argparse.Namespace) -> None:
         model, ignore_value=args.ignore_value, upright=args.upright, batch_size=args.batch_size, explain=args.explain,
         max_pixels=args.max_pixels, invert=args.invert, presence=args.presence,
         presence_threshold=args.presence_threshold, region=args.region)
-    show_support(inferencer.set_support(support, args.negative), args)
+    show_support(inferencer.set_support(support, args.negative), model, args)
     for result in inferencer.iterate(args.query, args.out):
         print(describe(result, args.presence is not None), flush=True)

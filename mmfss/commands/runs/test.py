@@ -7,7 +7,6 @@ from typing import Any, Dict, Optional
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -15,6 +14,7 @@ from mmfss.datasets import EpisodicDataset
 from mmfss.engine.hooks import ProgressHook
 from mmfss.engine.model_weights import set_checkpoint
 from mmfss.engine.runner_setup import prepare_config, print_table
+from mmfss.engine.short_start import build_runner
 from mmfss.evaluation import EpisodicIoU
 from mmfss.evaluation.episode_table import write_episodes
 from mmfss.evaluation.protocol import protocol_deviations
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     choice = None if args.threshold_from is None else load_choice(args.threshold_from, cfg, args.config)
     threshold = apply_choice(cfg, choice)
     # Test and report
-    runner = RUNNERS.build(cfg)
+    runner = build_runner(cfg)
     runner.register_hook(ProgressHook())
     if args.presence is not None:
         judge_presence(runner.model, args.presence or None)

@@ -5,12 +5,11 @@ from typing import NoReturn
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmfss.apis.model_zoo import is_training_free
 from mmfss.engine.class_check import ClassCheck
-from mmfss.engine.hooks import ProgressHook
+from mmfss.engine.hooks import ProgressHook, TrainingPicturesHook
 from mmfss.engine.phases import Phase, phases_of, train_phases
 from mmfss.engine.runner_setup import (
     default_work_dir,
@@ -18,6 +17,7 @@ from mmfss.engine.runner_setup import (
     print_table,
     set_resume_schedule,
 )
+from mmfss.engine.short_start import build_runner
 from mmfss.utils.checkpoint import find_last_checkpoint, forget_last_checkpoint
 from mmfss.utils.config import add_hook, load_config, set_seed
 from mmfss.utils.config_options import ConfigError
@@ -154,11 +154,12 @@ def train(args: argparse.Namespace) -> None:
     cfg = prepare_config(args)
     apply_arguments(cfg, args)
     ClassCheck().check(cfg)
-    runner = RUNNERS.build(cfg)
+    runner = build_runner(cfg)
     if getattr(unwrap(runner.model), 'training_free', False):
         raise_nothing_to_train(cfg)
     if runner.rank == 0:
         begin(runner)
     runner.register_hook(ProgressHook())
+    runner.register_hook(TrainingPicturesHook())
     runner.train()
     report(runner)

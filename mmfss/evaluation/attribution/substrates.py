@@ -4,7 +4,6 @@ from typing import Any, Mapping, Union
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from mmfss.structures import Episode
 
@@ -55,5 +54,7 @@ class Substrate:
             generator = torch.Generator().manual_seed(self.seed)
             images_masks = (torch.rand(x.shape, generator=generator).to(x) for x in (images, masks))
             return tuple(images_masks)
+        from torchvision.transforms.functional import gaussian_blur  # seconds, which few runs need
+
         kernel, sigma = [self.kernel_size] * 2, [self.sigma] * 2
         return tuple(gaussian_blur(x.flatten(0, 1), kernel, sigma).view_as(x) for x in (images, masks))
