@@ -11,6 +11,7 @@ from . import (
     configs,
     cross_validate,
     explain,
+    export,
     predict,
     select_support,
     test,
@@ -28,6 +29,7 @@ COMMANDS = {
     'select-support': (select_support, 'choose the best examples of a class'),
     'choose-threshold': (choose_threshold, 'choose the threshold without the tested classes'),
     'check-data': (check_dataset, 'read a dataset once and list all its faults'),
+    'export': (export, 'write a model and its examples as one ONNX or PyTorch file'),
     'configs': (configs, 'list, show or copy the configs of the model zoo'),
 }
 
