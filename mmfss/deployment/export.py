@@ -153,7 +153,7 @@ def trace(model: StandaloneModel) -> torch.export.ExportedProgram:
         with _quiet():
             return torch.export.export(model, (example, ), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # PyTorch raises many kinds.
-        raise ValueError(f'{model.metadata()["model"]} cannot be exported: {_first_line(error)}') from error
+        raise ValueError(f'{model.metadata()["model"]} cannot be exported: {_reason(error)}') from error
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any], opset: int) -> None:
@@ -167,7 +167,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict
             onnx = torch.onnx.export(program, (), input_names=['images'], output_names=['logits'], opset_version=opset,
                                      dynamo=True, verbose=False)
     except Exception as error:  # of PyTorch, onnxscript and ONNX
-        raise ValueError(f'The model cannot be written as ONNX {opset}: {_first_line(error)}') from error
+        raise ValueError(f'The model cannot be written as ONNX {opset}: {_reason(error)}') from error
     onnx.model.metadata_props.clear()
     onnx.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     onnx.save(str(path), external_data=False)
@@ -179,12 +179,19 @@ def write_program(program: torch.export.ExportedProgram, path: Path, metadata: d
 
 
 def onnx_runner(path: Path) -> Runner:
-    """Load an ONNX file on the CPU, with as many threads as PyTorch."""
+    """Load an ONNX file on the CPU, with as many threads as PyTorch.
+
+    Raises:
+        ValueError: If ONNX Runtime lacks an operator.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # of ONNX Runtime
+        raise ValueError(f'ONNX Runtime cannot run the exported model: {_reason(error)}') from error
     return lambda images: torch.from_numpy(session.run(None, {'images': images.numpy()})[0])
 
 
@@ -224,6 +231,9 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Return the first line of the error that began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -4,6 +4,7 @@ from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from mmfss.apis import EncodedSupport, FewShotInferencer
 from mmfss.datasets.transforms.resize import ResizeEpisodeImage
@@ -43,7 +44,8 @@ class StandaloneModel(nn.Module):
         self.classes = support.class_names
         self.size = _network_size(inferencer, support)
         self.model = copy.deepcopy(inferencer.model).eval()
-        self.encoding = support.encoding
+        # Copied, so that a file holds nothing else of the memory that they are views of.
+        self.encoding = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, support.encoding)
         self.num_negatives = support.num_negatives
         images = self.normalize([shot.network_image for shots in support.shots for shot in shots])
         with torch.no_grad():

@@ -205,7 +205,7 @@ class INSID3Head(MatchingHead):
         """Match in both directions, (B, h * w); backward only those cells that match forward, which saves time."""
         matches = forward > 0
         high = forward > forward.quantile(FALLBACK_QUANTILE, dim=1, keepdim=True)
-        matches = torch.where(matches.any(1, keepdim=True), matches, high)
+        matches = matches | (high & ~matches.any(1, keepdim=True))
         if exporting():
             return (matches & self._agreed(affinity, encoding.masks)).to(forward.dtype)
         candidates = torch.zeros_like(forward)
