@@ -3,6 +3,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / 'docs' / 'en'
 sys.path.insert(0, str(ROOT))
@@ -32,13 +34,13 @@ html_title = f'mmfss {version}'
 
 # Pages that lie elsewhere in the repository, copied here at each build: methods, the changelog, how to contribute.
 COPIED = {f'methods/{path.parent.name}': path for path in sorted(ROOT.glob('configs/*/README.md'))}
-COPIED |= {name.lower(): path for name in ('CHANGELOG', 'CONTRIBUTING') if (path := ROOT / f'{name}.md').is_file()}
+COPIED |= {f'project/{name.lower()}': ROOT / f'{name}.md' for name in ('CHANGELOG', 'CONTRIBUTING')}
 PAGES = {path: name for name, path in COPIED.items()}
-PAGES |= {path.resolve(): path.stem for path in HERE.glob('*.md') if path.stem not in COPIED}
+PAGES |= {path.resolve(): path.stem for path in HERE.glob('*.md')}
 LINK = re.compile(r'(?<!`)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)')
 
 
-def copy_pages(app) -> None:  # noqa: ANN001
+def copy_pages(app: Sphinx) -> None:
     """Copy the pages of :data:`COPIED`; unchanged ones keep their time, so that they are not read again."""
     for name, path in COPIED.items():
         target, text = HERE / f'{name}.md', path.read_text(encoding='utf-8')
@@ -47,7 +49,7 @@ def copy_pages(app) -> None:  # noqa: ANN001
             target.write_text(text, encoding='utf-8')
 
 
-def read_links(app, docname: str, source: list[str]) -> None:  # noqa: ANN001
+def read_links(app: Sphinx, docname: str, source: list[str]) -> None:
     """Let the links of a page, which hold in the repository, hold in the documentation."""
     path = COPIED.get(docname, HERE / f'{docname}.md')
     depth = docname.count('/')
@@ -56,8 +58,8 @@ def read_links(app, docname: str, source: list[str]) -> None:  # noqa: ANN001
         target = (path.parent / match[1]).resolve()
         if target in PAGES:
             return f']({"../" * depth}{PAGES[target]}.md{match[2] or ""})'
-        if not target.is_file() or not target.is_relative_to(ROOT):
-            return match[0]  # Sphinx reports it
+        if target.is_relative_to(HERE) or not target.is_relative_to(ROOT) or not target.is_file():
+            return match[0]  # of a page here, or wrong: Sphinx reports it
         return f'](<{"../" * (depth + 2)}{target.relative_to(ROOT).as_posix()}>)'
 
     source[0] = LINK.sub(rewrite, source[0])
@@ -78,7 +80,7 @@ def page_exists(name: str) -> bool:
     return name in COPIED or (HERE / f'{name}.md').is_file()
 
 
-def setup(app) -> dict[str, bool]:  # noqa: ANN001
+def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the steps above."""
     app.connect('builder-inited', copy_pages)
     app.connect('source-read', read_links)
