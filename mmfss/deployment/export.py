@@ -18,7 +18,7 @@ from .standalone import StandaloneModel
 OPSET = 18
 """Version of ONNX's operators."""
 FORMATS = ('.onnx', '.pt2')
-MOST_IMAGES = 8
+MOST_IMAGES = 4
 """Images that a written file is checked with."""
 LEAST_EQUAL = 0.9999
 """Share of mask pixels that must be equal."""
