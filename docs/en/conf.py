@@ -16,16 +16,18 @@ author = 'The mmfss contributors'
 copyright = f'2026, {author}'
 release = version = __version__
 
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.mathjax', 'sphinx.ext.viewcode']
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.mathjax']
 myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 4
-# Pages are read on their own too: their blocks need not be valid Python, and shell blocks hold placeholders.
-suppress_warnings = ['misc.highlighting_failure']
+# Blocks of pages hold placeholders; a class that two modules offer is found in both.
+suppress_warnings = ['misc.highlighting_failure', 'ref.python']
 exclude_patterns = ['_build']
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'  # The docstrings have them.
+autodoc_inherit_docstrings = False  # Those of PyTorch and MMEngine are in other formats.
 autodoc_default_options = {'show-inheritance': True}
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 
@@ -56,6 +58,7 @@ def read_links(app: Sphinx, docname: str, source: list[str]) -> None:
 
     def rewrite(match: re.Match) -> str:
         target = (path.parent / match[1]).resolve()
+        target = target / 'README.md' if target.is_dir() else target
         if target in PAGES:
             return f']({"../" * depth}{PAGES[target]}.md{match[2] or ""})'
         if target.is_relative_to(HERE) or not target.is_relative_to(ROOT) or not target.is_file():
