@@ -11,7 +11,7 @@ WORKERS ?= 2
 RUN = $(VENV)/bin/python
 export VENV TORCH PYTHON
 
-.PHONY: setup demo app test lint clean distclean
+.PHONY: setup demo app test docs lint clean distclean
 
 setup:
 	@bash .dev_scripts/setup.sh
@@ -27,13 +27,18 @@ app: setup
 test: setup
 	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
+docs: setup
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/docs.txt
+	@$(RUN) -m sphinx -W --keep-going -q -b html docs/en docs/en/_build/html
+	@echo 'docs: open docs/en/_build/html/index.html'
+
 lint: setup
 	@$(RUN) -m pip install --quiet --disable-pip-version-check 'ruff>=0.6'
 	@$(RUN) -m ruff check .
 	@$(VENV)/bin/lint-imports --no-cache
 
 clean:
-	rm -rf build dist *.egg-info work_dirs .pytest_cache .ruff_cache
+	rm -rf build dist docs/en/_build *.egg-info work_dirs .pytest_cache .ruff_cache
 	find mmfss tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

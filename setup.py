@@ -58,8 +58,10 @@ TORCH: List[str] = ['torch>=2.6', 'torchvision>=0.21']
 TRACKING: List[str] = ['tensorboard>=2.15']
 EXPLAIN: List[str] = ['captum>=0.7', 'scikit-image>=0.22', 'scikit-learn>=1.3']
 XRAI: List[str] = EXPLAIN + ['saliency>=0.2.1']
+EXPORT: List[str] = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3']
 APP: List[str] = ['streamlit>=1.40', 'streamlit-drawable-canvas==0.13.0']
 MODELS: List[str] = LITE2 + DINOV3 + SAM + DIFFEWS
+DOCS: List[str] = ['sphinx>=8', 'myst-parser>=4', 'furo>=2024.8', 'nbclient>=0.10', 'nbformat>=5.10', 'ipykernel>=6.29']
 LINT: List[str] = ['import-linter>=2.6', 'ruff>=0.6']
 TEST: List[str] = ['import-linter>=2.6', 'pytest>=8', 'pytest-xdist>=3.5', 'playwright>=1.45', 'zennit>=0.5']
 
@@ -93,8 +95,9 @@ setup(
         'setuptools>=77.0.3,<80.9',
     ],
     extras_require=dict(lite=LITE, full=FULL, torch=TORCH, tracking=TRACKING, explain=EXPLAIN, xrai=XRAI,
-                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, app=APP, test=TEST, lint=LINT,
-                        dev=LITE + TRACKING + XRAI + MODELS + APP + TEST + LINT),
+                        lite2=LITE2, dinov3=DINOV3, sam=SAM, diffews=DIFFEWS, export=EXPORT, app=APP, docs=DOCS,
+                        test=TEST, lint=LINT,
+                        dev=LITE + TRACKING + XRAI + MODELS + EXPORT + APP + TEST + LINT),
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',

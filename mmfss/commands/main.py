@@ -12,6 +12,7 @@ from . import (
     cross_validate,
     download,
     explain,
+    export,
     predict,
     select_support,
     test,
@@ -30,6 +31,7 @@ COMMANDS = {
     'choose-threshold': (choose_threshold, 'choose the threshold without the tested classes'),
     'check-data': (check_dataset, 'read a dataset once and list all its faults'),
     'download': (download, 'download datasets, split lists and weights by name'),
+    'export': (export, 'write a model and its examples as one ONNX or PyTorch file'),
     'configs': (configs, 'list, show or copy the configs of the model zoo'),
 }
 

@@ -30,7 +30,7 @@ def relevance_mass(relevance: Tensor, mask: Tensor) -> float:
 
 
 def relevance_rank_accuracy(relevance: Tensor, mask: Tensor) -> float:
-    """Compute the share of the |mask| pixels of highest relevance that lie in the mask (Arras et al., 2022).
+    """Compute the share of the ``|mask|`` pixels of highest relevance that lie in the mask (Arras et al., 2022).
 
     Of pixels with the same relevance at the limit, each counts by the share of them that is taken.
 

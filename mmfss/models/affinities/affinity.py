@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..layers.exporting import exporting
+
 CHUNK_SIZE = 256
 """Query positions handled at a time by default."""
 
@@ -182,7 +184,7 @@ class DotProductAffinity(Affinity):
                  dropout: float = 0.) -> None:
         super().__init__(query_size, support_size)
         self.query = query
-        self.key = key.expand(len(query), -1, -1)
+        self.key = key.expand(query.shape[0], -1, -1)
         self.num_heads = num_heads
         self.dropout = dropout
 
@@ -193,7 +195,9 @@ class DotProductAffinity(Affinity):
 
     def attend(self, values: Tensor) -> Tensor:
         query, key = self._heads(self.query), self._heads(self.key)
-        values = values.to(query.dtype).expand(len(query), -1, -1)
+        values = values.to(query.dtype).expand(query.shape[0], -1, -1)
+        if exporting():
+            return chunked_attention(query, key, values)
         if query.device.type == 'cpu':
             # On the CPU, torch drops attention weights only in its quadratic kernel.
             if self.dropout > 0:
@@ -278,12 +282,26 @@ def recomputed_attention(query: Tensor, key: Tensor, values: Tensor, dropout: fl
     The backward pass computes the weights of a chunk again, with the same random numbers, so that memory stays
     O(heads * chunk_size * S). The shapes are those of :func:`padded_attention`.
     """
-
-    def attend(rows: Tensor, key: Tensor, values: Tensor) -> Tensor:
-        weights = (rows @ key.transpose(-1, -2) / sqrt(rows.shape[-1])).softmax(-1)
-        return (F.dropout(weights, dropout) @ values.unsqueeze(1)).mean(1)
-
     return torch.cat([
-        checkpoint(attend, query[:, :, start:stop], key, values, use_reentrant=False)
+        checkpoint(explicit_attention, query[:, :, start:stop], key, values, dropout, use_reentrant=False)
         for start, stop in chunks(query.shape[2], chunk_size)
     ], dim=1)
+
+
+def chunked_attention(query: Tensor, key: Tensor, values: Tensor, chunk_elements: int = 2**24) -> Tensor:
+    """Compute attention (mean over heads) by matrix products of some query positions at a time, for exported graphs.
+
+    Memory is ``chunk_elements`` scores (64 MiB in float32) for each element of the batch. The shapes are those of
+    :func:`padded_attention`.
+    """
+    rows = max(1, chunk_elements // (query.shape[1] * key.shape[2]))
+    return torch.cat([
+        explicit_attention(query[:, :, start:stop], key, values) for start, stop in chunks(query.shape[2], rows)
+    ], dim=1)
+
+
+def explicit_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float = 0.) -> Tensor:
+    """Compute attention (mean over heads) and hold all its weights; shapes as for :func:`padded_attention`."""
+    weights = (query @ key.transpose(-1, -2) / sqrt(query.shape[-1])).softmax(-1)
+    weights = F.dropout(weights, dropout) if dropout else weights
+    return (weights @ values.unsqueeze(1)).mean(1)

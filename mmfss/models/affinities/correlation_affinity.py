@@ -40,8 +40,8 @@ class CorrelationAffinity(Affinity):
                  occupied: Optional[Tensor] = None) -> None:
         super().__init__(query_size, support_size)
         self.query = query
-        self.sides = tuple(side.expand(len(query), -1, -1, -1) for side in sides)
-        self.occupied = None if occupied is None else occupied.expand(len(query), -1, -1)
+        self.sides = tuple(side.expand(query.shape[0], -1, -1, -1) for side in sides)
+        self.occupied = None if occupied is None else occupied.expand(query.shape[0], -1, -1)
 
     @property
     def num_shots(self) -> int:

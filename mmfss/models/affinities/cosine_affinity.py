@@ -30,7 +30,7 @@ class CosineAffinity(Affinity):
                  support_size: tuple[int, int, int]) -> None:
         super().__init__(query_size, support_size)
         self.query = query
-        self.key = key.expand(len(query), -1, -1)
+        self.key = key.expand(query.shape[0], -1, -1)
 
     def scores(self, start: int, stop: int) -> Tensor:
         with full_precision(self.query.device):

@@ -63,6 +63,7 @@ class DebiasedFeatures(WrappedFeatures):
         self.num_components = num_components
         self.black = tuple(-m / s for m, s in zip(mean, std))
         self.compact = compact
+        self._fixed_basis: Optional[PositionBasis] = None
 
     def channels(self, backbone: nn.Module) -> tuple[tuple[int, ...], ...]:
         width = self.reader(backbone).channels(backbone)[-1][-1]
@@ -70,12 +71,20 @@ class DebiasedFeatures(WrappedFeatures):
 
     def basis(self, backbone: nn.Module, image: Tensor) -> PositionBasis:
         """Return the directions of the position for images of the size, type and device of ``image`` (3, H, W)."""
+        if self._fixed_basis is not None:
+            return self._fixed_basis
         key = (tuple(image.shape[-2:]), image.dtype, self.black, self.num_components, _options(self.reader(backbone)))
         return kept_basis(backbone, key, lambda: self._compute_basis(backbone, image))
 
     def __call__(self, backbone: nn.Module, images: Tensor) -> FeaturePyramid:
         raw = _unit(self.reader(backbone)(backbone, images)[-1][-1])
         return FeaturePyramid(((raw, self.basis(backbone, images[0]).removed_from(raw, self.compact)), ))
+
+    def fixed_for(self, backbone: nn.Module, image: Tensor) -> FeatureReader:
+        basis = self.basis(backbone, image)
+        fixed = super().fixed_for(backbone, image)
+        fixed._fixed_basis = basis
+        return fixed
 
     # Not in inference mode: gradients of other calls pass through the basis.
     @torch.inference_mode(False)

@@ -96,6 +96,15 @@ class FeatureReader(metaclass=ABCMeta):
                     hooks.callback(self.listen(block, captured[-1]).remove)
             yield captured
 
+    def fixed_for(self, backbone: nn.Module, image: Tensor) -> 'FeatureReader':
+        """Return a reader of the same maps that keeps and looks up nothing, for export.
+
+        Args:
+            backbone (nn.Module): The backbone, whose weights must not change afterwards.
+            image (Tensor): A normalized image of the size of all images to come, (3, H, W).
+        """
+        return self
+
     def __call__(self, backbone: nn.Module, images: Tensor) -> FeaturePyramid:
         """Run the backbone once.
 

@@ -12,6 +12,7 @@ from mmfss.registry import MODELS
 from .locks import lock_of
 from .position_basis import weights_state
 from .pyramid import FeaturePyramid
+from .reader import FeatureReader
 from .wrapped import WrappedFeatures
 
 
@@ -78,6 +79,9 @@ class RememberedFeatures(WrappedFeatures):
         if not max_gib > 0:
             raise ValueError(f'features.max_gib must be above 0, got {max_gib}.')
         self.limit = int(max_gib * 2**30)
+
+    def fixed_for(self, backbone: nn.Module, image: Tensor) -> FeatureReader:
+        return self.reader(backbone).fixed_for(backbone, image)
 
     def __call__(self, backbone: nn.Module, images: Tensor) -> FeaturePyramid:
         reader = self.reader(backbone)

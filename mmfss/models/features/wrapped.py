@@ -1,4 +1,5 @@
 """Readers that wrap another reader."""
+import copy
 from typing import Optional
 
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ class WrappedFeatures(FeatureReader):
             self._reader = build_feature_reader(self.reader_cfg, backbone)
         return self._reader
 
+    def fixed_for(self, backbone: nn.Module, image: Tensor) -> FeatureReader:
+        fixed = copy.copy(self)
+        fixed._reader = self.reader(backbone).fixed_for(backbone, image)
+        return fixed
+
     def blocks(self, backbone: nn.Module) -> list[list[nn.Module]]:
         return self.reader(backbone).blocks(backbone)
 
@@ -51,6 +57,9 @@ class ResizedFeatures(WrappedFeatures):
         super().__init__(reader)
         self.size = tuple(size)
         self.antialias = antialias
+
+    def fixed_for(self, backbone: nn.Module, image: Tensor) -> FeatureReader:
+        return super().fixed_for(backbone, resize_unaligned(image[None], self.size, self.antialias)[0])
 
     def __call__(self, backbone: nn.Module, images: Tensor) -> FeaturePyramid:
         return self.reader(backbone)(backbone, resize_unaligned(images, self.size, self.antialias))

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..affinities import CorrelationAffinity
 from ..features import FeaturePyramid
 from ..layers import HypercorrelationLearner, find_shot_rule, query_major, resize_aligned
+from ..layers.exporting import exporting
 from ..layers.hypercorrelation_learner import SUPPORT_STRIDES
 from .matching_head import MatchingHead, foreground_mean
 
@@ -146,7 +147,8 @@ def stack_level(level: Sequence[CorrelationAffinity], shot: int, sides: int) -> 
     Without gradients, they are written in place, without copies.
     """
     first = level[0]
-    if torch.is_grad_enabled() and any(x.requires_grad for a in level for x in (a.query, *a.sides)):
+    recorded = torch.is_grad_enabled() and any(x.requires_grad for a in level for x in (a.query, *a.sides))
+    if recorded or exporting():
         layers = [torch.stack([a.correlation(shot, side) for side in range(sides)], dim=1) for a in level]
         return torch.stack(layers, dim=2).flatten(0, 1)
     batch = len(first.query)

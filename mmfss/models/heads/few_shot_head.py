@@ -107,6 +107,17 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
         """
         return None
 
+    def use_exportable_form(self) -> Optional[str]:
+        """Replace steps that a graph of tensor operations cannot hold, on the exported copy of the head.
+
+        Returns:
+            str, optional: Name of the form, if it predicts otherwise than the head; None (the default) if not.
+
+        Raises:
+            ValueError: If the head cannot be exported.
+        """
+        return None
+
     def matched_way(self, query: FeaturePyramid, encoding: Any) -> MatchedWay:
         """Return the affinities of one class, from which AffEx explains; arguments as :meth:`forward`.
 

@@ -137,6 +137,10 @@ class GFSAMHead(MatchingHead):
         raise ValueError('The points and masks of GF-SAM have no gradient: choose AffEx or an explainer that perturbs '
                          '(lime, occlusion, feature_ablation).')
 
+    def use_exportable_form(self) -> str:
+        raise ValueError('GF-SAM cannot be exported: the number of its points, masks and clusters depends on the '
+                         'picture. Export another head, such as the prototype head.')
+
     def encode_support(self, support: FeaturePyramid, masks: Tensor) -> GFSAMEncoding:
         keys, size = tokens(support), support[-1][-1].shape[-2:]
         soft = resize_aligned(with_centre(masks), size).flatten(2).to(keys.dtype)

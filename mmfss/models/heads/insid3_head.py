@@ -12,6 +12,7 @@ from ..affinities import CosineAffinity, DotProductAffinity
 from ..affinities.affinity import CHUNK_SIZE
 from ..features import FeaturePyramid
 from ..layers.cell_clusters import CellClusters
+from ..layers.exporting import exporting
 from ..layers.mask_cells import mask_cells, soft_cells
 from ..layers.precision import full_precision
 from ..layers.pytrees import pytree
@@ -93,6 +94,9 @@ class INSID3Head(MatchingHead):
     :math:`\pi = \sigma(f / 0.1) \cdot \mathrm{mean}_k \sum_j \mathrm{softmax}_j(D_t \cdot D_{kj} / 0.1)\, m_{kj}`
     instead, with soft masks m and without clusters (:meth:`use_differentiable_form`).
 
+    *Matches alone.* Average linkage merges one pair of cells after the other, which no exported graph can hold. An
+    exported model predicts the candidates of step 3 (:meth:`use_exportable_form`).
+
     *Adapter.* With ``adapter_channels``, D passes through a 3 x 3 convolution, ReLU and a 1 x 1 convolution, which are
     trained with the relaxed form. Otherwise there is nothing to train.
 
@@ -141,6 +145,7 @@ class INSID3Head(MatchingHead):
         self.similarity = similarity
         self.merge_threshold = merge_threshold
         self._relaxed = False
+        self._matches_alone = False
         self.adapter = None
         if adapter_channels is not None:
             raw, debiased = self.in_channels[0]
@@ -159,6 +164,10 @@ class INSID3Head(MatchingHead):
     def use_differentiable_form(self) -> str:
         self._relaxed = True
         return 'relaxed form (INSID3: soft matches, no clusters)'
+
+    def use_exportable_form(self) -> str:
+        self._matches_alone = True
+        return 'matches in both directions, without clusters (INSID3 clusters step by step, which no graph can hold)'
 
     def debiased(self, pyramid: FeaturePyramid) -> Tensor:
         """Return D, adapted if there is an adapter, (B, C, h, w)."""
@@ -196,7 +205,9 @@ class INSID3Head(MatchingHead):
         """Match in both directions, (B, h * w); backward only those cells that match forward, which saves time."""
         matches = forward > 0
         high = forward > forward.quantile(FALLBACK_QUANTILE, dim=1, keepdim=True)
-        matches = torch.where(matches.any(1, keepdim=True), matches, high)
+        matches = matches | (high & ~matches.any(1, keepdim=True))
+        if exporting():
+            return (matches & self._agreed(affinity, encoding.masks)).to(forward.dtype)
         candidates = torch.zeros_like(forward)
         for index, masks in enumerate(encoding.masks.expand(len(forward), -1, -1)):
             num_shots, cells = int(masks.any(1).sum()), matches[index].nonzero()[:, 0]
@@ -205,10 +216,20 @@ class INSID3Head(MatchingHead):
                 candidates[index, cells] = (votes >= (num_shots + 1) // 2).to(candidates)
         return candidates
 
+    @staticmethod
+    def _agreed(affinity: CosineAffinity, masks: Tensor) -> Tensor:
+        """Check where at least half of the shots vote for the object, (B, h * w): all cells are compared with all."""
+        nearest = affinity.nearest(masks.shape[1]).transpose(1, 2)
+        votes = masks.expand(nearest.shape[0], -1, -1).gather(2, nearest).sum(1)
+        num_shots = masks.any(2).sum(1, keepdim=True)
+        return (num_shots > 0) & (votes >= (num_shots + 1) // 2)
+
     def decode(self, evidence: Sequence[Tensor], query: FeaturePyramid, encoding: INSID3Encoding) -> Tensor:
         """Return logits (B, 2, h, w): background 0, foreground plus or minus (1 + score) / 2 of the cell's cluster."""
         foreground = evidence[0]
-        if not self.relaxed:
+        if self._matches_alone:
+            foreground = foreground - 0.5
+        elif not self.relaxed:
             foreground = torch.stack([
                 (kept_cells(reading) - 0.5) * (1 + reading.scores.clamp(min=0))[reading.clusters.labels]
                 for reading in self.read(evidence, query, encoding)

@@ -1,6 +1,6 @@
 """Prototype matching: mean prototypes, PANet-style cosines with trained adapters, and FSSDINO's Gram maps."""
 from math import sqrt
-from typing import Iterator, Literal, Optional, Sequence
+from typing import Iterator, Literal, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +31,11 @@ class CellAffinity(DotProductAffinity):
     Args:
         cells (Tensor): Query cells, shape (B, Q, C).
         key (Tensor): Support cells of length 1, shape (B, S, C), or (1, S, C) to share one support set.
-        temperature (float): T.
+        temperature (float | Tensor): T, a scalar.
         query_size, support_size: See :class:`Affinity`.
     """
 
-    def __init__(self, cells: Tensor, key: Tensor, temperature: float, query_size: tuple[int, int],
+    def __init__(self, cells: Tensor, key: Tensor, temperature: Union[float, Tensor], query_size: tuple[int, int],
                  support_size: tuple[int, int, int]) -> None:
         query = temperature * sqrt(cells.shape[-1]) * F.normalize(cells, dim=-1)
         super().__init__(query, key, 1, query_size, support_size)
@@ -259,8 +259,8 @@ class PrototypeMatchingHead(MatchingHead):
             return maps
         return [F.normalize(adapter(feature), dim=1) for adapter, feature in zip(self.adapters, maps)]
 
-    def _fixed_temperature(self) -> float:
-        return self.temperature if self.training_free else self.temperature.item()
+    def _fixed_temperature(self) -> Union[float, Tensor]:
+        return self.temperature if self.training_free else self.temperature.detach()
 
     # Training
 

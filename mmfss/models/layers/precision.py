@@ -5,6 +5,8 @@ from typing import Iterator, Optional
 
 import torch
 
+from .exporting import exporting
+
 # Of a kind of device: how many blocks of all threads are open, and the precision to go back to after the last.
 _OPEN: dict[str, tuple[int, str]] = {}
 _LOCK = threading.Lock()
@@ -23,6 +25,9 @@ def full_precision(device: torch.device) -> Iterator[None]:
     Args:
         device (torch.device): Where the product runs.
     """
+    if exporting():  # A graph has the precision of its tensors.
+        yield
+        return
     reduced = _reduced_precision(device.type)
     if reduced is not None:
         _open(device.type, reduced)

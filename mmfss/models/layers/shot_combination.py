@@ -3,6 +3,8 @@ from typing import Callable
 
 from torch import Tensor
 
+from .exporting import exporting
+
 
 def vote(logits: Tensor, strict: bool = False) -> Tensor:
     """Vote over shots, normalized (HSNet's K-shot test).
@@ -24,7 +26,9 @@ def vote(logits: Tensor, strict: bool = False) -> Tensor:
     most = votes.flatten(1).amax(1).clamp(min=1)
     # Needed votes; with K = 1 strictly more than a half is one vote too.
     needed = most // 2 + 1 if strict else (most + 1) // 2
-    order = margins.argsort(dim=1, descending=True, stable=True)
+    # ONNX has no stable sort; without it, a pixel may take its logits from another shot with the same margin.
+    order = (margins.topk(margins.shape[1], dim=1).indices if exporting() else
+             margins.argsort(dim=1, descending=True, stable=True))
     chosen = order.gather(1, (needed - 1).view(-1, 1, 1, 1).expand(-1, 1, *margins.shape[-2:]))
     return logits.gather(1, chosen.unsqueeze(2).expand(-1, -1, 2, -1, -1)).squeeze(1)
 

@@ -19,8 +19,7 @@ class SupportPrototypes:
     """Hold the prototypes and groups of B support sets of K shots.
 
     Letters: S scales, P prototypes of a scale (of both sides, foreground first), D channels, N = K * h * w support
-        cells,
-    shot by shot and in raster order within each, G groups (of both sides, foreground first).
+    cells, shot by shot and in raster order within each, G groups (of both sides, foreground first).
 
     Attributes:
         vectors (Tensor): Shape (B, S, P, D).

@@ -68,8 +68,8 @@ class SampleEntropyLoss(PrototypeLoss):
 class SpatialEntropyLoss(PrototypeLoss):
     """Minimize the entropy of a prototype's similarities over the cells of its class. Not used by published configs.
 
-    The softmax over the cells Z of an image and class (two at least) has an entropy in [0, log |Z|]; it is divided by
-    log |Z|, averaged over the prototypes, then over images and classes.
+    The softmax over the cells Z of an image and class (two at least) has an entropy in ``[0, log |Z|]``; it is divided
+    by ``log |Z|``, averaged over the prototypes, then over images and classes.
     """
 
     default_name = 'loss_spatial_entropy'

@@ -127,6 +127,20 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """
         return None
 
+    def use_exportable_form(self, image: Tensor) -> Optional[str]:
+        """Replace what a graph of tensor operations cannot hold, on the exported copy of the model.
+
+        Args:
+            image (Tensor): A normalized image of the size of all queries, (3, H, W).
+
+        Returns:
+            str, optional: Name of the form, if it predicts otherwise than the model; None if not.
+
+        Raises:
+            ValueError: If the model cannot be exported.
+        """
+        raise ValueError(f'A {type(self).__name__} cannot be exported: only models of a backbone and a head can.')
+
     def refined(self, logits: Tensor, features: Any) -> Tensor:
         """Refine predictions (B, N+1, H, W) of B queries from their features; unchanged by default."""
         return logits

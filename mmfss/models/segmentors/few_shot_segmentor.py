@@ -116,6 +116,13 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     def use_differentiable_form(self) -> Optional[str]:
         return self.head.use_differentiable_form()
 
+    def use_exportable_form(self, image: Tensor) -> Optional[str]:
+        if self.refine is not None:
+            raise ValueError(f'model.refine ({type(self.refine).__name__}) cannot be exported: set model.refine=None '
+                             'to export the model without it.')
+        self.feature_reader = self.feature_reader.fixed_for(self.backbone, image)
+        return self.head.use_exportable_form()
+
     def refined(self, logits: Tensor, pyramid: FeaturePyramid) -> Tensor:
         return logits if self.refine is None else self.refine(logits, pyramid)
 
