@@ -63,7 +63,7 @@ class RelevanceExplanationLoop(RecordingLoop):
 
     @classmethod
     def configure(cls, cfg: Config, options: argparse.Namespace) -> None:
-        for name in ('shots', 'ways', 'explainer_options', 'sources', 'failures'):
+        for name in ('shots', 'ways', 'explainer_options', 'sources', 'failures', 'batch_size'):
             if getattr(options, name):
                 raise ConfigError(f'--{name.replace("_", "-")} is not for classifiers that segment by their relevance, '
                                   f'as "{options.config}".')

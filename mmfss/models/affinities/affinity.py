@@ -12,7 +12,8 @@ from typing import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+
+from .dropout_attention import dropout_attention
 
 CHUNK_SIZE = 256
 """Query positions handled at a time by default."""
@@ -197,7 +198,7 @@ class DotProductAffinity(Affinity):
         if query.device.type == 'cpu':
             # On the CPU, torch drops attention weights only in its quadratic kernel.
             if self.dropout > 0:
-                return recomputed_attention(query, key, values, self.dropout)
+                return dropout_attention(query, key, values, self.dropout)
             if can_stream(query, key, values):
                 return streamed_attention(query, key, values)
         return padded_attention(query, key, values, self.dropout)
@@ -270,20 +271,3 @@ def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_element
             torch.softmax(weights, dim=-1, out=weights)
             out[episode, start:stop].addmm_(weights, values[episode], alpha=1 / heads)
     return out
-
-
-def recomputed_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float, chunk_size: int = 256) -> Tensor:
-    """Compute attention (mean over heads) with dropout, a chunk of query positions at a time.
-
-    The backward pass computes the weights of a chunk again, with the same random numbers, so that memory stays
-    O(heads * chunk_size * S). The shapes are those of :func:`padded_attention`.
-    """
-
-    def attend(rows: Tensor, key: Tensor, values: Tensor) -> Tensor:
-        weights = (rows @ key.transpose(-1, -2) / sqrt(rows.shape[-1])).softmax(-1)
-        return (F.dropout(weights, dropout) @ values.unsqueeze(1)).mean(1)
-
-    return torch.cat([
-        checkpoint(attend, query[:, :, start:stop], key, values, use_reentrant=False)
-        for start, stop in chunks(query.shape[2], chunk_size)
-    ], dim=1)

@@ -73,6 +73,11 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """bool: Whether the model has nothing to train, so that commands need no checkpoint."""
         return False
 
+    @property
+    def shots_apart(self) -> bool:
+        """bool: Whether each support gives logits of its own, so that supports need not be encoded together."""
+        return False
+
     # Methods that a subclass implements
 
     @abstractmethod
@@ -186,7 +191,9 @@ class BaseFewShotSegmentor(BaseSegmentor):
                masks: Optional[SupportImages] = None) -> Tensor:
         """Segment queries.
 
-        Query and supports of equal size share one backbone pass.
+        Query and supports of equal size share one backbone pass. If each support gives logits of its own
+        (:attr:`shots_apart`) and no gradient is recorded, one shot after the other is encoded and compared instead: the
+        memory does not grow with the shots.
 
         Args:
             query (Tensor): Normalized images, shape (B, 3, H, W).
@@ -217,7 +224,21 @@ class BaseFewShotSegmentor(BaseSegmentor):
             return self.match(self.extract_feat(query), support, query.shape[-2:])
         if masks is None:
             raise ValueError('`masks` may be left out only with encoded supports.')
+        if self.shots_apart and not torch.is_grad_enabled():
+            return self._logits_by_shot(query, support, masks)
         return self.match(*self.encode(query, support, masks), query.shape[-2:])
+
+    def _logits_by_shot(self, query: Tensor, support: SupportImages, masks: SupportImages) -> Tensor:
+        """Compute the logits, with the supports encoded one at a time."""
+        support, masks = self._ways(support, masks)
+        self._check_batch(query, support)
+        features = self.extract_feat(query)
+        ways = []
+        for images, of_images in zip(support, masks):
+            shots = zip(images.split(1, dim=1), of_images.split(1, dim=1))
+            ways.append(torch.cat([
+                self.way_logits(features, self.encode_support([image], [mask]))[0] for image, mask in shots], dim=1))
+        return self.refined(self.compose(ways, query.shape[-2:]), features)
 
     def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[Any, SupportEncoding]:
         """Compute the features of queries and the encoding of supports; images of one size share a backbone pass.
@@ -234,9 +255,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
             ValueError: If shapes do not fit together.
         """
         support, masks = self._ways(support, masks)
-        if {len(images) for images in support} != {len(query)}:
-            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
-                             'with `encode_support` to use it for several queries.')
+        self._check_batch(query, support)
         shots = [images.flatten(0, 1) for images in support]
         if support[0].shape[-2:] == query.shape[-2:]:
             images = torch.cat((query, *shots))
@@ -269,6 +288,12 @@ class BaseFewShotSegmentor(BaseSegmentor):
             return logits
         background, foreground = logits.unbind(-3)
         return torch.stack((background + log(self.threshold / (1 - self.threshold)), foreground), dim=-3)
+
+    @staticmethod
+    def _check_batch(query: Tensor, support: Sequence[Tensor]) -> None:
+        if {len(images) for images in support} != {len(query)}:
+            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
+                             'with `encode_support` to use it for several queries.')
 
     @staticmethod
     def _ways(support: SupportImages, masks: SupportImages) -> tuple[list[Tensor], list[Tensor]]:
