@@ -73,11 +73,6 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """bool: Whether the model has nothing to train, so that commands need no checkpoint."""
         return False
 
-    @property
-    def shots_apart(self) -> bool:
-        """bool: Whether each support gives logits of its own, so that supports need not be encoded together."""
-        return False
-
     # Methods that a subclass implements
 
     @abstractmethod
@@ -141,6 +136,19 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
         return way
 
+    def compares_slices(self, query: Tensor, support: Sequence[Tensor]) -> bool:
+        """Check whether to encode and compare the supports in slices: if each gives its own logits, and they are many.
+
+        Args:
+            query (Tensor): Queries, (B, 3, H, W).
+            support (Sequence[Tensor]): For each way (B, K, 3, H, W).
+        """
+        return False
+
+    def shots_at_a_time(self, query: Tensor) -> int:
+        """Return the number of shots of a slice for queries (B, 3, H, W)."""
+        return 1
+
     # Methods built on them
 
     def match(self, features: Any, encoding: SupportEncoding, size: Sequence[int], for_loss: bool = False) -> Tensor:
@@ -191,9 +199,8 @@ class BaseFewShotSegmentor(BaseSegmentor):
                masks: Optional[SupportImages] = None) -> Tensor:
         """Segment queries.
 
-        Query and supports of equal size share one backbone pass. If each support gives logits of its own
-        (:attr:`shots_apart`) and no gradient is recorded, one shot after the other is encoded and compared instead: the
-        memory does not grow with the shots.
+        Query and supports of equal size share one backbone pass. If each support gives logits of its own (as of HSNet),
+        many supports are encoded and compared in slices, so that the memory does not grow with the shots.
 
         Args:
             query (Tensor): Normalized images, shape (B, 3, H, W).
@@ -224,20 +231,21 @@ class BaseFewShotSegmentor(BaseSegmentor):
             return self.match(self.extract_feat(query), support, query.shape[-2:])
         if masks is None:
             raise ValueError('`masks` may be left out only with encoded supports.')
-        if self.shots_apart and not torch.is_grad_enabled():
-            return self._logits_by_shot(query, support, masks)
-        return self.match(*self.encode(query, support, masks), query.shape[-2:])
+        if not self.compares_slices(query, self._ways(support, masks)[0]):
+            return self.match(*self.encode(query, support, masks), query.shape[-2:])
+        return self._logits_by_slices(query, support, masks)
 
-    def _logits_by_shot(self, query: Tensor, support: SupportImages, masks: SupportImages) -> Tensor:
-        """Compute the logits, with the supports encoded one at a time."""
+    def _logits_by_slices(self, query: Tensor, support: SupportImages, masks: SupportImages) -> Tensor:
+        """Compute the logits, with a slice of the shots encoded at a time."""
         support, masks = self._ways(support, masks)
         self._check_batch(query, support)
-        features = self.extract_feat(query)
+        features, size = self.extract_feat(query), self.shots_at_a_time(query)
         ways = []
         for images, of_images in zip(support, masks):
-            shots = zip(images.split(1, dim=1), of_images.split(1, dim=1))
+            slices = zip(images.split(size, dim=1), of_images.split(size, dim=1))
+            # In one expression, so that an encoding is let go before the next is made.
             ways.append(torch.cat([
-                self.way_logits(features, self.encode_support([image], [mask]))[0] for image, mask in shots], dim=1))
+                self.way_logits(features, self.encode_support([part], [of_part]))[0] for part, of_part in slices], dim=1))
         return self.refined(self.compose(ways, query.shape[-2:]), features)
 
     def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[Any, SupportEncoding]:

@@ -77,10 +77,6 @@ class FewShotSegmentor(BaseFewShotSegmentor):
             self.backbone.eval()
 
     @property
-    def shots_apart(self) -> bool:
-        return self.head.shots_apart
-
-    @property
     def training_free(self) -> bool:
         return self.head.training_free and self.frozen_backbone
 
@@ -107,15 +103,25 @@ class FewShotSegmentor(BaseFewShotSegmentor):
         """
         differentiable = not self.frozen_backbone or inputs.requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
-            slices = inputs.split(self._slice_size(inputs))
+            slices = inputs.split(self._at_a_time(inputs)) if self._reads_slices() else (inputs, )
             pyramid = FeaturePyramid.join(self.feature_reader(self.backbone, images) for images in slices)
         return replace(pyramid, images=inputs) if self.head.reads_images or self.refine is not None else pyramid
 
-    def _slice_size(self, images: Tensor) -> int:
-        """Return how many images the backbone reads at a time."""
-        # Batch norm in training mode must see the whole batch, and a graph has one shape.
-        if torch.is_grad_enabled() or self.backbone.training or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return len(images)
+    def compares_slices(self, query: Tensor, support: Sequence[Tensor]) -> bool:
+        images = len(query) + sum(len(shots.flatten(0, 1)) for shots in support)
+        return self.head.shots_apart and self._reads_slices() and images > self._at_a_time(query)
+
+    def shots_at_a_time(self, query: Tensor) -> int:
+        return max(1, self._at_a_time(query) // len(query))
+
+    def _reads_slices(self) -> bool:
+        """Check whether the backbone may read images in slices: no gradient, and no statistics of the whole batch."""
+        is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return not (torch.is_grad_enabled() or self.backbone.training or is_graph)
+
+    @staticmethod
+    def _at_a_time(images: Tensor) -> int:
+        """Return the number of images of a slice."""
         budget = PIXELS_AT_A_TIME.get(images.device.type, PIXELS_AT_A_TIME['cuda'])
         if images.device.type == 'cpu':
             budget *= torch.get_num_threads()

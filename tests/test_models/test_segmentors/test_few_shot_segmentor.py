@@ -108,6 +108,7 @@ class TestLogits:
         model = FewShotSegmentor(backbone, dict(type=head)).eval()
         query, support, masks = draw(2, ways=2, shots=3, size=(128, 128))
         together = model.logits(query, model.encode_support(support, masks))
+        monkeypatch.setitem(PIXELS_AT_A_TIME, 'cpu', 2 * 128 * 128 // torch.get_num_threads())
         encoded, encode = [], model.head.encode_support
         monkeypatch.setattr(model.head, 'encode_support', lambda features, masks: (
             encoded.append(tuple(masks.shape[:2])), encode(features, masks))[1])
