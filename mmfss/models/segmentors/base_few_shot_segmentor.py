@@ -243,9 +243,9 @@ class BaseFewShotSegmentor(BaseSegmentor):
         ways = []
         for images, of_images in zip(support, masks):
             slices = zip(images.split(size, dim=1), of_images.split(size, dim=1))
-            # In one expression, so that an encoding is let go before the next is made.
+            # No name for an encoding, so that it is let go before the next is made.
             ways.append(torch.cat([
-                self.way_logits(features, self.encode_support([part], [of_part]))[0] for part, of_part in slices], dim=1))
+                self.way_logits(features, self.encode_support([part], [its]))[0] for part, its in slices], dim=1))
         return self.refined(self.compose(ways, query.shape[-2:]), features)
 
     def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[Any, SupportEncoding]:
