@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmfss.models.affinities import DotProductAffinity
 from mmfss.models.affinities.affinity import padded_attention
@@ -161,6 +162,20 @@ class TestDropout:
         query, key, values = draw(self.QUERY_SIZE, self.SUPPORT_SIZE)
         affinity = DotProductAffinity(query, key, HEADS, self.QUERY_SIZE, self.SUPPORT_SIZE, dropout=0.5)
         assert not torch.equal(affinity.attend(values), affinity.attend(values))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA GPU')
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('width', [32, 64, 128, 256])
+def test_a_gpu_takes_a_kernel_that_holds_no_matrix(width: int, dtype: torch.dtype) -> None:
+    """With dropout, forwards and backwards; the quadratic kernel is not allowed here."""
+    draw_on_gpu = lambda *shape: torch.randn(*shape, device='cuda', dtype=dtype, requires_grad=True)  # noqa: E731
+    query, key = (draw_on_gpu(2, 8, length, width) for length in (576, 600))
+    values = torch.rand(2, 600, 1, device='cuda', dtype=dtype)
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]):
+        padded_attention(query, key, values, dropout=0.5).sum().backward()
+    assert query.grad.isfinite().all() and key.grad.isfinite().all()
 
 
 class TestHashedMask:
