@@ -42,6 +42,9 @@ def parse_args() -> argparse.Namespace:
                         'and configs of its training')
     parser.add_argument('--failures', type=float, metavar='IOU', help='learned prototypes: explain confusions of '
                         'classes whose IoU in an image is lower than this; default: 0.5')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='few-shot models: changed support images that a '
+                        'metric encodes at a time; more is faster on a GPU and takes more memory; default: from the '
+                        'config, or 8')
     parser.add_argument('--panels', type=int, metavar='N', help='draw the first N episodes; default: 16')
     parser.add_argument('--arrays', type=int, metavar='N',
                         help='few-shot models: store the maps of the first N episodes; default: of all')

@@ -1,5 +1,5 @@
 """AffEx, the Affinity Explainer: which support pixels the query's segmentation was matched with (arXiv 2511.18163)."""
-from typing import Optional, Sequence, Union
+from typing import Hashable, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,10 @@ CHOICES = dict(
     layer_order=('aligned', 'reference'),
     region_class=('own', 'first'),
     region_resize=('nearest', 'logits'))
+
+SHARED_OPTIONS = ('aggregation', 'explanation_size', 'use_softmax', 'temperature', 'layer_order', 'region_class',
+                  'region_resize', 'ablation_reference', 'chunk_size')
+"""Options that contributions depend on; the others concern masks."""
 
 
 @EXPLAINERS.register_module(name='unmasked_affex')
@@ -130,18 +134,39 @@ class AffEx(Explainer):
             regions = [ordinary(x) for x in region_of_each(region, episodes)]
             episodes = [ordinary(episode) for episode in episodes]
             contributions = self._contributions(model, episodes, regions)
-            maps = [self._attribution(c, e.masks) for c, e in zip(contributions, episodes)]
-        return [Explanation(attribution, neutral, c) for (attribution, neutral), c in zip(maps, contributions)]
+        return [self.explain_from(*pair) for pair in zip(contributions, episodes)]
 
+    @property
+    def shared_work(self) -> Hashable:
+        kind = type(self)  # A subclass may compute other contributions.
+        return kind._contributions, kind._way, *(getattr(self, name) for name in SHARED_OPTIONS)
+
+    @torch.no_grad()
     def contributions(self, model: BaseFewShotSegmentor, episode: Episode,
                       region: Region = 'prediction') -> Contributions:
         """Compute the contributions of layers and supports to the prediction; arguments as :meth:`attribute`."""
-        return self.explain(model, episode, region).contributions
+        check_masks(episode)
+        with isolated(model, self.own_copy) as model:
+            return self._contributions(model, [ordinary(episode)], [ordinary(region)])[0]
 
-    def from_contributions(self, contributions: Contributions, masks: Tensor) -> Tensor:
-        """Compute the attribution from contributions of any variant with equal options.
+    @torch.no_grad()
+    def explain_from(self, contributions: Contributions, episode: Episode) -> Explanation:
+        """Complete an explanation from the contributions of any variant with equal :attr:`shared_work`.
 
         Variants differ in this last step alone: several of them cost little more than one.
+
+        Args:
+            contributions (Contributions): See :meth:`contributions`.
+            episode (Episode): The episode that they explain.
+
+        Returns:
+            Explanation: As :meth:`explain`.
+        """
+        with torch.inference_mode(False), torch.autocast(episode.masks.device.type, enabled=False):
+            return Explanation(*self._attribution(contributions, ordinary(episode).masks), contributions)
+
+    def from_contributions(self, contributions: Contributions, masks: Tensor) -> Tensor:
+        """Compute the attribution alone of :meth:`explain_from`.
 
         Args:
             contributions (Contributions): See :meth:`contributions`.

@@ -1,7 +1,7 @@
 """Base class of explainers."""
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
-from typing import Optional, Sequence, Union
+from typing import Hashable, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -116,6 +116,14 @@ class Explainer(metaclass=ABCMeta):
         """
         regions = region_of_each(region, episodes)
         return torch.stack([self.attribute(model, *pair) for pair in zip(episodes, regions)])
+
+    @property
+    def shared_work(self) -> Optional[Hashable]:
+        """Hashable, optional: Equal for explainers that compute equal contributions; None (the default) shares nothing.
+
+        If it is not None, ``explain(...)`` is ``explain_from(contributions(...), episode)``.
+        """
+        return None
 
     @abstractmethod
     def _attribute(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor) -> Tensor:

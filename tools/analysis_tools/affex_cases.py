@@ -8,16 +8,17 @@ from explicit_affex import layer_contribution, layer_effects
 from torch import Tensor
 
 from mmfss.explainers import AffEx, Contributions
+from mmfss.explainers.affex import MaskedAffEx, SignedAffEx, SmoothedAffEx
 from mmfss.explainers.contributions import RegionWeights, region_shares
 from mmfss.models.affinities.affinity import CHUNK_SIZE, Affinity, chunks
 from mmfss.models.heads.matched_way import MatchedWay
 from mmfss.structures import Episode
 
 
-def disc(setting: Setting) -> Tensor:
-    """A region (1, H, W): the disc in the middle that covers an eighth of the pixels."""
+def disc(setting: Setting, share: float = 1 / 8) -> Tensor:
+    """A region (1, H, W): the disc in the middle that covers a share of the pixels."""
     axis = torch.linspace(-1, 1, setting.size, device=setting.device)
-    return (axis[:, None]**2 + axis**2 < 0.5 / torch.pi)[None]
+    return (axis[:, None]**2 + axis**2 < 4 * share / torch.pi)[None]
 
 
 def streamed_map(affinities: list[Affinity], region: Tensor, size: tuple[int, int]) -> Tensor:
@@ -80,9 +81,10 @@ def cost(setting: Setting) -> dict[str, Computation]:
     """What AffEx costs.
 
     Returns:
-        dict: ``prediction``, from images to logits; ``affex``, from images to a map, with prediction and ablation;
-        ``contributions``, a part of it; ``scores``, the products of query and support tokens alone, which nothing that
-        looks at every pair can do without.
+        dict: ``prediction``, from images to logits; ``affex``, from images to a map of an eighth of the query, with
+        prediction and ablation; ``half``, the same of half the query; ``variants``, four variants of the former in one
+        run; ``contributions``, a part of it; ``scores``, the products of query and support tokens alone, which nothing
+        that looks at every pair can do without.
     """
     case = WholeModel(setting)
     episode = Episode(case.query[0], case.support[0], case.masks[0])
@@ -96,10 +98,15 @@ def cost(setting: Setting) -> dict[str, Computation]:
             for start, stop in chunks(affinity.num_query, CHUNK_SIZE):
                 affinity.scores(start, stop)
 
-    def affex() -> Any:
-        return explainer.explain(case.model, episode, region)
+    def affex(pixels: Tensor) -> Any:
+        return explainer.explain(case.model, episode, pixels)
+
+    def variants() -> Any:
+        shared = explainer.contributions(case.model, episode, region)
+        return [variant().explain_from(shared, episode) for variant in (AffEx, MaskedAffEx, SignedAffEx, SmoothedAffEx)]
 
     parts = dict(
-        prediction=lambda: case.model.logits(case.query, case.support, case.masks), affex=affex,
+        prediction=lambda: case.model.logits(case.query, case.support, case.masks), affex=partial(affex, region),
+        half=partial(affex, disc(setting, 1 / 2)), variants=variants,
         contributions=partial(streamed_map, affinities, region, episode.support_size), scores=scores)
     return {name: torch.no_grad()(part) for name, part in parts.items()}

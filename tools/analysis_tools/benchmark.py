@@ -55,13 +55,16 @@ causal2    curves by mIoU and by confidence; reference: as in causal for each
 affex      projected tokens -> contributions of all layers, as one map; reference: every support position's affinity as
            a map of pixels, measured: this package
 ablation   coarse masks -> effect of every layer; reference: decoding all anew without each, measured: this package
-cost       reference: a whole explanation by AffEx, prediction and ablation included, measured: a prediction
+cost       reference: a whole explanation by AffEx of an eighth of the query, prediction and ablation included,
+           measured: a prediction
+cost/2     the same of half the query
+cost*4     four variants of AffEx in one run, of an eighth of the query, measured: a prediction
 floor      reference: contributions as in affex, measured: the products of query and support tokens alone
 hsnet      images -> prediction of HSNet; reference: literally, support by support, measured: this package
 dmtnet     images -> prediction of DMTNet; reference: every feature transformed, both branches; measured: this package
 dmtnet*    as above, measured with the background's branch too, as in training
 Ratios are reference / measured: median, and smallest to largest of the pairs. Memory is what is used at the peak beyond
-inputs and weights. Seconds of causal and all below are the process's own CPU time if one thread
+inputs and weights. Seconds of all but support are the process's own CPU time if one thread
 computes."""
 WARM_UP_EPISODES = 3
 """Untimed episodes before a config's model is measured."""
@@ -115,7 +118,7 @@ def compare_heads(part: str, setting: Setting, repeats: int) -> Row:
     progress(f'{part}, {setting.backbone}, {setting.shots}-shot')
     names = ('explicit', 'streamed')
     memory = {name: peak_extra_memory(prepared, part, name, setting, device=setting.device) for name in names}
-    seconds = alternate(HEAD_PARTS[part](setting), repeats, setting.device)
+    seconds = alternate(HEAD_PARTS[part](setting), repeats, setting.device, own_clock(setting))
     return comparison(part, setting, seconds['explicit'], seconds['streamed'], memory['explicit'], memory['streamed'])
 
 
@@ -170,6 +173,8 @@ def compare_affex_cost(setting: Setting, repeats: int) -> list[Row]:
     seconds = alternate(cost(setting), repeats, setting.device, own_clock(setting))
     return [
         comparison('cost', setting, seconds['affex'], seconds['prediction']),
+        comparison('cost/2', setting, seconds['half'], seconds['prediction']),
+        comparison('cost*4', setting, seconds['variants'], seconds['prediction']),
         comparison('floor', setting, seconds['contributions'], seconds['scores']),
     ]
 

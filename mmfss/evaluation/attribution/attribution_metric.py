@@ -2,7 +2,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import Any, Optional, Sequence
+from typing import Any, Iterable, Optional, Sequence
 
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
@@ -102,6 +102,12 @@ class AttributionMetric(BaseMetric):
 
         Raises:
             ValueError: If the shapes are not those of the episode.
+        """
+
+    def prepare(self, subject: PerturbedEpisode, attributions: Iterable[Tensor], region: Tensor) -> None:
+        """Compute together what :meth:`measure` will need of several attributions; the subject remembers it.
+
+        Nothing by default. Arguments as :meth:`measure`.
         """
 
     def process(self, data_batch: Any, data_samples: Sequence[Record]) -> None:

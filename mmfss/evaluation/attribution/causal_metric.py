@@ -2,13 +2,13 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Iterator, Literal, Mapping, Optional, Sequence, Union
+from typing import Any, Iterable, Iterator, Literal, Mapping, Optional, Sequence, Union
 
 from torch import Tensor
 
 from .attribution_metric import AttributionMetric, Measurement, check_arguments
 from .functional import area_under_curve, mean_loss, region_confidence
-from .perturbation_path import Mode, PerturbationPath, Span, StateScores, score_states
+from .perturbation_path import Mode, PerturbationPath, Span, StateScores, remember_states, score_states
 from .perturbed_episode import PerturbedEpisode
 from .substrates import Substrate
 
@@ -104,6 +104,14 @@ class CausalMetric(AttributionMetric):
         Args:
             values (Tensor): What the pixels that may change are ranked by, shape (n, K, H, W).
         """
+
+    def prepare(self, subject: PerturbedEpisode, attributions: Iterable[Tensor], region: Tensor) -> None:
+        plans = []
+        for attribution in attributions:
+            attribution, region = self._checked(subject, attribution, region)
+            if attribution.isfinite().all():
+                plans += [self._plan(subject, attribution, way) for way in range(subject.episode.num_ways)]
+        remember_states(subject, plans, region)
 
     def measure(self, subject: PerturbedEpisode, attribution: Tensor, region: Tensor) -> Measurement:
         attribution, region = self._checked(subject, attribution, region)

@@ -1,7 +1,7 @@
 """Supports whose pixels are removed or restored in the order of a ranking, and the scores of these states."""
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Hashable, Literal, Optional, Sequence
+from typing import Hashable, Iterable, Literal, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -87,28 +87,31 @@ class StateScores:
         return cls(confidence.tolist(), iou)
 
 
-def score_states(subject: PerturbedEpisode, path: PerturbationPath, spans: Sequence[Span],
-                 region: Tensor) -> list[StateScores]:
-    """Predict and score states of a path; scores of earlier states are reused.
+def remember_states(subject: PerturbedEpisode, plans: Iterable[tuple[PerturbationPath, Sequence[Span]]],
+                    region: Tensor) -> None:
+    """Predict and score the states of several paths in common batches; scores of earlier states are kept.
 
     Insertion curves by mIoU and by confidence share all their states, a loss at p per cent shares one with a curve up
     to p per cent, and every explanation starts or ends with the same two.
 
     Args:
-        subject (PerturbedEpisode): The episode, whose ``memo`` is used.
-        path (PerturbationPath): Of the same episode.
-        spans (Sequence[tuple[int, int]]): States.
+        subject (PerturbedEpisode): The episode, whose ``memo`` takes the scores.
+        plans (Iterable[tuple]): Paths of the same episode, each with its states as spans.
         region (Tensor): Boolean, shape (N, h, w).
-
-    Returns:
-        list[StateScores]: One per span.
     """
     about = digest(region)
-    keys = [(path.key(span), about) for span in spans]
-    missing = {key: span for key, span in zip(keys, spans) if key not in subject.memo}
-    for key, logits in zip(missing, subject.scan(map(path.state, missing.values()))):
+    states = {(path.key(span), about): (path, span) for path, spans in plans for span in spans}
+    missing = {key: state for key, state in states.items() if key not in subject.memo}
+    for key, logits in zip(missing, subject.scan(path.state(span) for path, span in missing.values())):
         subject.memo[key] = StateScores.of(logits, region, subject.episode)
-    return [subject.memo[key] for key in keys]
+
+
+def score_states(subject: PerturbedEpisode, path: PerturbationPath, spans: Sequence[Span],
+                 region: Tensor) -> list[StateScores]:
+    """Return the scores of states of a path, one per span; arguments as :func:`remember_states`."""
+    remember_states(subject, [(path, spans)], region)
+    about = digest(region)
+    return [subject.memo[path.key(span), about] for span in spans]
 
 
 def digest(tensor: Tensor) -> bytes:

@@ -106,7 +106,7 @@ class ExplanationLoop(RecordingLoop):
         set_explainer_options(explainers, options.explainer_options)
         if options.metrics or not explains:
             cfg.test_evaluator = metric_configs(options.metrics or METRICS)
-        cls.set_loop(cfg, options, ('region', 'panels', 'arrays', 'seed'), explainers=explainers)
+        cls.set_loop(cfg, options, ('region', 'panels', 'arrays', 'seed', 'batch_size'), explainers=explainers)
         episodes = EPISODES if options.episodes is None and not explains else options.episodes
         set_episodes(cfg, num_shots=options.shots, num_ways=options.ways, num_episodes=episodes, seed=options.seed)
 
@@ -127,6 +127,8 @@ class ExplanationLoop(RecordingLoop):
             raise ConfigError(f'test_cfg.region must be one of {", ".join(REGIONS)}, got {region!r}.')
         if dtype not in ('float16', 'float32'):
             raise ConfigError(f"test_cfg.dtype must be 'float16' or 'float32', got {dtype!r}.")
+        if batch_size < 1:
+            raise ConfigError(f'--batch-size (test_cfg.batch_size) must be at least 1, got {batch_size}.')
         folder = ExplanationFolder(out_dir or Path(runner.work_dir) / 'explanations')
         folder.check_writable()
         configs = explainer_configs(explainers)

@@ -1,6 +1,6 @@
 """Explanation of one episode with several explainers, and measurement of each map."""
 from contextlib import contextmanager
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Hashable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -8,7 +8,9 @@ from torch import Tensor
 from mmfss.evaluation.attribution import AttributionMetric, PerturbedEpisode
 from mmfss.evaluation.functional import episode_counts
 from mmfss.explainers import EmptyRegionError, Explainer, select_region
-from mmfss.explainers.base import check_masks
+from mmfss.explainers.base import Explanation, check_masks
+from mmfss.explainers.contributions import Contributions
+from mmfss.explainers.region import Region
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.structures import Episode
 from mmfss.utils.config_options import ConfigError
@@ -24,6 +26,8 @@ class EpisodeStudy:
     """Explain an episode with every explainer and the same region, and measure the maps with every metric.
 
     What is drawn at random depends on the seed and the episode's index alone, and is the same for every explainer.
+    Variants of an explainer share their contributions, and metrics predict the states of all maps in common batches.
+    ``seconds`` of an explainer include what it shares: they are its cost alone.
 
     Args:
         explainers (Mapping[str, Explainer]): Explainers by name.
@@ -97,12 +101,12 @@ class EpisodeStudy:
     def _explain(self, model: BaseFewShotSegmentor, episode: Episode, region: Tensor,
                  record: Record) -> dict[str, Tensor]:
         """Compute the maps of all explainers; add seconds and contributions to the record."""
-        maps = {}
+        maps: dict[str, Tensor] = {}
+        shared: dict[Hashable, tuple[Contributions, float]] = {}
         for name, explainer in self.explainers.items():
             with self._named(f'The explainer "{name}"', record):
                 wanted = self.region if explainer.selects_region else region
-                explanation, record['seconds'][name] = timed(
-                    lambda explainer=explainer, wanted=wanted: explainer.explain(model, episode, wanted), region.device)
+                explanation, record['seconds'][name] = _explained(explainer, model, episode, wanted, shared)
                 maps[name] = explanation.attribution
                 if explanation.contributions is not None:
                     record['contributions'][name] = explanation.contributions.summary()
@@ -118,6 +122,8 @@ class EpisodeStudy:
         scores: dict[str, dict[str, dict]] = {}
         for metric in self.metrics:
             scores[metric.name] = {}
+            with self._named(f'Measuring {metric.name}', record):
+                metric.prepare(subject, maps.values(), region)
             for name, attribution in maps.items():
                 with self._named(f'Measuring {metric.name} of "{name}"', record):
                     scores[metric.name][name] = metric.measure(subject, attribution, region).to_record()
@@ -138,6 +144,19 @@ class EpisodeStudy:
             # An error that a user can correct is told in one line, see `plain_errors`; a defect keeps its traceback.
             kind = ConfigError if isinstance(error, (ValueError, ImportError)) else RuntimeError
             raise kind(f'{what} failed on {episode}: {type(error).__name__}: {error}') from error
+
+
+def _explained(explainer: Explainer, model: BaseFewShotSegmentor, episode: Episode, region: Region,
+               shared: dict[Hashable, tuple[Contributions, float]]) -> tuple[Explanation, float]:
+    """Explain; contributions of an earlier variant are used again, and their seconds are counted again."""
+    device, work = episode.query.device, explainer.shared_work
+    if work is None:
+        return timed(lambda: explainer.explain(model, episode, region), device)
+    if work not in shared:
+        shared[work] = timed(lambda: explainer.contributions(model, episode, region), device)
+    contributions, before = shared[work]
+    explanation, seconds = timed(lambda: explainer.explain_from(contributions, episode), device)
+    return explanation, before + seconds
 
 
 def _check_map(attribution: Tensor, episode: Episode) -> None:

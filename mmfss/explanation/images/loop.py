@@ -77,7 +77,7 @@ class PrototypeExplanationLoop(RecordingLoop):
         if asked != ['prototypes']:
             raise ConfigError(f'--explainer {" ".join(asked)}: "{options.config}" is a model with learned prototypes, '
                               'which has no supports to attribute to. What works is --explainer prototypes.')
-        for name in ('metrics', 'shots', 'ways', 'explainer_options', 'arrays'):
+        for name in ('metrics', 'shots', 'ways', 'explainer_options', 'arrays', 'batch_size'):
             if getattr(options, name, None):
                 raise ConfigError(f'--{name.replace("_", "-")} is for few-shot models; "{options.config}" is one with '
                                   'learned prototypes.')

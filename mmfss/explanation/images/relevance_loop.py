@@ -63,7 +63,8 @@ class RelevanceExplanationLoop(RecordingLoop):
 
     @classmethod
     def configure(cls, cfg: Config, options: argparse.Namespace) -> None:
-        for name in ('shots', 'ways', 'explainer_options', 'sources', 'failures', 'arrays'):
+        for name in ('shots', 'ways', 'explainer_options', 'sources', 'failures', 'arrays',
+                     'batch_size'):
             if getattr(options, name, None):
                 raise ConfigError(f'--{name.replace("_", "-")} is not for classifiers that segment by their relevance, '
                                   f'as "{options.config}".')

@@ -12,9 +12,9 @@ from typing import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ..layers.exporting import exporting
+from .dropout_attention import dropout_attention
 
 CHUNK_SIZE = 256
 """Query positions handled at a time by default."""
@@ -201,7 +201,7 @@ class DotProductAffinity(Affinity):
         if query.device.type == 'cpu':
             # On the CPU, torch drops attention weights only in its quadratic kernel.
             if self.dropout > 0:
-                return recomputed_attention(query, key, values, self.dropout)
+                return dropout_attention(query, key, values, self.dropout)
             if can_stream(query, key, values):
                 return streamed_attention(query, key, values)
         return padded_attention(query, key, values, self.dropout)
@@ -276,18 +276,6 @@ def streamed_attention(query: Tensor, key: Tensor, values: Tensor, chunk_element
     return out
 
 
-def recomputed_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float, chunk_size: int = 256) -> Tensor:
-    """Compute attention (mean over heads) with dropout, a chunk of query positions at a time.
-
-    The backward pass computes the weights of a chunk again, with the same random numbers, so that memory stays
-    O(heads * chunk_size * S). The shapes are those of :func:`padded_attention`.
-    """
-    return torch.cat([
-        checkpoint(explicit_attention, query[:, :, start:stop], key, values, dropout, use_reentrant=False)
-        for start, stop in chunks(query.shape[2], chunk_size)
-    ], dim=1)
-
-
 def chunked_attention(query: Tensor, key: Tensor, values: Tensor, chunk_elements: int = 2**24) -> Tensor:
     """Compute attention (mean over heads) by matrix products of some query positions at a time, for exported graphs.
 
@@ -300,8 +288,7 @@ def chunked_attention(query: Tensor, key: Tensor, values: Tensor, chunk_elements
     ], dim=1)
 
 
-def explicit_attention(query: Tensor, key: Tensor, values: Tensor, dropout: float = 0.) -> Tensor:
+def explicit_attention(query: Tensor, key: Tensor, values: Tensor) -> Tensor:
     """Compute attention (mean over heads) and hold all its weights; shapes as for :func:`padded_attention`."""
     weights = (query @ key.transpose(-1, -2) / sqrt(query.shape[-1])).softmax(-1)
-    weights = F.dropout(weights, dropout) if dropout else weights
     return (weights @ values.unsqueeze(1)).mean(1)

@@ -1,6 +1,7 @@
 """The intermediate features of a batch of images."""
 from dataclasses import dataclass
-from typing import Callable, Hashable, Iterator, Optional, Sequence, TypeVar
+from itertools import islice
+from typing import Callable, Hashable, Iterable, Iterator, Optional, Sequence, TypeVar
 
 import torch
 from torch import Tensor
@@ -74,6 +75,24 @@ class FeaturePyramid:
         images = [pyramid.images for pyramid in pyramids]
         return FeaturePyramid(tuple(tuple(torch.cat(maps) for maps in zip(*levels)) for levels in zip(*pyramids)),
                               None if any(image is None for image in images) else torch.cat(images))
+
+    @staticmethod
+    def join(pyramids: Iterable['FeaturePyramid']) -> 'FeaturePyramid':
+        """Join the batches of pyramids without images as :meth:`cat`; map by map, so that none but one is held twice.
+
+        Args:
+            pyramids (Iterable[FeaturePyramid]): A generator, or who else keeps no reference to them.
+        """
+        counts, parts = [], []
+        for pyramid in pyramids:
+            counts = [len(level) for level in pyramid]
+            parts.append([feature for level in pyramid for feature in level])
+        del pyramid
+        if len(parts) == 1:
+            maps = iter(parts[0])
+        else:
+            maps = iter([torch.cat([part.pop(0) for part in parts]) for _ in range(sum(counts))])
+        return FeaturePyramid(tuple(tuple(islice(maps, count)) for count in counts))
 
     def expand(self, batch_size: int) -> 'FeaturePyramid':
         """Expand the features of one image to a batch of ``batch_size``, without copying."""

@@ -33,6 +33,7 @@ class CorrelationHead(MatchingHead):
         ValueError: If there are fewer than three levels, or the rule is unknown.
     """
 
+    shots_apart = True
     sides = 1
     """P."""
 

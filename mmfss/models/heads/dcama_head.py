@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmfss.registry import MODELS
 from ..affinities import Affinity, DotProductAffinity
 from ..features import FeaturePyramid
-from ..layers import RasterPositionEncoding, resize_aligned
+from ..layers import RasterPositionEncoding, conv_resized, resize_aligned
 from ..layers.pytrees import pytree
 from .dcama_ablation import ablation_effects
 from .matching_head import MatchingHead
@@ -49,6 +49,8 @@ class CrossAttention(nn.Module):
         if channels % num_heads:
             raise ValueError(
                 f'DCAMA: {channels} feature channels cannot be divided among {num_heads} heads (`num_heads`).')
+        if not 0 <= attention_dropout < 1:
+            raise ValueError(f'DCAMA: attention_dropout must be in [0, 1), got {attention_dropout}.')
         self.num_heads = num_heads
         self.position = RasterPositionEncoding(channels)
         self.dropout = nn.Dropout(dropout)
@@ -96,13 +98,13 @@ class DCAMAHead(MatchingHead):
         in_channels (Sequence[Sequence[int]]): Channels of every map of the four levels.
         num_heads (int): Attention heads. Defaults to 8.
         dropout (float): Dropout of coded tokens in training. Defaults to 0.5.
-        attention_dropout (float): Dropout of attention weights in training; on a CPU it costs several times the rest of
-            the head. Defaults to 0.5.
+        attention_dropout (float): Dropout of attention weights in training, in [0, 1). Defaults to 0.5.
         hidden_channels (Sequence[int]): Widths of the convolutions that refine a level. Defaults to (16, 64, 128).
         loss_decode, ignore_index, init_cfg: See :class:`MatchingHead`.
 
     Raises:
-        ValueError: If there are not four levels, or a width is not a multiple of ``num_heads``.
+        ValueError: If there are not four levels, a width is not a multiple of ``num_heads``, or ``attention_dropout``
+            is out of range.
 
     Example:
         >>> import torch
@@ -185,7 +187,7 @@ class DCAMAHead(MatchingHead):
         # Mix with the skipped features at stride 4, then enlarge twice.
         skipped = self._skipped(query, encoding)
         weight = self.mixer1[0].weight[:, :self.mixed_channels[0]]
-        x = F.conv2d(resize_aligned(masks, skipped.shape[-2:]), weight, padding=1) + skipped
+        x = conv_resized(masks, weight, skipped.shape[-2:]) + skipped
         x = self.mixer2(_doubled(self.mixer1[1:](x)))
         return self.mixer3(_doubled(x))
 
@@ -221,8 +223,7 @@ class DCAMAHead(MatchingHead):
         """
         parts = self.mixer1[0].weight.split(self.mixed_channels, dim=1)
         weight_eighth, weight_quarter = parts[2::2] if of_support else parts[1::2]
-        x = F.conv2d(resize_aligned(eighth, quarter.shape[-2:]), weight_eighth, padding=1)
-        return x + F.conv2d(quarter, weight_quarter, padding=1)
+        return F.conv2d(quarter, weight_quarter, padding=1) + conv_resized(eighth, weight_eighth, quarter.shape[-2:])
 
 
 def conv_block(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:

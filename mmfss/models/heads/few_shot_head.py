@@ -33,6 +33,8 @@ class FewShotHead(BaseModule, metaclass=ABCMeta):
 
     training_free = False
     """Whether the head has nothing to train, so that commands need no checkpoint."""
+    shots_apart = False
+    """Whether :meth:`forward` gives logits (B, K, 2, h, w), those of a shot without regard to the others."""
     reads_images = False
     """Whether the head needs the images of the query beside their features, :attr:`FeaturePyramid.images`."""
 

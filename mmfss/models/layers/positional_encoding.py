@@ -41,7 +41,10 @@ class RasterPositionEncoding(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Add the codes to tokens of shape (..., L, C)."""
         length, table = tokens.shape[-2], self.table
-        if length > len(table) or tokens.device != table.device:
+        # Maps of convolutions hold a channel's positions together. A table of another layout makes the sum slow.
+        by_channel = tokens.stride(-1) != 1
+        if length > len(table) or tokens.device != table.device or by_channel != (table.stride(-1) != 1):
+            table = sinusoidal_encoding(length, self.channels).to(tokens.device)
             # Another thread may store a shorter one meanwhile: only the own table is used.
-            table = self.table = sinusoidal_encoding(length, self.channels).to(tokens.device)
+            table = self.table = table.t().contiguous().t() if by_channel else table
         return tokens + table[:length]

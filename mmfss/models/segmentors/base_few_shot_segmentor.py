@@ -153,6 +153,19 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """Make one prediction (B, 2, h, w) of the logits of one way; arguments as :meth:`FewShotHead.combine_shots`."""
         return way
 
+    def compares_slices(self, query: Tensor, support: Sequence[Tensor]) -> bool:
+        """Check whether to encode and compare the supports in slices: if each gives its own logits, and they are many.
+
+        Args:
+            query (Tensor): Queries, (B, 3, H, W).
+            support (Sequence[Tensor]): For each way (B, K, 3, H, W).
+        """
+        return False
+
+    def shots_at_a_time(self, query: Tensor) -> int:
+        """Return the number of shots of a slice for queries (B, 3, H, W)."""
+        return 1
+
     # Methods built on them
 
     def match(self, features: Any, encoding: SupportEncoding, size: Sequence[int], for_loss: bool = False) -> Tensor:
@@ -203,7 +216,8 @@ class BaseFewShotSegmentor(BaseSegmentor):
                masks: Optional[SupportImages] = None) -> Tensor:
         """Segment queries.
 
-        Query and supports of equal size share one backbone pass.
+        Query and supports of equal size share one backbone pass. If each support gives logits of its own (as of HSNet),
+        many supports are encoded and compared in slices, so that the memory does not grow with the shots.
 
         Args:
             query (Tensor): Normalized images, shape (B, 3, H, W).
@@ -234,7 +248,22 @@ class BaseFewShotSegmentor(BaseSegmentor):
             return self.match(self.extract_feat(query), support, query.shape[-2:])
         if masks is None:
             raise ValueError('`masks` may be left out only with encoded supports.')
-        return self.match(*self.encode(query, support, masks), query.shape[-2:])
+        if not self.compares_slices(query, self._ways(support, masks)[0]):
+            return self.match(*self.encode(query, support, masks), query.shape[-2:])
+        return self._logits_by_slices(query, support, masks)
+
+    def _logits_by_slices(self, query: Tensor, support: SupportImages, masks: SupportImages) -> Tensor:
+        """Compute the logits, with a slice of the shots encoded at a time."""
+        support, masks = self._ways(support, masks)
+        self._check_batch(query, support)
+        features, size = self.extract_feat(query), self.shots_at_a_time(query)
+        ways = []
+        for images, of_images in zip(support, masks):
+            slices = zip(images.split(size, dim=1), of_images.split(size, dim=1))
+            # No name for an encoding, so that it is let go before the next is made.
+            ways.append(torch.cat([
+                self.way_logits(features, self.encode_support([part], [its]))[0] for part, its in slices], dim=1))
+        return self.refined(self.compose(ways, query.shape[-2:]), features)
 
     def encode(self, query: Tensor, support: SupportImages, masks: SupportImages) -> tuple[Any, SupportEncoding]:
         """Compute the features of queries and the encoding of supports; images of one size share a backbone pass.
@@ -251,9 +280,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
             ValueError: If shapes do not fit together.
         """
         support, masks = self._ways(support, masks)
-        if {len(images) for images in support} != {len(query)}:
-            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
-                             'with `encode_support` to use it for several queries.')
+        self._check_batch(query, support)
         shots = [images.flatten(0, 1) for images in support]
         if support[0].shape[-2:] == query.shape[-2:]:
             images = torch.cat((query, *shots))
@@ -286,6 +313,12 @@ class BaseFewShotSegmentor(BaseSegmentor):
             return logits
         background, foreground = logits.unbind(-3)
         return torch.stack((background + log(self.threshold / (1 - self.threshold)), foreground), dim=-3)
+
+    @staticmethod
+    def _check_batch(query: Tensor, support: Sequence[Tensor]) -> None:
+        if {len(images) for images in support} != {len(query)}:
+            raise ValueError(f'{len(support[0])} support sets were given for {len(query)} queries; encode a single set '
+                             'with `encode_support` to use it for several queries.')
 
     @staticmethod
     def _ways(support: SupportImages, masks: SupportImages) -> tuple[list[Tensor], list[Tensor]]:

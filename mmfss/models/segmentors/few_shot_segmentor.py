@@ -18,6 +18,9 @@ from .base_few_shot_segmentor import (
     support_masks,
 )
 
+PIXELS_AT_A_TIME = dict(cpu=2**18, cuda=2**23)
+"""Pixels of images that a backbone reads at a time for each thread (CPU) or in all, when it records no gradient."""
+
 
 @MODELS.register_module()
 class FewShotSegmentor(BaseFewShotSegmentor):
@@ -95,12 +98,34 @@ class FewShotSegmentor(BaseFewShotSegmentor):
     def extract_feat(self, inputs: Tensor) -> FeaturePyramid:
         """Compute the feature pyramid of normalized images (B, 3, H, W).
 
-        A frozen backbone records no gradient, unless the images themselves require one.
+        A frozen backbone records no gradient, unless the images themselves require one. Without gradients, many images
+        are read in slices: the memory of a forward pass does not grow with their number.
         """
         differentiable = not self.frozen_backbone or inputs.requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
-            pyramid = self.feature_reader(self.backbone, inputs)
+            slices = inputs.split(self._at_a_time(inputs)) if self._reads_slices() else (inputs, )
+            pyramid = FeaturePyramid.join(self.feature_reader(self.backbone, images) for images in slices)
         return replace(pyramid, images=inputs) if self.head.reads_images or self.refine is not None else pyramid
+
+    def compares_slices(self, query: Tensor, support: Sequence[Tensor]) -> bool:
+        images = len(query) + sum(len(shots.flatten(0, 1)) for shots in support)
+        return self.head.shots_apart and self._reads_slices() and images > self._at_a_time(query)
+
+    def shots_at_a_time(self, query: Tensor) -> int:
+        return max(1, self._at_a_time(query) // len(query))
+
+    def _reads_slices(self) -> bool:
+        """Check whether the backbone may read images in slices: no gradient, and no statistics of the whole batch."""
+        is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return not (torch.is_grad_enabled() or self.backbone.training or is_graph)
+
+    @staticmethod
+    def _at_a_time(images: Tensor) -> int:
+        """Return the number of images of a slice."""
+        budget = PIXELS_AT_A_TIME.get(images.device.type, PIXELS_AT_A_TIME['cuda'])
+        if images.device.type == 'cpu':
+            budget *= torch.get_num_threads()
+        return max(1, budget // images.shape[-2:].numel())
 
     def encode_features(self, pyramid: FeaturePyramid, masks: SupportImages) -> SupportEncoding:
         masks = list(masks.unbind(1) if isinstance(masks, Tensor) else masks)

@@ -136,6 +136,20 @@ class TestSharing:
         InsertionDeletion(num_steps=2).measure(subject, rows([[GOOD]]), ~region)
         assert len(states) == 3
 
+    def test_states_of_several_maps_are_predicted_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        metric = InsertionDeletion('ins', num_steps=4)
+        maps = [rows([[GOOD]]), rows([[BAD]]), rows([[[0., 3., 1., 2.]]])]
+        alone = [row_subject([[MASK]], TARGET) for _ in maps]
+        expected = [metric.measure(subject, each, predicted(subject)) for subject, each in zip(alone, maps)]
+        subject, batches = row_subject([[MASK]], TARGET, batch_size=16), []
+        region, predict = predicted(subject), PerturbedEpisode.logits
+        monkeypatch.setattr(PerturbedEpisode, 'logits', lambda self, *states: (
+            batches.append(len(states[0])), predict(self, *states))[1])
+        metric.prepare(subject, maps, region)
+        assert batches == [3 * 3 + 2]  # three states of each map, and two that all maps share
+        assert [metric.measure(subject, each, region) for each in maps] == expected
+        assert len(batches) == 1
+
     def test_result_does_not_depend_on_what_was_measured_before(self) -> None:
         metrics = [InsertionDeletion('del', num_steps=3), InsertionDeletion(num_steps=2), SupportRanking()]
         shared = row_subject([[MASK, MASK]], TARGET)

@@ -12,7 +12,8 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from mmfss.evaluation.attribution import PerturbedEpisode, build_attribution_metric
-from mmfss.explainers import Explainer
+from mmfss.explainers import AffEx, Explainer
+from mmfss.explanation.episodes import study
 from mmfss.explanation.episodes.study import EpisodeStudy
 from mmfss.models import FewShotSegmentor
 from mmfss.registry import EXPLAINERS
@@ -42,6 +43,30 @@ def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp('whole') / 'out'
     explain(run_config(config, out))
     return out
+
+
+
+def test_variants_share_their_contributions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reports the cost that it would have alone, and the map that it would have alone."""
+    model = build_tiny_model().eval()
+    torch.manual_seed(0)
+    masks = torch.zeros(1, 2, 64, 64)
+    masks[..., 16:48, 16:40] = 1
+    episode = Episode(torch.randn(3, 64, 64), torch.randn(1, 2, 3, 64, 64), masks)
+    names = ('unmasked_affex', 'masked_affex', 'signed_affex')
+    explainers = {name: EXPLAINERS.build(dict(type=name)) for name in names}
+    explainers['mean'] = EXPLAINERS.build(dict(type='signed_affex', aggregation='mean'))
+    computed, compute = [], AffEx._contributions
+    monkeypatch.setattr(AffEx, '_contributions', lambda self, *args: (computed.append(self), compute(self, *args))[1])
+    monkeypatch.setattr(study, 'timed', lambda work, device: (work(), 1.))
+    record, arrays = EpisodeStudy(explainers, [], region='all', dtype='float32')(model, 0, episode)
+    assert computed == [explainers['unmasked_affex'], explainers['mean']]
+    for name, explainer in explainers.items():
+        explanation = explainer.explain(model, episode, 'all')
+        assert np.array_equal(arrays[name], explanation.attribution.numpy())
+        assert record['contributions'][name] == explanation.contributions.summary()
+        assert record['neutral'].get(name) == (None if explanation.neutral is None else explanation.neutral.tolist())
+    assert record['seconds'] == dict.fromkeys(explainers, 2.)
 
 
 def read(path: Path) -> Any:

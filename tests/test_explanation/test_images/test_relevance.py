@@ -36,7 +36,7 @@ def config(root: Path, **changes: Any) -> Config:
 
 def options(root: Path, **changes: Any) -> Namespace:
     names = ('explainer', 'metrics', 'shots', 'ways', 'explainer_options', 'sources', 'failures', 'region', 'panels',
-             'seed')
+             'seed', 'batch_size')
     return Namespace(**{**dict.fromkeys(names), 'config': 'tiny.py', 'episodes': 2, 'overwrite': False,
                         'out': root / 'out', **changes})
 

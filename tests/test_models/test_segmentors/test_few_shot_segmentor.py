@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmfss.models import FewShotSegmentor
 from mmfss.models.heads.dcama_head import CrossAttention
 from mmfss.models.layers import compose_ways
+from mmfss.models.segmentors.few_shot_segmentor import PIXELS_AT_A_TIME
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
 from mmfss.utils.checkpoint import CheckpointError
@@ -83,6 +84,36 @@ class TestLogits:
         query, support, masks = draw(1, 1, 2, size)
         logits = model.logits(query, support, masks)
         assert logits.shape == (1, 2, *size) and logits.isfinite().all()
+
+    def test_images_are_read_in_slices(self, model: FewShotSegmentor, monkeypatch: pytest.MonkeyPatch) -> None:
+        images = draw(5)[0]
+        whole = model.extract_feat(images)
+        read = []
+        with monkeypatch.context() as changed:
+            changed.setitem(PIXELS_AT_A_TIME, 'cpu', 2 * 64 * 64 // torch.get_num_threads())
+            hook = model.backbone.register_forward_pre_hook(lambda module, args: read.append(len(args[0])))
+            sliced = model.extract_feat(images)
+            hook.remove()
+        assert read == [2, 2, 1]
+        for mine, other in zip(sliced, whole):
+            assert len(mine) == len(other)
+            for pair in zip(mine, other):
+                assert_close(*pair)
+
+    @pytest.mark.parametrize('head', ['HSNetHead', 'DMTNetHead'])
+    def test_shots_are_compared_one_at_a_time(self, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where each has its own logits: the memory of a prediction does not grow with the shots."""
+        torch.manual_seed(0)
+        backbone = dict(type='mmpretrain.ResNet', depth=18, base_channels=16, stem_channels=16)
+        model = FewShotSegmentor(backbone, dict(type=head)).eval()
+        query, support, masks = draw(2, ways=2, shots=3, size=(128, 128))
+        together = model.logits(query, model.encode_support(support, masks))
+        monkeypatch.setitem(PIXELS_AT_A_TIME, 'cpu', 2 * 128 * 128 // torch.get_num_threads())
+        encoded, encode = [], model.head.encode_support
+        monkeypatch.setattr(model.head, 'encode_support', lambda features, masks: (
+            encoded.append(tuple(masks.shape[:2])), encode(features, masks))[1])
+        assert_close(model.logits(query, support, masks), together)
+        assert encoded == [(2, 1)] * 6
 
     def test_support_of_another_size(self, model: FewShotSegmentor) -> None:
         query, _, _ = draw(2, size=(64, 96))
