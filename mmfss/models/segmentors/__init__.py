@@ -8,10 +8,10 @@ from .latent_autoencoder import LatentAutoencoder
 from .mirror_unet_segmentor import MirrorUNetSegmentor
 from .sam_refine import SAMRefine
 from .scaleproto_segmentor import ScaleProtoSegmentor
-from .unrolled_lrp_segmentor import UnrolledLRPSegmentor
+from .unrolled_lrp_segmentor import IterativeDataParallel, UnrolledLRPSegmentor
 
 __all__ = [
     'BaseFewShotSegmentor', 'BlackBoxSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor',
-    'LatentAutoencoder', 'MirrorUNetSegmentor', 'SAMRefine', 'ScaleProtoSegmentor', 'SupportEncoding',
-    'UnrolledLRPSegmentor', 'check_training_free'
+    'IterativeDataParallel', 'LatentAutoencoder', 'MirrorUNetSegmentor', 'SAMRefine', 'ScaleProtoSegmentor',
+    'SupportEncoding', 'UnrolledLRPSegmentor', 'check_training_free'
 ]
