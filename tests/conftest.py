@@ -20,7 +20,7 @@ def quick_runners() -> None:
 def one_process_server() -> Iterator[None]:
     """All that fork processes from a server (data loaders and measurements too) share one, which imports once."""
     multiprocessing.set_forkserver_preload(
-        ['mmfss.apis', 'mmfss.engine', 'mmfss.datasets', 'mmfss.evaluation', 'tests.processes', 'tests.preloaded'])
+        ['mmfss.apis', 'mmfss.engine', 'mmfss.datasets', 'mmfss.evaluation', 'tests.processes'])
     # Now, in the folder of the repository: from a test's own folder it would find the `tests` of another package.
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(Path(__file__).parents[1])

@@ -5,10 +5,8 @@ from typing import Callable
 from mmengine.config import config
 from mmengine.runner import runner
 
-collect_env = functools.cache(runner.collect_env)
-
 
 def make_runners_quick(setattr: Callable[[object, str, object], None] = setattr) -> None:
     """Configs are logged without yapf's layout, four times for each runner, and the environment is collected once."""
     setattr(config, 'FormatCode', lambda text, **options: (text, True))
-    setattr(runner, 'collect_env', collect_env)
+    setattr(runner, 'collect_env', functools.cache(runner.collect_env))
