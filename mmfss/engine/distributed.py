@@ -4,7 +4,7 @@ import os
 import torch
 from mmengine.config import Config
 
-from mmfss.utils.config_options import ConfigError
+from mmfss.utils.config_options import ConfigError, find_class
 
 # What a launcher sets for each process, and how it is called.
 _STARTED_BY = dict(pytorch=('RANK', 'torchrun (tools/dist_*.sh)'), slurm=('SLURM_PROCID', 'srun (tools/slurm_*.sh)'),
@@ -15,10 +15,11 @@ def setup_distributed(cfg: Config, launcher: str) -> None:
     """Prepare a config, and on a CPU the process group, for a launcher.
 
     MMEngine always places a launched process on a GPU. Where there is none, the process group is made here with the
-    backend gloo, which MMEngine then uses, and the model is wrapped without a device. Nothing else changes on a GPU.
+    backend gloo, which MMEngine then uses, and the model is wrapped without a device. A model that names its
+    ``distributed_wrapper`` is wrapped by it, on any device; nothing else changes on a GPU.
 
     Args:
-        cfg (Config): The config, changed in place: ``launcher`` and, on a CPU, ``model_wrapper_cfg``.
+        cfg (Config): The config, changed in place: ``launcher`` and, if it must, ``model_wrapper_cfg``.
         launcher (str): ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
 
     Raises:
@@ -29,15 +30,16 @@ def setup_distributed(cfg: Config, launcher: str) -> None:
         variable, starter = _STARTED_BY[launcher]
         raise ConfigError(f'--launcher {launcher} is for processes that {starter} starts; the environment variable '
                           f'{variable} is not set.')
-    if launcher != 'pytorch' or torch.cuda.is_available():
-        return
-    if not torch.distributed.is_initialized():
+    on_cpu = launcher == 'pytorch' and not torch.cuda.is_available()
+    if on_cpu and not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
-    wrapper['find_unused_parameters'] = cfg.get('find_unused_parameters', False)
-    wrapper.update(cfg.get('model_wrapper_cfg') or {})
-    # The None must be written out: the runner fills in the GPU of the process otherwise.
-    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    own = getattr(find_class((cfg.get('model') or {}).get('type')), 'distributed_wrapper', None)
+    if on_cpu or (own and launcher != 'none'):
+        wrapper = dict(type=own or 'MMDistributedDataParallel', broadcast_buffers=False)
+        wrapper['find_unused_parameters'] = cfg.get('find_unused_parameters', False)
+        wrapper.update(cfg.get('model_wrapper_cfg') or {})
+        # The None must be written out: the runner fills in the GPU of the process otherwise.
+        cfg.model_wrapper_cfg = dict(wrapper, device_ids=None) if on_cpu else wrapper
 
 
 def leave_distributed() -> None:

@@ -77,6 +77,8 @@ def phases_of(cfg: Config, work_dir: Path) -> Iterator[Phase]:
         phase_cfg = copy.deepcopy(cfg)
         phase_cfg.pop('phases')
         phase_cfg.merge_from_dict(changes)
+        if 'find_unused_parameters' in changes and phase_cfg.get('model_wrapper_cfg'):
+            phase_cfg.model_wrapper_cfg.find_unused_parameters = phase_cfg.find_unused_parameters
         phase_cfg.work_dir = str(work_dir / name)
         yield Phase(name, phase_cfg, work_dir / name, result)
 

@@ -4,6 +4,8 @@ from typing import Any, Sequence
 
 import numpy as np
 import torch
+from mmcv.cnn import ConvModule
+from mmpretrain.models.backbones import VGG
 from torch import Tensor, nn
 
 from mmfss.models import UnrolledLRPSegmentor
@@ -11,6 +13,7 @@ from tests.references.seeded import seeded_array, seeded_image, seeded_mask, see
 
 DATA = Path(__file__).parents[1] / 'data/unrolled_lrp'
 RESNET18 = [('*fc.weight', 40), ('*conv*', 1.4), ('*downsample.0*', 1.0), ('*bn2.weight', 0.5)]
+VGG16 = [('classifier.6.*', 60), ('*', 1.41)]
 RESNET50 = [('*fc.weight', 40), ('*conv*', 1.4), ('*downsample.0*', 1.0), ('*bn3.weight', 0.5)]
 
 
@@ -62,3 +65,18 @@ def resnet_segmentor(depth: int, num_classes: int, seed: int, gains: Sequence[tu
         decode_head=head, ignore_index=-1, cls_loss_over_batch=cls_loss_over_batch)
     draw_weights(model, seed, gains, strip=('backbone.', 'cls_head.'))
     return model.eval()
+
+
+def vgg16_features(seed: int) -> nn.Module:
+    """VGG-16 without its classifier; torchvision counts the ReLUs as layers of their own."""
+    backbone = VGG(depth=16).eval()
+    names, position = {}, 0
+    for number, module in enumerate(backbone.features):
+        if isinstance(module, ConvModule):
+            for kind in ('weight', 'bias'):
+                names[f'features.{position}.{kind}'] = f'features.{number}.conv.{kind}'
+        position += 2 if isinstance(module, ConvModule) else 1
+    state = backbone.state_dict()
+    drawn = seeded_state_dict({name: state[own].shape for name, own in names.items()}, seed, VGG16)
+    backbone.load_state_dict({own: torch.from_numpy(drawn[name]) for name, own in names.items()})
+    return backbone

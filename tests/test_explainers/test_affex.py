@@ -97,10 +97,10 @@ class NoAffinities(FewShotHead):
 class TestDefinition:
 
     @pytest.mark.parametrize(('ways', 'shots', 'size', 'support_size'), [
-        (1, 1, (64, 64), None),
-        (1, 3, (48, 80), None),
-        (2, 3, (80, 64), None),
-        (2, 1, (64, 96), (48, 56)),
+        (1, 1, (48, 48), None),
+        (1, 3, (32, 64), None),
+        (2, 3, (64, 48), None),
+        (2, 1, (48, 64), (32, 40)),
     ])
     def test_streamed_equals_dense(self, exact_model: FewShotSegmentor, explicit: ModuleType, ways: int, shots: int,
                                    size: tuple, support_size: Optional[tuple]) -> None:

@@ -17,15 +17,6 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_imported_by_the_first_use() -> None:
-    pytest.importorskip('timm', reason='timm is not installed (extra "dinov3")')
-    run('import sys, mmfss.models\n'
-        'assert "timm" not in sys.modules\n'
-        'from mmfss.registry import MODELS\n'
-        'MODELS.build(dict(type="mmseg.TIMMBackbone", model_name="resnet18", pretrained=False, features_only=True))\n'
-        'assert "timm" in sys.modules\n')
-
-
 def test_timm_that_was_imported_before_stays() -> None:
     pytest.importorskip('timm', reason='timm is not installed (extra "dinov3")')
     run('import timm, mmfss.models, mmseg.models.backbones.timm_backbone as user\n'

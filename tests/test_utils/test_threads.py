@@ -104,11 +104,6 @@ class TestEnvironment:
         set_up_threads(environment)
         assert environment == {}
 
-    def test_the_package_itself_leaves_it_alone(self) -> None:
-        """A program that imports mmfss, also its registries and models, is no command."""
-        found = child('import mmfss, mmfss.registry, json, os; print(json.dumps(dict(os.environ)))')
-        assert not {*WAITING, 'OMP_NUM_THREADS'} & set(found)
-
     def test_child_processes_inherit(self) -> None:
         code = ('import mmfss.commands, subprocess, sys; '
                 'subprocess.run([sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"])')

@@ -1,13 +1,19 @@
 """Tiny classifiers that segment by their relevance, and batches with and without masks."""
-from typing import Any
+from typing import Any, Optional
 
 import mmfss  # noqa: F401  isort: skip  (before MMSegmentation)
 import torch
+from mmengine.dist import get_world_size
+from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.distributed import GradBucket
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.distributed.nn.functional import all_reduce
 
 from mmfss.models import UnrolledLRPSegmentor
+from mmfss.models.segmentors import IterativeDataParallel
 
 RESNET = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=4)
 VGG = dict(type='mmpretrain.VGG', depth=11)
@@ -68,16 +74,55 @@ def gradients(model: nn.Module, inputs: Tensor, samples: list) -> dict[str, Tens
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def step(inputs: Tensor, samples: list, distributed: bool) -> dict:
-    """One step of SGD, batch norm in eval mode; the losses and the weights after it."""
-    from mmengine.model import MMDistributedDataParallel
-    from mmengine.optim import OptimWrapper
-    model = build()
-    wrapped = MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False) if distributed else model
-    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
-    losses = wrapped(inputs, samples, mode='loss')
-    optimizer.update_params(sum(losses.values()))
-    return dict(losses={name: float(value.detach()) for name, value in losses.items()}, weights=model.state_dict())
+class SeenSGD(torch.optim.SGD):
+    """Keeps the gradients of its steps, by the names of the parameters."""
+
+    def __init__(self, model: nn.Module, lr: float = 0.) -> None:
+        super().__init__(model.parameters(), lr=lr)
+        self.named, self.seen = dict(model.named_parameters()), []
+
+    def step(self, closure: Any = None) -> None:
+        self.seen.append({name: p.grad.clone() for name, p in self.named.items() if p.grad is not None})
+        super().step(closure)
+
+
+BATCHES = (0, 1)
+CASES = dict(
+    frozen=dict(training=False, chunk=1), synchronized=dict(training=True, chunk=1, bn_detach='stat'),
+    one_pass=dict(training=True, iterative_gradients=False, bn_detach='stat'))
+
+
+def iterate(training: bool, rank: Optional[int] = None, **changes: Any) -> dict:
+    """One step of two accumulated batches in float64, alone or as one of two processes that share each batch."""
+    model = build(**changes).double().train(training)
+    optimizer = OptimWrapper(SeenSGD(model), accumulative_counts=len(BATCHES))
+    part, wrapped, reduced = slice(None), model, []
+    if rank is not None:
+        part = slice(2 * rank, 2 * rank + 2)
+        wrapped = IterativeDataParallel(
+            nn.SyncBatchNorm.convert_sync_batchnorm(model), device_ids=None, broadcast_buffers=False)
+
+        def reduce(group: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+            reduced.append(bucket.index())
+            return allreduce_hook(group, bucket)
+
+        wrapped.register_comm_hook(None, reduce)
+    losses = []
+    for seed in BATCHES:
+        inputs, samples = batch(seed=seed)
+        losses.append(wrapped.train_step(dict(inputs=inputs[part].double(), data_samples=samples[part]), optimizer))
+    return dict(losses=losses, steps=optimizer.optimizer.seen, reduced=reduced)
+
+
+def synchronized_norm(self: nn.SyncBatchNorm, x: Tensor) -> Tensor:
+    """Forward pass of SyncBatchNorm, which PyTorch has for GPUs alone."""
+    if not self.training:
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+    count = get_world_size() * x.numel() / x.shape[1]
+    mean = all_reduce(x.sum((0, 2, 3), keepdim=True)) / count
+    variance = all_reduce(((x - mean)**2).sum((0, 2, 3), keepdim=True)) / count
+    weight, bias = (values.view(-1, 1, 1) for values in (self.weight, self.bias))
+    return (x - mean) / (variance + self.eps).sqrt() * weight + bias
 
 
 if __name__ == '__main__':
@@ -86,8 +131,7 @@ if __name__ == '__main__':
 
     from mmfss.engine import leave_distributed
     torch.distributed.init_process_group('gloo')
-    rank = torch.distributed.get_rank()
-    images, labels = batch()
-    part = slice(2 * rank, 2 * rank + 2)
-    torch.save(step(images[part], labels[part], True), Path(sys.argv[1], f'{rank}.pt'))
+    nn.SyncBatchNorm.forward = synchronized_norm
+    own = torch.distributed.get_rank()
+    torch.save({name: iterate(rank=own, **case) for name, case in CASES.items()}, Path(sys.argv[1], f'{own}.pt'))
     leave_distributed()

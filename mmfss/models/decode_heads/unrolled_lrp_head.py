@@ -2,16 +2,15 @@
 from abc import abstractmethod
 from collections import deque
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmfss.registry import MODELS
 from mmfss.utils.config_options import ConfigError
-from ..relevance import Chain, ForwardRecord, Layer, RelevanceWalk, chain_of, layers_of, record_forward
+from ..relevance import Chain, ForwardRecord, GraphCut, Layer, RelevanceWalk, chain_of, layers_of, record_forward
 
 
 class RelevanceHead(BaseModule):
@@ -19,14 +18,15 @@ class RelevanceHead(BaseModule):
 
     Args:
         chunk (int): Classes that are decoded at once; memory grows with it, and not with K.
-        iterative_gradients (bool): In training, do not keep the decoder's graph: backward decodes each chunk of classes
-            again. The gradient is the same; the graph of one chunk is held in place of K classes', for one more pass of
-            the decoder. There is one backward, so loss scaling, gradient accumulation and distributed training need no
-            more than usual.
+        iterative_gradients (bool): In a training step, decode all maps without a graph, then each chunk of classes
+            again, with a backward pass of its own (see :class:`UnrolledLRPSegmentor`). The gradient is the same; the
+            graph of one chunk is held in place of K classes', for one more pass of the decoder.
     """
 
     fixes_statistics = False
     """Whether batch norm must work as in evaluation also in training."""
+    keeps_graph = False
+    """Whether all chunks need the classifier's graph in their backward passes."""
 
     def __init__(self, chunk: int = 1, iterative_gradients: bool = True) -> None:
         super().__init__()
@@ -79,14 +79,51 @@ class RelevanceHead(BaseModule):
         classes = list(range(num_classes)) if classes is None else [int(c) for c in classes]
         if not classes or min(classes) < 0 or max(classes) >= num_classes:
             raise ValueError(f'classes must be some of 0 to {num_classes - 1}, got {classes}.')
-        maps = []
-        for start in range(0, len(classes), self.chunk):
-            arguments = record, images, logits, classes[start:start + self.chunk]
-            if self.iterative_gradients and torch.is_grad_enabled():
-                maps.append(checkpoint(self.decode, *arguments, use_reentrant=False, preserve_rng_state=False))
-            else:
-                maps.append(self.decode(*arguments))
-        return torch.cat(maps, dim=1)
+        return torch.cat([self.decode(record, images, logits, some) for some in self._chunks(classes)], dim=1)
+
+    def _chunks(self, classes: Sequence[int]) -> list[Sequence[int]]:
+        return [classes[start:start + self.chunk] for start in range(0, len(classes), self.chunk)]
+
+    def cut(self, record: Any, logits: Tensor, cut: GraphCut) -> tuple[Any, Tensor]:
+        """Part the decoder's graph from the classifier's, where it can be done.
+
+        Args:
+            record (Any): See :meth:`record`.
+            logits (Tensor): Shape (N, K).
+            cut (GraphCut): The cut.
+
+        Returns:
+            tuple[Any, Tensor]: Record and logits for the decoder.
+        """
+        return record, logits
+
+    def backward_by_chunks(self, record: Any, images: Tensor, logits: Tensor, gradient: Tensor,
+                           backward: Callable[..., None]) -> Tensor:
+        """Run backward, given the gradient of the maps, one chunk of classes after the other; leave the last one.
+
+        If the decoder's graph can be parted from the classifier's, a chunk's backward pass ends at the record, and the
+        pass of the last chunk takes along what has arrived there: the classifier is run backward once.
+
+        Args:
+            record (Any): See :meth:`record`.
+            images (Tensor): Shape (N, 3, H, W).
+            logits (Tensor): Shape (N, K).
+            gradient (Tensor): Of a loss for the maps of all classes, shape (N, K, H, W).
+            backward (Callable): Runs the backward pass of a scalar, with options of :meth:`torch.Tensor.backward`.
+
+        Returns:
+            Tensor: A scalar, whose backward pass completes the gradient of that loss.
+        """
+        def part(record: Any, logits: Tensor, classes: Sequence[int]) -> Tensor:
+            return (self.decode(record, images, logits, classes) * gradient[:, list(classes)]).sum()
+
+        cut = GraphCut()
+        apart = self.cut(record, logits, cut)
+        *others, last = self._chunks(range(logits.shape[1]))
+        for classes in others:
+            backward(part(*apart, classes), retain_graph=self.keeps_graph)
+        cut.join()
+        return part(record, logits, last)
 
 
 @MODELS.register_module()
@@ -144,6 +181,11 @@ class UnrolledLRPHead(RelevanceHead):
         with record_forward([layer.module for layer in layers_of(chain)]) as record:
             yield chain, record
 
+    def cut(self, record: tuple[Chain, ForwardRecord], logits: Tensor,
+            cut: GraphCut) -> tuple[tuple[Chain, ForwardRecord], Tensor]:
+        chain, layers = record
+        return (chain, layers.at(cut)), cut(logits)
+
     def decode(self, record: tuple[Chain, ForwardRecord], images: Tensor, logits: Tensor,
                classes: Sequence[int]) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
@@ -179,6 +221,7 @@ class GradientInputHead(RelevanceHead):
     """
 
     fixes_statistics = True
+    keeps_graph = True
     EXACT = (nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Identity,
              nn.modules.batchnorm._BatchNorm)
 

@@ -1,4 +1,5 @@
 """Record of a forward pass: what every layer was given, for rules that run it backward."""
+import copy
 from contextlib import contextmanager
 from typing import Iterable, Iterator, Optional
 
@@ -36,6 +37,50 @@ class Recorded:
         """Tensor, optional: The output; None if something has changed it in place since."""
         return _full(self._output) if self._output._version == self._version else None
 
+    def at(self, cut: 'GraphCut') -> 'Recorded':
+        """Return the same record, whose graph ends at its own tensors."""
+        record = copy.copy(self)
+        record.input = cut(self.input)
+        record.variance = None if self.variance is None else cut(self.variance)
+        if self.output is not None:
+            record._output = cut(self._output)
+            record._version = record._output._version
+        return record
+
+
+class GraphCut:
+    """Cut a graph in two at some tensors, so that its later part can be run backward on its own, again and again.
+
+    The gradients add up at the cut. After :meth:`join`, one backward pass through the whole graph takes them along.
+
+    Example:
+        >>> import torch
+        >>> from mmfss.models.relevance import GraphCut
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> y, cut = 2 * x, GraphCut()
+        >>> for factor in (3, 4):
+        ...     (factor * cut(y)).backward()
+        >>> cut.join()
+        >>> (5 * y).backward()
+        >>> x.grad
+        tensor([24.])
+    """
+
+    def __init__(self) -> None:
+        self._leaves: dict[Tensor, Tensor] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return a tensor without the graph before it, always the same one; in float32 if it is of half precision."""
+        if x.requires_grad and x not in self._leaves:
+            self._leaves[x] = _full(x.detach()).requires_grad_()
+        return self._leaves.get(x, x)
+
+    def join(self) -> None:
+        """Let the next backward pass through the tensors add the gradients of the passes that ended at the cut."""
+        for x, leaf in self._leaves.items():
+            if leaf.grad is not None:
+                x.register_hook(lambda gradient, added=leaf.grad: gradient + added.to(gradient.dtype))
+
 
 def batch_variance(x: Tensor, over_ranks: bool = False) -> Tensor:
     """Compute the biased variance of maps over images and pixels.
@@ -68,6 +113,10 @@ class ForwardRecord(dict[nn.Module, Recorded]):
 
     def __missing__(self, module: nn.Module) -> Recorded:
         raise KeyError(f'The layer {module} was not run in the recorded forward pass.')
+
+    def at(self, cut: GraphCut) -> 'ForwardRecord':
+        """Return the same record, whose graph ends at its own tensors."""
+        return ForwardRecord({module: recorded.at(cut) for module, recorded in self.items()})
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from .mirror_unet_segmentor import MirrorUNetSegmentor
 from .presence_judge import PresenceJudge
 from .sam_refine import SAMRefine
 from .scaleproto_segmentor import ScaleProtoSegmentor
-from .unrolled_lrp_segmentor import UnrolledLRPSegmentor
+from .unrolled_lrp_segmentor import IterativeDataParallel, UnrolledLRPSegmentor
 
 __all__ = [
     'BaseFewShotSegmentor', 'BlackBoxSegmentor', 'DiffewsSegmentor', 'FewShotSegmentor', 'ImageLabelSegmentor',
-    'LatentAutoencoder', 'MirrorUNetSegmentor', 'PresenceJudge', 'SAMRefine', 'ScaleProtoSegmentor',
+    'IterativeDataParallel', 'LatentAutoencoder', 'MirrorUNetSegmentor', 'PresenceJudge', 'SAMRefine',
+    'ScaleProtoSegmentor',
     'SupportEncoding', 'UnrolledLRPSegmentor', 'check_training_free'
 ]

@@ -142,9 +142,8 @@ class ImageLabelSegmentor(BaseSegmentor):
         """
         losses = {}
         if self.seg_loss_weight:
-            cls_logits, seg_logits = self.classify_and_segment(inputs)
             target = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
-            losses['loss_seg'] = self.seg_loss_weight * labelled_cross_entropy(seg_logits, target, self.ignore_index)
+            cls_logits, losses['loss_seg'] = self.classify_and_compare(inputs, target)
         else:
             cls_logits = self.classify(inputs)
         if self.cls_loss_weight:
@@ -152,6 +151,15 @@ class ImageLabelSegmentor(BaseSegmentor):
             losses['loss_cls'] = self.cls_loss_weight * image_label_loss(
                 cls_logits, labels, self.background, self.cls_loss_over_batch)
         return losses
+
+    def classify_and_compare(self, inputs: Tensor, target: Tensor) -> tuple[Optional[Tensor], Tensor]:
+        """Compute the logits (N, K) of the image and the loss of its pixels' labels ``target`` (N, H, W)."""
+        cls_logits, seg_logits = self.classify_and_segment(inputs)
+        return cls_logits, self.compare(seg_logits, target)
+
+    def compare(self, seg_logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of logits (N, K, H, W) of the pixels, given their labels (N, H, W)."""
+        return self.seg_loss_weight * labelled_cross_entropy(seg_logits, target, self.ignore_index)
 
     def _image_labels(self, sample: Any) -> Tensor:
         if 'gt_image_labels' not in sample:

@@ -1,5 +1,7 @@
-"""Explanation of classifiers that segment by their relevance: scores of known maps, a small run, what is refused."""
+"""Explanation of classifiers that segment by their relevance: scores of known maps, the command, what is refused."""
 import json
+import runpy
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
 from torch import Tensor
 
 from mmfss.evaluation.image_perturbation import area_under, perturbation_curve, substrate_of
@@ -19,6 +20,7 @@ from mmfss.utils.config_options import ConfigError
 from tests.tiny.seg import TinySegDataset
 from tests.tiny.unrolled_lrp import RESNET, build
 
+TOOL = Path(__file__).parents[3] / 'tools' / 'explain.py'
 MODEL = dict(
     type='UnrolledLRPSegmentor', backbone=RESNET, cls_head=dict(type='PooledClassifier', in_channels=32, num_classes=4),
     decode_head=dict(type='UnrolledLRPHead', chunk=4),
@@ -43,17 +45,19 @@ def options(root: Path, **changes: Any) -> Namespace:
 
 @pytest.fixture(scope='module')
 def explained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """The command line on a config and a checkpoint: the folder and its results."""
     root = tmp_path_factory.mktemp('relevance')
-    model = build(seed=2)
-    torch.save(dict(state_dict=model.state_dict()), root / 'model.pth')
-    cfg = config(root, load_from=str(root / 'model.pth'))
-    loop = choose_loop(cfg)
-    assert loop is RelevanceExplanationLoop
-    loop.configure(cfg, options(root, region='ground_truth', panels=1))
-    cfg.test_cfg.step = 0.2
-    runner = RUNNERS.build(cfg)
-    runner.test()
-    return root / 'out', runner.test_loop.results
+    torch.save(dict(state_dict=build(seed=2).state_dict()), root / 'model.pth')
+    cfg = config(root, experiment_name=root.name)
+    assert choose_loop(cfg) is RelevanceExplanationLoop
+    cfg.test_cfg = dict(type='RelevanceExplanationLoop', step=0.2)
+    cfg.dump(root / 'tiny.py')
+    arguments = ('tiny.py', 'model.pth', '--region', 'ground_truth', '--episodes', '2', '--panels', '1', '--out', 'out')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setattr(sys, 'argv', ['explain.py', *arguments])
+        runpy.run_path(str(TOOL), run_name='__main__')
+    return root / 'out', json.loads((root / 'out/results.json').read_text())
 
 
 def test_run(explained: tuple[Path, dict]) -> None:

@@ -1,4 +1,6 @@
 """Whole networks beside the reference numbers, and identities of their maps."""
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor
 from mmfss.models import UnrolledLRPSegmentor
 from mmfss.models.decode_heads.unrolled_lrp_head import start_relevance
 from mmfss.models.losses import image_label_loss, labelled_cross_entropy
-from mmfss.models.relevance import rules
+from mmfss.models.relevance import RelevanceWalk, chain_of, layers_of, record_forward, rules
 from tests.references.unrolled_lrp import (
     RESNET18,
     RESNET50,
@@ -15,6 +17,7 @@ from tests.references.unrolled_lrp import (
     images,
     label_maps,
     resnet_segmentor,
+    vgg16_features,
 )
 from tests.tiny.unrolled_lrp import RESNET, VGG, build, randomize
 
@@ -57,6 +60,22 @@ def test_maps(name: str) -> None:
 def near(found: Tensor, expected: np.ndarray, share: float = 1) -> None:
     """Within 2 % of the standard deviation: relevance is a ratio of small numbers."""
     assert np.mean(np.abs(found.detach().numpy() - expected) < 0.02 * expected.std()) >= share
+
+
+def test_maps_of_vgg() -> None:
+    """From the output of the last pooling to the image, in float64.
+
+    Where two entries of a pooling window are equal up to rounding, rounding decides which of them is the maximum, and
+    moves the relevance of all that the window has seen. The reference, which is of float32, has a few such windows.
+    """
+    expected = golden('vgg16_eval')
+    backbone = vgg16_features(seed=3).double()
+    chain = chain_of(backbone, Namespace(layers=[]))
+    with torch.no_grad(), record_forward([layer.module for layer in layers_of(chain)]) as record:
+        backbone(images((1, 3, 224, 224), 3).double())
+        start = torch.from_numpy(expected['rel__inv_avgpool'])[None, None].double()
+        *_, (_, relevance) = RelevanceWalk()(chain, record, start)
+    near(relevance[0, 0].sum(0)[::2, ::2], expected['heatmaps'][0, 1], share=0.99)
 
 
 @pytest.mark.parametrize('name', ['resnet18_eval', 'resnet18_train'])
