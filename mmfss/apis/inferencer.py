@@ -264,8 +264,7 @@ class FewShotInferencer:
             prediction also has ``explainer``, its name, and ``attributions``, for each class a list of K_n float32
             arrays of the support images' original sizes (the method's values, resized bilinearly), or None for a class
             that is not in the region; ``neutral``, ``support_shares`` and ``contributions``, see
-            :class:`QueryExplainer`; with ``out_dir`` ``explanation_path``. ``advice``, see :func:`advise`: what to try
-            if the result is wrong, dicts with ``rule``, ``class_name`` and ``text``.
+            :class:`QueryExplainer`; with ``out_dir`` ``explanation_path``. ``advice``: see :func:`advise`.
 
         Raises:
             FileNotFoundError: If a file does not exist, or the folder has no image.

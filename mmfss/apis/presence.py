@@ -12,7 +12,7 @@ from mmfss.evaluation.presence_auc import PresenceAUC
 from mmfss.models import BaseFewShotSegmentor
 from mmfss.models.layers.class_presence import EVIDENCE, PresenceCalibration
 from mmfss.models.segmentors.base_few_shot_segmentor import support_masks
-from mmfss.models.segmentors.presence_judge import PresenceJudge
+from mmfss.models.segmentors.presence_judge import PresenceJudge, logits_and_evidence
 from mmfss.utils.config_options import ConfigError
 
 BASELINES = ('largest foreground probability', 'predicted area')
@@ -97,8 +97,8 @@ class PresenceStudy:
     def _predict(self, batch: dict[str, Any], present: bool) -> Iterator[dict[str, Any]]:
         data = self.model.data_preprocessor(batch, False)
         inputs = data['inputs']
-        logits, evidence = self.model.logits_and_evidence(inputs['query'], inputs['support'],
-                                                          support_masks(data['data_samples']))
+        logits, evidence = logits_and_evidence(self.model, inputs['query'], inputs['support'],
+                                               support_masks(data['data_samples']))
         evidence = evidence[:, 0].cpu()
         foreground = logits.softmax(1)[:, 1].flatten(1)
         area = (logits.argmax(1) > 0).float().flatten(1).mean(1)

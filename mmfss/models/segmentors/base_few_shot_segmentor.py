@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from mmfss.registry import MODELS
 from mmfss.structures import EpisodeDataSample
-from mmfss.utils.config_options import ConfigError
 from ..heads.matched_way import MatchedWay
 from ..layers import compose_ways
 from ..layers.pytrees import pytree
-from .presence_judge import PresenceJudge, presence_cells, presence_evidence
+from .presence_judge import PresenceJudge, logits_and_evidence
 
 EpisodeInputs = dict[str, Tensor]
 SupportImages = Union[Tensor, Sequence[Tensor]]
@@ -334,30 +333,6 @@ class BaseFewShotSegmentor(BaseSegmentor):
                              f'{[tuple(mask.shape) for mask in masks]}.')
         return support, [mask.to(images.dtype) for mask, images in zip(masks, support)]
 
-    def logits_and_evidence(self, query: Tensor, support: SupportImages,
-                            masks: SupportImages) -> tuple[Tensor, Tensor]:
-        """Predict as :meth:`logits`, and compute the evidence that each class is there.
-
-        Args:
-            query (Tensor): Normalized images, shape (B, 3, H, W).
-            support (Tensor | Sequence[Tensor]): As in :meth:`encode_support`, of B episodes.
-            masks (Tensor | Sequence[Tensor]): As in :meth:`encode_support`.
-
-        Returns:
-            tuple[Tensor, Tensor]: Raw logits (B, N+1, H, W), and the result of :func:`presence_evidence`, (B, N, 5).
-
-        Raises:
-            ConfigError: If the model shows no feature map.
-        """
-        support, masks = self._ways(support, masks)
-        features = self.extract_feat(query)
-        shown = self.extract_feat(torch.cat([images.flatten(0, 1) for images in support]))
-        cells = presence_cells(self, shown, masks)
-        if cells is None:
-            raise ConfigError(f'A {type(self).__name__} shows no feature map by which presence could be judged.')
-        logits = self.match(features, self.encode_features(shown, masks), query.shape[-2:])
-        return logits, presence_evidence(self, features, logits, cells)
-
     @torch.no_grad()
     def predict(self, inputs: EpisodeInputs, data_samples: list[EpisodeDataSample]) -> list[EpisodeDataSample]:
         """Add ``seg_logits`` (N+1, H, W) and ``pred_sem_seg`` (1, H, W) to every sample, at network size.
@@ -366,7 +341,7 @@ class BaseFewShotSegmentor(BaseSegmentor):
         """
         if self.presence_judge is None:
             return add_predictions(data_samples, self._forward(inputs, data_samples))
-        logits, evidence = self.logits_and_evidence(inputs['query'], inputs['support'], support_masks(data_samples))
+        logits, evidence = logits_and_evidence(self, inputs['query'], inputs['support'], support_masks(data_samples))
         for sample, scores in zip(data_samples, self.presence_judge(evidence).tolist()):
             sample.set_metainfo(dict(presence=scores))
         return add_predictions(data_samples, logits)

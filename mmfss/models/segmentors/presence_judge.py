@@ -2,17 +2,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import read_text
 from ..layers.class_presence import MATCHING, PresenceCalibration, PresenceCells
-
-if TYPE_CHECKING:
-    from .base_few_shot_segmentor import BaseFewShotSegmentor
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,12 @@ class PresenceJudge:
         return logits.masked_fill(absent[:, None, None], torch.finfo(logits.dtype).min)
 
 
-def presence_cells(model: 'BaseFewShotSegmentor', features: Any,
+def presence_cells(model: nn.Module, features: Any,
                    masks: Sequence[Tensor]) -> Optional[tuple[PresenceCells, ...]]:
     """Keep of the supports what presence is judged by.
 
     Args:
-        model (BaseFewShotSegmentor): The model.
+        model (nn.Module): A :class:`BaseFewShotSegmentor`.
         features (Any): Features of all supports, ordered by way, then by episode, then by shot.
         masks (Sequence[Tensor]): For each way (B, K_n, H, W).
 
@@ -86,12 +83,12 @@ def presence_cells(model: 'BaseFewShotSegmentor', features: Any,
     return tuple(PresenceCells.of(part, mask.float()) for part, mask in zip(parts, masks))
 
 
-def presence_evidence(model: 'BaseFewShotSegmentor', features: Any, logits: Tensor,
+def presence_evidence(model: nn.Module, features: Any, logits: Tensor,
                       cells: Sequence[PresenceCells]) -> Tensor:
     """Compute the evidence for each class in queries.
 
     Args:
-        model (BaseFewShotSegmentor): The model.
+        model (nn.Module): A :class:`BaseFewShotSegmentor`.
         features (Any): Features of B queries.
         logits (Tensor): Its prediction, (B, N+1, h, w).
         cells (Sequence[PresenceCells]): Result of :func:`presence_cells`.
@@ -105,3 +102,27 @@ def presence_evidence(model: 'BaseFewShotSegmentor', features: Any, logits: Tens
                             for way, of_class in enumerate(cells, start=1)], dim=1)
     confidence = (logits[:, 1:len(cells) + 1] - logits[:, :1]).flatten(2).amax(2).clamp(-50, 50)
     return torch.cat((matching, confidence[..., None]), dim=2)
+
+
+def logits_and_evidence(model: nn.Module, query: Tensor, support: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Predict as ``model.logits``, and compute the evidence that each class is there.
+
+    Args:
+        model (nn.Module): A :class:`BaseFewShotSegmentor`.
+        query (Tensor): Normalized images, shape (B, 3, H, W).
+        support (Tensor): Shape (B, N, K, 3, H, W).
+        masks (Tensor): Shape (B, N, K, H, W).
+
+    Returns:
+        tuple[Tensor, Tensor]: Raw logits (B, N+1, H, W), and the result of :func:`presence_evidence`.
+
+    Raises:
+        ConfigError: If the model shows no feature map.
+    """
+    features, shown = model.extract_feat(query), model.extract_feat(support.transpose(0, 1).flatten(0, 2))
+    masks = masks.to(support.dtype)
+    cells = presence_cells(model, shown, masks.unbind(1))
+    if cells is None:
+        raise ConfigError(f'A {type(model).__name__} shows no feature map by which presence could be judged.')
+    logits = model.match(features, model.encode_features(shown, list(masks.unbind(1))), query.shape[-2:])
+    return logits, presence_evidence(model, features, logits, cells)
