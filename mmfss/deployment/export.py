@@ -162,10 +162,14 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict
     Raises:
         ValueError: If ONNX has no operator for something in it.
     """
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
     try:
         with _quiet():
+            # Not optimized here, which would take longer than all else: runtimes do so on loading.
             onnx = torch.onnx.export(program, (), input_names=['images'], output_names=['logits'], opset_version=opset,
-                                     dynamo=True, verbose=False)
+                                     dynamo=True, optimize=False, verbose=False)
+            RemoveUnusedNodesPass()(onnx.model)
     except Exception as error:  # of PyTorch, onnxscript and ONNX
         raise ValueError(f'The model cannot be written as ONNX {opset}: {_reason(error)}') from error
     onnx.model.metadata_props.clear()

@@ -91,12 +91,14 @@ def run_script(folder: Path, script: Path, blocked: str) -> np.ndarray:
     return np.asarray(Image.open(folder / 'mask.png'))
 
 
-class TestOnnx:
+@pytest.fixture
+def onnx() -> None:
+    pytest.importorskip('onnxruntime', reason='ONNX Runtime is not installed: mmfss[export]')
+    pytest.importorskip('onnxscript', reason='onnxscript is not installed: mmfss[export]')
 
-    @pytest.fixture(scope='class', autouse=True)
-    def _packages(self) -> None:
-        pytest.importorskip('onnxruntime', reason='ONNX Runtime is not installed: mmfss[export]')
-        pytest.importorskip('onnxscript', reason='onnxscript is not installed: mmfss[export]')
+
+@pytest.mark.usefixtures('onnx')
+class TestOnnx:
 
     @pytest.mark.parametrize('name', HEADS)
     def test_gives_the_same(self, name: str, folder: Path) -> None:

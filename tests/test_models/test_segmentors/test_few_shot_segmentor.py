@@ -90,7 +90,7 @@ class TestLogits:
         whole = model.extract_feat(images)
         read = []
         with monkeypatch.context() as changed:
-            changed.setitem(PIXELS_AT_A_TIME, 'cpu', 2 * 64 * 64 // torch.get_num_threads())
+            changed.setitem(PIXELS_AT_A_TIME, 'cpu', -(-2 * 64 * 64 // torch.get_num_threads()))
             hook = model.backbone.register_forward_pre_hook(lambda module, args: read.append(len(args[0])))
             sliced = model.extract_feat(images)
             hook.remove()
@@ -105,10 +105,10 @@ class TestLogits:
         """Where each has its own logits: the memory of a prediction does not grow with the shots."""
         torch.manual_seed(0)
         backbone = dict(type='mmpretrain.ResNet', depth=18, base_channels=16, stem_channels=16)
-        model = FewShotSegmentor(backbone, dict(type=head)).eval()
+        model = FewShotSegmentor(backbone, dict(type=head, shots='mean')).eval()
         query, support, masks = draw(2, ways=2, shots=3, size=(128, 128))
         together = model.logits(query, model.encode_support(support, masks))
-        monkeypatch.setitem(PIXELS_AT_A_TIME, 'cpu', 2 * 128 * 128 // torch.get_num_threads())
+        monkeypatch.setitem(PIXELS_AT_A_TIME, 'cpu', -(-2 * 128 * 128 // torch.get_num_threads()))
         encoded, encode = [], model.head.encode_support
         monkeypatch.setattr(model.head, 'encode_support', lambda features, masks: (
             encoded.append(tuple(masks.shape[:2])), encode(features, masks))[1])
