@@ -69,7 +69,8 @@ def resnet_segmentor(depth: int, num_classes: int, seed: int, gains: Sequence[tu
 
 def vgg16_features(seed: int) -> nn.Module:
     """VGG-16 without its classifier; torchvision counts the ReLUs as layers of their own."""
-    backbone = VGG(depth=16).eval()
+    backbone = VGG(depth=16)
+    backbone.eval()
     names, position = {}, 0
     for number, module in enumerate(backbone.features):
         if isinstance(module, ConvModule):

@@ -99,8 +99,9 @@ def iterate(training: bool, rank: Optional[int] = None, **changes: Any) -> dict:
     part, wrapped, reduced = slice(None), model, []
     if rank is not None:
         part = slice(2 * rank, 2 * rank + 2)
-        wrapped = IterativeDataParallel(
-            nn.SyncBatchNorm.convert_sync_batchnorm(model), device_ids=None, broadcast_buffers=False)
+        wrapped = IterativeDataParallel(model, device_ids=None, broadcast_buffers=False)
+        # Afterwards: the wrapper takes SyncBatchNorm on GPUs alone.
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
         def reduce(group: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
             reduced.append(bucket.index())

@@ -54,7 +54,8 @@ class RelevanceStudy:
             tuple[dict, dict]: The record and the arrays, see :class:`RelevanceExplanationLoop`.
         """
         start = time.perf_counter()
-        sample, = model.predict(image, [sample])
+        with torch.no_grad():
+            sample, = model.predict(image, [sample])
         seconds = time.perf_counter() - start
         prediction = sample.pred_sem_seg.data[0].long()
         target = self._target(sample)
