@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 # Where modules are imported by name: optional packages, the extension of MMCV, a user's own function. (MMEngine imports
 # the locations of registries.)
 IMPORT_BY_NAME = {
-    'mmfss/explainers/extras.py', 'mmfss/utils/mmcv_ops.py', 'mmfss/models/segmentors/black_box_segmentor.py'
+    'mmfss/explainers/extras.py', 'mmfss/utils/mmcv_ops.py', 'mmfss/utils/lazy_imports.py',
+    'mmfss/models/segmentors/black_box_segmentor.py'
 }
 
 
