@@ -16,6 +16,7 @@ from .import_hooks import execute_instead
 _LATE = {
     'mmseg.models.backbones.timm_backbone': 'timm',
     'mmseg.models.assigners.hungarian_assigner': 'scipy.optimize',
+    'mmseg.models.backbones.beit': 'scipy',
     'mmpretrain.evaluation.metrics.visual_grounding_eval': 'torchvision.ops.boxes',
 }
 _MAKER = '__import_when_used'
@@ -64,8 +65,8 @@ def import_when_used(module: str, name: Optional[str] = None) -> Any:
     package = module.partition('.')[0]
     if importlib.util.find_spec(package) is None:
         raise ModuleNotFoundError(f"No module named '{package}'", name=package)
-    late = LateImport(module, name)
-    return late._find() if module in sys.modules else late
+    late, loaded = LateImport(module, name), sys.modules.get(module)
+    return late if loaded is None or (name is not None and name not in vars(loaded)) else late._find()
 
 
 class _ImportsLate(ast.NodeTransformer):
