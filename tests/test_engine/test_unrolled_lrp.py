@@ -112,19 +112,20 @@ def test_two_processes_step_as_one(both: list[dict], case: str) -> None:
     """Each batch is split; labelled pixels are counted over both, and one image has no mask.
 
     Of all backward passes of both batches one exchanges gradients. Batch norm has fixed statistics or, by a forward
-    pass of the tests in place of SyncBatchNorm's, which runs on GPUs alone, those of both processes.
+    pass of the tests in place of SyncBatchNorm's, which runs on GPUs alone, those of both processes. (All is in float64
+    but the loss of the image's labels.)
     """
     alone = tiny.iterate(**dict(tiny.CASES[case], iterative_gradients=False))
     parts = [part[case] for part in both]
     for index, losses in enumerate(alone['losses']):
         for name, value in losses.items():
             found = sum(float(part['losses'][index][name].detach()) for part in parts) / 2
-            assert found == pytest.approx(float(value), rel=1e-9)
+            assert found == pytest.approx(float(value), rel=1e-6)
     assert all(part['reduced'] == [0] and len(part['steps']) == 1 for part in parts)
     (expected, ), = (alone['steps'], )
     for name, value in expected.items():
         assert parts[0]['steps'][0][name].equal(parts[1]['steps'][0][name])
-        near = dict(rtol=0, atol=1e-7 * float(value.abs().max()))
+        near = dict(rtol=0, atol=1e-6 * float(value.abs().max()))
         torch.testing.assert_close(parts[0]['steps'][0][name], value, **near, msg=lambda text, name=name: name + text)
 
 

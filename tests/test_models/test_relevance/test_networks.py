@@ -66,7 +66,8 @@ def test_maps_of_vgg() -> None:
     """From the output of the last pooling to the image, in float64.
 
     Where two entries of a pooling window are equal up to rounding, rounding decides which of them is the maximum, and
-    moves the relevance of all that the window has seen. The reference, which is of float32, has a few such windows.
+    moves the relevance of all that the window has seen. Four of 811 thousand windows suffice for 7 % of the pixels in
+    float32 to be off; with the maxima of float64 none is. (Divisions by almost 0 have no part in it.)
     """
     expected = golden('vgg16_eval')
     backbone = vgg16_features(seed=3).double()
@@ -75,7 +76,7 @@ def test_maps_of_vgg() -> None:
         backbone(images((1, 3, 224, 224), 3).double())
         start = torch.from_numpy(expected['rel__inv_avgpool'])[None, None].double()
         *_, (_, relevance) = RelevanceWalk()(chain, record, start)
-    near(relevance[0, 0].sum(0)[::2, ::2], expected['heatmaps'][0, 1], share=0.99)
+    near(relevance[0, 0].sum(0)[::2, ::2], expected['heatmaps'][0, 1])
 
 
 @pytest.mark.parametrize('name', ['resnet18_eval', 'resnet18_train'])
