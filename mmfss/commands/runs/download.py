@@ -5,7 +5,7 @@ from typing import Any, Iterator, Optional
 
 from prettytable import PrettyTable
 
-from mmfss.apis.model_zoo import UnknownModelError, find_config
+from mmfss.utils.model_index import UnknownModelError, find_config
 from mmfss.converters.archives import unpack
 from mmfss.converters.publishers import BY_HAND, PUBLICATIONS, SPLITS_URL, Archive, Publication
 from mmfss.converters.sbd_masks import merge_sbd, voc_masks
