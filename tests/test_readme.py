@@ -53,7 +53,9 @@ def test_readme_is_short() -> None:
     assert len(README.splitlines()) <= 200
     pictures = re.findall(r'!\[[^]]+\]\(([^)]+)\)', README)
     assert len(pictures) == 2 and all((ROOT / picture).stat().st_size < 300_000 for picture in pictures)
-    assert [page.name for page in EXTEND.parent.glob('*.md') if f'](docs/en/{page.name})' not in README] == []
+    # Two pages repeat the README, for the site.
+    pages = {page.name for page in EXTEND.parent.glob('*.md')} - {'index.md', 'get_started.md'}
+    assert sorted(name for name in pages if f'](docs/en/{name})' not in README) == []
 
 
 def blocks_of(page: Path, word: str) -> list[str]:

@@ -5,7 +5,6 @@ from typing import Any, Iterator, Optional
 
 from prettytable import PrettyTable
 
-from mmfss.utils.model_index import UnknownModelError, find_config
 from mmfss.converters.archives import unpack
 from mmfss.converters.publishers import BY_HAND, PUBLICATIONS, SPLITS_URL, Archive, Publication
 from mmfss.converters.sbd_masks import merge_sbd, voc_masks
@@ -15,6 +14,7 @@ from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.download import DownloadError, download, fetch_checkpoint
 from mmfss.utils.files import check_writable, dump_json
+from mmfss.utils.model_index import UnknownModelError, find_config
 from mmfss.utils.names import did_you_mean
 
 COUNTS = {
