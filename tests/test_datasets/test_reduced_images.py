@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmfss.datasets import ImageFolderDataset
+from mmfss.datasets import ImageFolderDataset, LoadEpisodeImage
 from mmfss.datasets.images import read_image, read_reduced_image
 
 SIZE = (400, 300)  # width, height
@@ -76,4 +76,4 @@ def test_a_mask_of_another_size_is_still_an_error(root, size):
 
 def test_a_wrong_size_is_refused():
     with pytest.raises(ValueError, match='reduce_to must be'):
-        dataset('.', reduce_to=(0, 5))
+        LoadEpisodeImage(reduce_to=(0, 5))

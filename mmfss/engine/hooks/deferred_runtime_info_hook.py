@@ -59,8 +59,8 @@ class DeferredHistory(HistoryBuffer):
             values, counts = new.data
         self._values, self._counts = values[-self.max_length:], counts[-self.max_length:]
 
-    def __reduce_ex__(self, protocol: int) -> Any:
-        return HistoryBuffer(*self.data, max_length=self.max_length).__reduce_ex__(protocol)
+    def __reduce__(self) -> tuple:
+        return HistoryBuffer, (*self.data, self.max_length)
 
 
 @HOOKS.register_module()
