@@ -2,7 +2,6 @@
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 import torch
-import torchvision
 
 Shape = Tuple[int, ...]
 Layout = Dict[str, Shape]
@@ -35,6 +34,8 @@ def resnet_layout(depth: int) -> Layout:
     Returns:
         dict: Name to shape.
     """
+    import torchvision  # takes most of a second
+
     with torch.device('meta'):
         model = getattr(torchvision.models, f'resnet{depth}')()
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -49,6 +50,8 @@ def vgg_layout(depth: int) -> Layout:
     Returns:
         dict: Name to shape.
     """
+    import torchvision
+
     with torch.device('meta'):
         model = getattr(torchvision.models, f'vgg{depth}')()
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}

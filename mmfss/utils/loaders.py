@@ -1,8 +1,7 @@
 """Workers of data loaders, by one rule for all configs."""
 import os
+import sys
 from typing import Any, Mapping
-
-import torch
 
 from .threads import granted_cores
 
@@ -29,6 +28,9 @@ def fill_loaders(cfg: Any) -> None:
     Args:
         cfg (Config): The config, changed in place.
     """
+    # Not imported for this: what builds no loader need not wait for it.
+    torch = sys.modules.get('torch')
+    has_gpu = torch is not None and torch.cuda.is_available()
     for name in LOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, dict) or 'dataset' not in loader:
@@ -37,5 +39,5 @@ def fill_loaders(cfg: Any) -> None:
         if loader['num_workers'] == 0:
             loader['persistent_workers'] = False
         loader.setdefault('persistent_workers', True)
-        if torch.cuda.is_available():
+        if has_gpu:
             loader.setdefault('pin_memory', True)

@@ -10,8 +10,8 @@ import torch
 import mmfss
 
 ROOT = Path(__file__).parents[2]
-# Benchmarks have the names of their parts from what they measure.
-HEAVY_TOOLS = {'benchmark.py', 'zoo_table.py'}
+# Benchmarks have the names of their parts from what they measure; tools for developers import first.
+HEAVY_TOOLS = {'benchmark.py', 'gpu_check.py', 'make_scale_data.py', 'measure_data.py', 'zoo_table.py'}
 TOOLS = [path.relative_to(ROOT).as_posix() for folder in ('tools', 'demo')
          for path in sorted((ROOT / folder).rglob('*.py'))
          if "__name__ == '__main__'" in path.read_text(encoding='utf-8') and path.name not in HEAVY_TOOLS]

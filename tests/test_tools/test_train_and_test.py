@@ -134,8 +134,9 @@ class TestErrors:
         assert 'toy/smal.py" does not exist. Did you mean toy/small.py?' in fail('train', 'toy/smal.py')
 
     @pytest.fixture(autouse=True)
-    def _config(self, config: Path) -> None:
+    def _files(self, config: Path, tmp_path: Path) -> None:
         self.config = config
+        (tmp_path / 'x.pth').touch()  # a checkpoint that does not exist is told first
 
     def test_option(self, fail) -> None:
         message = fail('train', self.config, '--cfg-options', 'train_cfg.max_iter=3')

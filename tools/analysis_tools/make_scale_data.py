@@ -9,6 +9,8 @@ Examples:
     python tools/analysis_tools/make_scale_data.py scale_data --parts coco voc fss own phone
     python tools/analysis_tools/make_scale_data.py small --parts coco --fraction 0.01
 """
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
+
 import argparse
 import gzip
 import json

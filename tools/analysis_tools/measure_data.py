@@ -11,6 +11,8 @@ Examples:
     python tools/analysis_tools/measure_data.py workers configs/dcama/resnet50_coco20i_fold0.py --batches 500
     torchrun --nproc_per_node=2 tools/analysis_tools/measure_data.py start CONFIG --launcher pytorch
 """
+import mmfss.commands  # noqa: F401  isort: skip  (sets the threads, before PyTorch)
+
 import time
 
 BEGIN = time.time()  # before the imports, which are part of a start
@@ -24,15 +26,16 @@ from pathlib import Path  # noqa: E402
 from typing import Any, Optional  # noqa: E402
 
 import torch  # noqa: E402
-from mmengine.config import DictAction  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.registry import RUNNERS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmengine.utils.dl_utils import set_multi_processing  # noqa: E402
 
+from mmfss.commands.arguments import add_options  # noqa: E402
 from mmfss.engine.distributed import setup_distributed  # noqa: E402
 from mmfss.registry import register_all_modules  # noqa: E402
 from mmfss.utils.config import load_config  # noqa: E402
+from mmfss.utils.config_options import parse_options  # noqa: E402
 
 MIB = 2**20
 
@@ -78,7 +81,7 @@ def measure_start(args: argparse.Namespace) -> dict[str, Any]:
     """Train one iteration."""
     marks: dict[str, Any] = {}
     mark(marks, 'packages are imported')
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     setup_distributed(cfg, args.launcher)
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
@@ -91,7 +94,7 @@ def measure_start(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure_workers(args: argparse.Namespace) -> dict[str, Any]:
     """Load batches with workers."""
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     register_all_modules(init_default_scope=True)
     set_multi_processing(args.start_method, 0)
     torch.set_num_threads(1)
@@ -121,19 +124,24 @@ def measure_workers(args: argparse.Namespace) -> dict[str, Any]:
         receive_ms=round(1e3 * received / args.batches, 1), receive_cpu_ms=round(1e3 * received_cpu / args.batches, 1))
 
 
-def main(arguments: Optional[list[str]] = None) -> None:
+def parse_args(arguments: Optional[list[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=('start', 'workers'))
-    parser.add_argument('config', type=Path)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
-    parser.add_argument('--launcher', default='none', choices=('none', 'pytorch'))
-    parser.add_argument('--workers', type=int, default=2)
-    parser.add_argument('--batches', type=int, default=500)
-    parser.add_argument('--batch-size', type=int, default=12)
-    parser.add_argument('--pause', type=float, default=0., help='seconds between batches')
-    parser.add_argument('--start-method', default='fork', choices=('fork', 'forkserver', 'spawn'))
+    parser.add_argument('what', choices=('start', 'workers'), help='what to measure')
+    parser.add_argument('config', type=Path, help='config file whose training data are read')
+    add_options(parser)
+    parser.add_argument('--launcher', default='none', choices=('none', 'pytorch'), help='how ranks were started')
+    parser.add_argument('--workers', type=int, default=2, help='workers of the loader; default: 2')
+    parser.add_argument('--batches', type=int, default=500, help='batches to load; default: 500')
+    parser.add_argument('--batch-size', type=int, default=12, help='episodes of a batch; default: 12')
+    parser.add_argument('--pause', type=float, default=0., help='seconds between batches; default: 0')
+    parser.add_argument('--start-method', default='fork', choices=('fork', 'forkserver', 'spawn'),
+                        help='how workers are started; default: fork')
     parser.add_argument('--out', type=Path, help='file for the results, JSON')
-    args = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Optional[list[str]] = None) -> None:
+    args = parse_args(arguments)
     results = dict(start=measure_start, workers=measure_workers)[args.what](args)
     print(json.dumps(results, indent=2))
     if args.out:

@@ -5,14 +5,12 @@ from .loading import LoadClassMask, LoadEpisodeImage
 from .part_annotations import LoadPartAnnotations, PackPartSegInputs
 from .partial_labels import LoadPartialAnnotations, PackPartialLabels
 from .photometric import RandomBrightnessContrast, RandomDefocus, RandomGaussianNoise
-from .query_as_support import QueryAsSupport
 from .random_scale import RandomScale
 from .resize import ResizeEpisodeImage, resize_nearest
 from .square import SquareCrop
 
 __all__ = [
     'ForEachImage', 'LoadClassMask', 'LoadEpisodeImage', 'LoadPartAnnotations', 'LoadPartialAnnotations',
-    'PackEpisodeInputs', 'PackPartSegInputs', 'PackPartialLabels', 'QueryAsSupport',
-    'RandomBrightnessContrast', 'RandomDefocus', 'RandomGaussianNoise', 'RandomScale', 'ResizeEpisodeImage',
-    'SquareCrop', 'resize_nearest'
+    'PackEpisodeInputs', 'PackPartSegInputs', 'PackPartialLabels', 'RandomBrightnessContrast', 'RandomDefocus',
+    'RandomGaussianNoise', 'RandomScale', 'ResizeEpisodeImage', 'SquareCrop', 'resize_nearest'
 ]
