@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .exporting import exporting
 from .resizing import resize_aligned
 
 
@@ -15,7 +16,7 @@ def conv_resized(x: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
     Resizing acts on positions, and mixing channels does not. Therefore each of the nine entries of the kernel mixes the
     channels of the small map. Then two products with small matrices enlarge, shift and add. Mixing C channels into O
     takes time O(O C h w) instead of O(O C H W). With gradients the enlarged map is convolved, so that training stays equal to
-    the published code within the rounding of its own operations.
+    the published code within the rounding of its own operations; in exported graphs too, which stay simple.
 
     Args:
         x (Tensor): Shape (B, C, h, w).
@@ -33,7 +34,7 @@ def conv_resized(x: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
         torch.Size([1, 8, 24, 24])
     """
     height, width = x.shape[-2:]
-    if torch.is_grad_enabled() or 2 * height * width > prod(size):
+    if exporting() or torch.is_grad_enabled() or 2 * height * width > prod(size):
         return F.conv2d(resize_aligned(x, size), weight, padding=1)
     batch, channels = len(x), len(weight)
     rows, columns = (shifted_enlargements(*sides, x) for sides in zip((height, width), size))
