@@ -15,8 +15,8 @@ def conv_resized(x: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
 
     Resizing acts on positions, and mixing channels does not. Therefore each of the nine entries of the kernel mixes the
     channels of the small map. Then two products with small matrices enlarge, shift and add. Mixing C channels into O
-    takes time O(O C h w) instead of O(O C H W). With gradients the enlarged map is convolved, so that training stays equal to
-    the published code within the rounding of its own operations; in exported graphs too, which stay simple.
+    takes time O(O C h w) instead of O(O C H W). With gradients the enlarged map is convolved, so that training stays
+    equal to the published code within rounding; in exported graphs too, which stay simple.
 
     Args:
         x (Tensor): Shape (B, C, h, w).
