@@ -22,6 +22,7 @@ from mmfss.models.backbones.packaged_weights import PACKAGES
 from mmfss.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmfss.utils.config import load_config
 from mmfss.utils.config_options import accepted_arguments, find_class
+from mmfss.utils.loaders import fill_loaders
 from tests.tiny.weightless import Weightless
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -152,9 +153,10 @@ def test_number_of_shots_in_the_name(name: str, shots: int, monkeypatch: pytest.
     """``..._<K>shot`` is the config with K supports in the tested episodes, and nothing else."""
     # A file that was read is not parsed again.
     monkeypatch.setattr(Config, 'fromfile', lambda path: copy.deepcopy(_read.get(path) or from_file(path)))
-    cfg, expected = load_config(CONFIGS / f'{name}_{shots}shot.py'), read(name).to_dict()
-    expected['test_dataloader']['dataset']['num_shots'] = shots
-    assert cfg.to_dict() == expected
+    cfg, expected = load_config(CONFIGS / f'{name}_{shots}shot.py'), copy.deepcopy(read(name))
+    fill_loaders(expected)
+    expected.test_dataloader.dataset.num_shots = shots
+    assert cfg.to_dict() == expected.to_dict()
 
 
 @pytest.mark.parametrize('name', EXPLAINING)
