@@ -91,6 +91,8 @@ def python_call(tool: str, arguments: list[str]) -> tuple[str, list[str]]:
     """What a shell script of several processes calls: it takes a number of processes before the options."""
     if tool.endswith('.py'):
         return tool, arguments
+    if tool.endswith('gpu_check.sh'):  # a folder, then options
+        return tool.replace('.sh', '.py'), arguments[1:]
     script = (ROOT / tool).read_text(encoding='utf-8')
     name, first = re.search(r'/(\w+\.py)"', script)[1], int(re.search(r'\$\{@:(\d+)}', script)[1])
     *fixed, processes = arguments[:first - 1]

@@ -24,7 +24,6 @@ from pathlib import Path  # noqa: E402
 from typing import Any, Optional  # noqa: E402
 
 import torch  # noqa: E402
-from mmengine.config import DictAction  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.registry import RUNNERS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
@@ -33,6 +32,7 @@ from mmengine.utils.dl_utils import set_multi_processing  # noqa: E402
 from mmfss.engine.distributed import setup_distributed  # noqa: E402
 from mmfss.registry import register_all_modules  # noqa: E402
 from mmfss.utils.config import load_config  # noqa: E402
+from mmfss.utils.config_options import parse_options  # noqa: E402
 
 MIB = 2**20
 
@@ -123,17 +123,19 @@ def measure_workers(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Optional[list[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=('start', 'workers'))
-    parser.add_argument('config', type=Path)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
-    parser.add_argument('--launcher', default='none', choices=('none', 'pytorch'))
-    parser.add_argument('--workers', type=int, default=2)
-    parser.add_argument('--batches', type=int, default=500)
-    parser.add_argument('--batch-size', type=int, default=12)
-    parser.add_argument('--pause', type=float, default=0., help='seconds between batches')
-    parser.add_argument('--start-method', default='fork', choices=('fork', 'forkserver', 'spawn'))
+    parser.add_argument('what', choices=('start', 'workers'), help='what to measure')
+    parser.add_argument('config', type=Path, help='config of a training')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='changes to the config')
+    parser.add_argument('--launcher', default='none', choices=('none', 'pytorch'), help='start: how ranks are launched')
+    parser.add_argument('--workers', type=int, default=2, help='workers of the data loader')
+    parser.add_argument('--batches', type=int, default=500, help='workers: batches to load')
+    parser.add_argument('--batch-size', type=int, default=12, help='workers: episodes of a batch')
+    parser.add_argument('--pause', type=float, default=0., help='workers: seconds between batches')
+    parser.add_argument('--start-method', default='fork', choices=('fork', 'forkserver', 'spawn'),
+                        help='workers: how they are started')
     parser.add_argument('--out', type=Path, help='file for the results, JSON')
     args = parser.parse_args(arguments)
+    args.cfg_options = parse_options(args.cfg_options)
     results = dict(start=measure_start, workers=measure_workers)[args.what](args)
     print(json.dumps(results, indent=2))
     if args.out:
