@@ -91,6 +91,8 @@ def python_call(tool: str, arguments: list[str]) -> tuple[str, list[str]]:
     """What a shell script of several processes calls: it takes a number of processes before the options."""
     if tool.endswith('.py'):
         return tool, arguments
+    if tool.endswith('gpu_check.sh'):  # a folder, then options
+        return tool.replace('.sh', '.py'), arguments[1:]
     script = (ROOT / tool).read_text(encoding='utf-8')
     name, first = re.search(r'/(\w+\.py)"', script)[1], int(re.search(r'\$\{@:(\d+)}', script)[1])
     *fixed, processes = arguments[:first - 1]
@@ -121,8 +123,7 @@ def test_command(command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert not [path for path in paths if not path.endswith('.py') and not Path(path).exists()]
     for tool in expand_braces(script):
         assert Path(tool).is_file(), tool
-        # A script with an interface of its own.
-        if '[options' in line or 'slurm_' in tool or 'gpu_check.sh' in tool:
+        if '[options' in line or 'slurm_' in tool:
             continue
         try:
             args = check(tool, arguments, command.comment)

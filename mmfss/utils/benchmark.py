@@ -106,14 +106,27 @@ def peak_extra_memory(prepare: Callable[..., Computation], *args: Any, device: s
         args: Picklable arguments of ``prepare``.
         device (str): 'cpu' or 'cuda'.
     """
+    return peak_extra_memories(prepare, [args], device)[0]
+
+
+def peak_extra_memories(prepare: Callable[..., Computation],
+                        arguments: Sequence[tuple],
+                        device: str = 'cpu') -> list[int]:
+    """Measure several computations one after the other, in one fresh process; see :func:`peak_extra_memory`.
+
+    Args:
+        prepare (Callable): As for :func:`peak_extra_memory`.
+        arguments (Sequence[tuple]): Arguments of ``prepare`` for each computation.
+        device (str): 'cpu' or 'cuda'.
+    """
     if torch.device(device).type == 'cuda':
-        return _allocated_peak(prepare(*args), device)
+        return [_allocated_peak(prepare(*args), device) for args in arguments]
     method = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
     context = multiprocessing.get_context(method)
     # Imports take longer than most measurements: they are done once, in the server from which the processes are forked.
     context.set_forkserver_preload(['mmfss.models'])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_resident_peak, prepare, args).result()
+        return [pool.submit(_resident_peak, prepare, args).result() for args in arguments]
 
 
 def _allocated_peak(computation: Computation, device: str) -> int:

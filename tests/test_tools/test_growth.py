@@ -25,7 +25,8 @@ def test_slope(tool: ModuleType, power: int) -> None:
 
 def test_every_work_along_its_axes(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh process for each measurement of memory would take a minute."""
-    monkeypatch.setattr(tool, 'peak_extra_memory', lambda prepare, work, options, device: 1000 * options['shots'])
+    monkeypatch.setattr(tool, 'peak_extra_memories', lambda prepare, arguments, device: [
+        1000 * options['shots'] for _, options in arguments])
 
     def timed(computation: Callable, device: str, clock: Callable) -> float:
         computation()

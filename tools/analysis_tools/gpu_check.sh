@@ -21,7 +21,7 @@ TESTS=${PIPESTATUS[0]}
 LEFT=$((450 - SECONDS + START))
 timeout "$LEFT" "$PYTHON" tools/analysis_tools/gpu_check.py --out "$OUT/gpu_check.json" \
     --minutes "$(((LEFT - 90) / 60)).$((((LEFT - 90) % 60) * 10 / 60))" \
-    ${2:+"$2"} 2>&1 | tee "$OUT/measurements.log"
+    "${@:2}" 2>&1 | tee "$OUT/measurements.log"
 MEASURED=${PIPESTATUS[0]}
 
 echo "tests: $TESTS, measurements: $MEASURED (0: passed; 5: no test was run), $((SECONDS - START)) seconds; see $OUT"

@@ -5,7 +5,7 @@ the query with all of the supports, so that time is linear in shots and, for lar
 is linear in both, because no affinity is held.
 """
 import time
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from prettytable import PrettyTable
 
 from mmfss.datasets import ClassLists, UniformEpisodeSampler
 from mmfss.evaluation.functional import bootstrap_intervals, compute_scores, episode_counts, tabulate_counts
-from mmfss.utils.benchmark import peak_extra_memory, timed
+from mmfss.utils.benchmark import peak_extra_memories, timed
 
 GROWTH_PART = 'growth'
 AXES = dict(
@@ -96,22 +96,18 @@ def growth_rows(device: str, threads: int, axes: Optional[dict[str, Sequence[int
     Returns:
         list[dict]: ``work``, ``axis``, ``values``, ``seconds``, ``extra_bytes``, ``time_slope``, ``memory_slope``.
     """
-    return list(_rows(device, threads, axes or AXES))
-
-
-def _rows(device: str, threads: int, axes: dict[str, Sequence[int]]) -> Iterator[Row]:
+    axes, rows = axes or AXES, []
     clock = time.process_time if device == 'cpu' and threads == 1 else time.perf_counter
     for work, (_, names) in WORKS.items():
         for axis in names:
-            seconds, memory = [], []
-            for value in axes[axis]:
-                print(f'measuring growth of {work}, {axis} {value} ...', flush=True)
-                options = dict(DEFAULTS, device=device, threads=threads, **{axis: value})
-                seconds.append(timed(prepared_growth(work, options), device, clock))
-                memory.append(peak_extra_memory(prepared_growth, work, options, device=device))
+            print(f'measuring growth of {work} along {axis} ...', flush=True)
+            cases = [dict({**DEFAULTS, axis: value}, device=device, threads=threads) for value in axes[axis]]
+            seconds = [timed(prepared_growth(work, options), device, clock) for options in cases]
+            memory = peak_extra_memories(prepared_growth, [(work, options) for options in cases], device)
             measured = np.square(axes[axis]) if axis == 'side' else axes[axis]
-            yield dict(work=work, axis=axis, values=list(axes[axis]), seconds=seconds, extra_bytes=memory,
-                       time_slope=slope(measured, seconds), memory_slope=slope(measured, memory))
+            rows.append(dict(work=work, axis=axis, values=list(axes[axis]), seconds=seconds, extra_bytes=memory,
+                             time_slope=slope(measured, seconds), memory_slope=slope(measured, memory)))
+    return rows
 
 
 def slope(values: Sequence[float], costs: Sequence[float]) -> float:
