@@ -21,8 +21,8 @@ class Infidelity(AttributionMetric):
     A perturbation sets the colours of random superpixels of every support to 0; masks stay. With I = x - x' the change
     of the support images and phi the attribution, repeated over the three channels, each min-max scaled over all
     supports: a = mean(phi I), and b is the mean over the N+1 channels and the pixels of the region of
-    |logit(x) - logit(x')|. The value is the mean of (a - b)^2 over the perturbations: a plain number (no per cent) of 0
-    or more, lower is better.
+    ``|logit(x) - logit(x')|``. The value is the mean of (a - b)^2 over the perturbations: a plain number (no per
+    cent) of 0 or more, lower is better.
 
     **This is not the infidelity of Yeh et al. (NeurIPS 2019)**, which takes the *sum* over inputs of phi I, *signed*,
     neither scaled, against the *signed* change of *one* output. The reference scales both factors and takes the
