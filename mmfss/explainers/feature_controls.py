@@ -57,8 +57,8 @@ class EncoderAffinity(Explainer):
 
     AffEx puts a position's contribution where the position is. Here it is put on the pixels that the feature there
     depends on: the mean over colour channels of ``|d/dx sum_s c_s f_s|``, with c_s the contribution of a support
-    position and f_s the mean of its features over channels and layers of its size. Scaled to 0..1 over a class's shots. The
-    backbone must be differentiable to its images.
+    position and f_s the mean of its features over channels and layers of its size. Scaled to 0..1 over a class's
+    shots. The backbone must be differentiable to its images.
 
     Args:
         options (Any): Options of :class:`AffEx`.
