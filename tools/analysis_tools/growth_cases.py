@@ -111,6 +111,7 @@ def growth_rows(device: str, threads: int, axes: Optional[dict[str, Sequence[int
             measured = np.square(values) if axis == 'side' else values
             rows.append(dict(work=work, axis=axis, values=values, seconds=seconds, extra_bytes=memory,
                              time_slope=slope(measured, seconds), memory_slope=slope(measured, memory)))
+            print(growth_table(rows[-1:]), flush=True)
     return rows
 
 
