@@ -21,6 +21,8 @@ GROWTH_PART = 'growth'
 AXES = dict(
     shots=(1, 2, 5, 10, 20), side=(256, 512, 1024), classes=(5, 20, 80, 320, 1203), episodes=(100, 1000, 10_000))
 """Measured values; ``side`` is that of the images in pixels, whose slope is given for their area."""
+LARGEST_TRAINED = 512
+"""Side of the images of a training step, which keeps what its backward pass reads."""
 IMAGES_PER_CLASS = 20
 DEFAULTS = dict(shots=1, side=128, classes=20, episodes=1000)
 
@@ -101,12 +103,15 @@ def growth_rows(device: str, threads: int, axes: Optional[dict[str, Sequence[int
     for work, (_, names) in WORKS.items():
         for axis in names:
             print(f'measuring growth of {work} along {axis} ...', flush=True)
-            cases = [dict({**DEFAULTS, axis: value}, device=device, threads=threads) for value in axes[axis]]
+            values = [value for value in axes[axis]
+                      if (work, axis) != ('training', 'side') or value <= LARGEST_TRAINED]
+            cases = [dict({**DEFAULTS, axis: value}, device=device, threads=threads) for value in values]
             seconds = [timed(prepared_growth(work, options), device, clock) for options in cases]
             memory = peak_extra_memories(prepared_growth, [(work, options) for options in cases], device)
-            measured = np.square(axes[axis]) if axis == 'side' else axes[axis]
-            rows.append(dict(work=work, axis=axis, values=list(axes[axis]), seconds=seconds, extra_bytes=memory,
+            measured = np.square(values) if axis == 'side' else values
+            rows.append(dict(work=work, axis=axis, values=values, seconds=seconds, extra_bytes=memory,
                              time_slope=slope(measured, seconds), memory_slope=slope(measured, memory)))
+            print(growth_table(rows[-1:]), flush=True)
     return rows
 
 
