@@ -1,7 +1,7 @@
 # Stage 2 of efficientnet-lite2_own_stage1.py, with the same data.
 _base_ = [
     '../_base_/models/scaleproto_efficientnet-lite2.py', '../_base_/datasets/own_labels_257.py',
-    '../_base_/schedules/scaleproto_stage2.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/scaleproto_stage2_short.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
@@ -16,10 +16,4 @@ model = dict(
         ]))
 
 load_from = '{stage1}/joint/pushed.pth'
-optim_wrapper = dict(optimizer=dict(lr=3e-2), accumulative_counts=1)
-phases = dict(
-    group_warmup=dict(train_cfg=dict(max_iters=50, val_interval=50)),
-    group_joint=dict(
-        train_cfg=dict(max_iters=350, val_interval=350),
-        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)]))
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

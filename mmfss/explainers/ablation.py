@@ -1,4 +1,5 @@
 """Ablation explainers: remove a part of a support and measure what the class loses."""
+from abc import abstractmethod
 from typing import Optional
 
 import torch
@@ -34,9 +35,9 @@ class Ablation(ClassExplainer):
         layers = torch.cat((score.support, score.masks[:, :, None]), dim=2)
         return self.ablate(of_layers, layers, score)[0, :, 0]
 
+    @abstractmethod
     def ablate(self, function: object, layers: Tensor, score: ClassScore) -> Tensor:
         """Compute Captum's attributions of the layers, (1, K, 4, H, W)."""
-        raise NotImplementedError
 
 
 @EXPLAINERS.register_module(name='feature_ablation')

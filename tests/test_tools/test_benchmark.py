@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -12,21 +11,13 @@ from mmfss.models import DCAMAHead
 from tests.references.dcama import HEAD_CHANNELS, head_inputs
 from tests.tiny.data import PIPELINE
 from tests.tiny.model import TINY_MODEL
-
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.tiny.tools import TOOLS, load_tool
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(TOOLS))
-    return load('benchmark')
+    return load_tool('benchmark')
 
 
 def run(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str) -> dict:
@@ -51,7 +42,7 @@ class TestExplicitDCAMA:
         for block in head.attention:
             for projection in (block.query, block.key):
                 torch.nn.init.normal_(projection.weight, std=0.5)
-        explicit = load('explicit_dcama').ExplicitDCAMA(head).eval()
+        explicit = load_tool('explicit_dcama').ExplicitDCAMA(head).eval()
         query, support, masks = head_inputs(batch, shots)
         with torch.no_grad():
             encoding = head.encode_support(support, masks)
@@ -66,7 +57,7 @@ class TestExplicitDCAMA:
 
     def test_keeps_the_attention_of_each_level_if_told(self) -> None:
         head = DCAMAHead(HEAD_CHANNELS)
-        module = load('explicit_dcama')
+        module = load_tool('explicit_dcama')
         inputs = head_inputs(1, 2)
         for keep, levels in ((True, {1, 2, 3}), (False, set())):
             explicit = module.ExplicitDCAMA(head, keep_attention=keep).eval()

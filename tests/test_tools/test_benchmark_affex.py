@@ -5,13 +5,14 @@ from types import ModuleType
 import pytest
 import torch
 
-from tests.test_tools.test_benchmark import TOOLS, load, run
+from tests.test_tools.test_benchmark import run
+from tests.tiny.tools import TOOLS, load_tool
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(TOOLS))
-    return load('benchmark')
+    return load_tool('benchmark')
 
 
 def setting(tool: ModuleType, **kwargs) -> object:

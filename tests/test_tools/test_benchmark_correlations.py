@@ -1,5 +1,4 @@
 """The literal HSNet and DMTNet compute what the heads compute, and the benchmark measures both."""
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,16 +13,12 @@ from mmfss.models.layers import SHOT_RULES
 from mmfss.models.layers.shot_combination import vote
 from mmfss.registry import MODELS
 from tests.references.seeded import seeded_image
-
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+from tests.tiny.tools import TOOLS, load_tool
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(TOOLS))
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool(name)
 
 
 @torch.no_grad()

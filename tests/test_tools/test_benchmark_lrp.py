@@ -1,17 +1,13 @@
 """The literal unrolled LRP computes what the package computes, and the benchmark measures both."""
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
 
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+from tests.tiny.tools import load_tool
 
 
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location('lrp_cases', TOOLS / 'lrp_cases.py')
-    cases = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(cases)
+    cases = load_tool('lrp_cases')
     monkeypatch.setattr(cases, 'CLASSES', 3)
     computations = cases.maps(2, 64, 'cpu', depth=18)
     found, expected = computations['measured'](), computations['literal']()

@@ -1,5 +1,4 @@
 """The comparison of models on few masks: one training each, none twice, and a table of mean and spread."""
-import importlib.util
 import json
 import subprocess
 import sys
@@ -7,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/compare_few_masks.py'
+from tests.tiny.tools import load_tool
 
 
 def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    spec = importlib.util.spec_from_file_location('compare_few_masks', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_tool('compare_few_masks')
     commands = []
 
     def run(command: list[str], check: bool) -> None:

@@ -1,5 +1,4 @@
 """The check for a GPU: its table, its budget, its rehearsal on a CPU."""
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,16 +7,13 @@ from types import ModuleType
 import pytest
 import torch
 
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+from tests.tiny.tools import TOOLS, load_tool
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(TOOLS))
-    spec = importlib.util.spec_from_file_location('gpu_check', TOOLS / 'gpu_check.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('gpu_check')
 
 
 def figures(seconds: float, gib: float | None) -> dict:

@@ -1,21 +1,16 @@
 """Growth of time and memory, as benchmark.py --parts growth measures it."""
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Callable
 
 import pytest
 
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+from tests.tiny.tools import TOOLS, load_tool
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(TOOLS))
-    spec = importlib.util.spec_from_file_location('growth_cases', TOOLS / 'growth_cases.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('growth_cases')
 
 
 @pytest.mark.parametrize('power', [0, 1, 2])

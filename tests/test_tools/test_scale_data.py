@@ -1,5 +1,4 @@
 """Datasets for measurements, at a hundredth of their size."""
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,16 +7,12 @@ from types import ModuleType
 import pytest
 
 from mmfss.datasets import CocoInstanceIndex, FSS1000Index, ImageFolderIndex, PascalVOCIndex
-
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+from tests.tiny.tools import load_tool
 
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('make_scale_data', TOOLS / 'make_scale_data.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('make_scale_data')
 
 
 def test_data_can_be_read(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

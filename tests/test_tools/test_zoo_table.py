@@ -1,5 +1,4 @@
 """The table of the zoo: counted as the tool says, and the page shows what was counted."""
-import importlib.util
 import json
 import re
 import sys
@@ -14,10 +13,10 @@ from mmengine.registry import DefaultScope
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmfss.registry import MODELS, register_all_modules
+from tests.tiny.tools import TOOLS, load_tool
 from tests.tiny.weightless import Weightless
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / 'tools' / 'analysis_tools'
 PAGE = ROOT / 'docs' / 'en' / 'model_zoo.md'
 RESULTS = json.loads(PAGE.with_suffix('.json').read_text())
 ROWS = {row['config']: row for row in RESULTS['models']}
@@ -30,22 +29,15 @@ LEARNED = dict(
     dcama=dict(resnet50_pascal5i_fold0=14215394, resnet101_pascal5i_fold0=14222194, swinb_pascal5i_fold0=5073394))
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(TOOLS))
-    return load('zoo_table')
+    return load_tool('zoo_table')
 
 
 @pytest.fixture
 def cases() -> ModuleType:
-    return load('zoo_cases')
+    return load_tool('zoo_cases')
 
 
 class TestCounts:

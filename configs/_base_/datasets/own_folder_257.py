@@ -21,17 +21,15 @@ own = dict(
     data_root=data_root, class_ids=None if classes == 'all' else classes.split(','), fold=None, holdout=0.25)
 
 train_dataloader = dict(
-    num_workers=1,
     dataset=dict(
         **own,
         pipeline=train_pipeline,
         # Classes uniformly: they may differ much in size.
         sampler=dict(type='UniformEpisodeSampler', order='class', seed=0)))
 val_dataloader = dict(
-    num_workers=1,
     dataset=dict(
         **own,
         classes_of=None,
         pipeline=pipeline,
         sampler=dict(type='UniformEpisodeSampler', num_episodes=200, seed=1)))
-test_dataloader = dict(num_workers=1, dataset=dict(**own, pipeline=pipeline))
+test_dataloader = dict(dataset=dict(**own, pipeline=pipeline))

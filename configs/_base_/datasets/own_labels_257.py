@@ -27,8 +27,6 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='EpisodeStream'),
     dataset=dict(
         type='RepeatableDataset',
@@ -36,8 +34,6 @@ train_dataloader = dict(
             type=dataset_type, data_root=data_root, classes=classes, split='train', pipeline=train_pipeline)))
 val_dataloader = dict(
     batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, classes=classes, split='val', pipeline=test_pipeline))
 test_dataloader = val_dataloader

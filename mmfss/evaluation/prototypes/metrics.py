@@ -2,6 +2,7 @@
 
 Every score is printed with its definition, since published implementations differ in details that move it.
 """
+from abc import abstractmethod
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -45,17 +46,17 @@ class PrototypeMetric(BaseMetric):
         return scores
 
     @property
+    @abstractmethod
     def definition(self) -> str:
         """Describe what the score means, with all settings."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, sample: PrototypeSample) -> dict[str, Any]:
         """Return the record of an image: numbers and small arrays."""
-        raise NotImplementedError
 
+    @abstractmethod
     def combine(self, records: list[dict]) -> dict[str, float]:
         """Compute the scores of all images."""
-        raise NotImplementedError
 
 
 class PartMetric(PrototypeMetric):
@@ -210,9 +211,9 @@ class OverlapMetric(PrototypeMetric):
         return (f"sum of intersections over sum of unions of all pairs of a class's {self.name}s in {images} images "
                 f'that show it, activated above the {self.quantile:g}-quantile of the image.')
 
+    @abstractmethod
     def maps(self, sample: PrototypeSample) -> tuple[Optional[ndarray], Optional[ndarray]]:
         """Return the maps and the class of each."""
-        raise NotImplementedError
 
     def measure(self, sample: PrototypeSample) -> dict[str, Any]:
         maps, owner = self.maps(sample)

@@ -278,15 +278,24 @@ class BaseFewShotSegmentor(BaseSegmentor):
         Raises:
             ValueError: If shapes do not fit together.
         """
+        query_features, support_features, masks = self.pair_features(query, support, masks)
+        return query_features, self.encode_features(support_features, masks)
+
+    def pair_features(self, query: Tensor, support: SupportImages,
+                      masks: SupportImages) -> tuple[Any, Any, list[Tensor]]:
+        """Compute the features of queries and of their supports, and split the masks; arguments as :meth:`encode`.
+
+        Returns:
+            tuple[Any, Any, list[Tensor]]: Features of the B queries; of all supports, ordered by way, episode and shot;
+            the masks of each way, (B, K, H, W).
+        """
         support, masks = self._ways(support, masks)
         self._check_batch(query, support)
         shots = [images.flatten(0, 1) for images in support]
         if support[0].shape[-2:] == query.shape[-2:]:
             images = torch.cat((query, *shots))
-            query_pyramid, support_pyramid = self.extract_feat(images).split((len(query), len(images) - len(query)))
-        else:
-            query_pyramid, support_pyramid = self.extract_feat(query), self.extract_feat(torch.cat(shots))
-        return query_pyramid, self.encode_features(support_pyramid, masks)
+            return *self.extract_feat(images).split((len(query), len(images) - len(query))), masks
+        return self.extract_feat(query), self.extract_feat(torch.cat(shots)), masks
 
     def compose(self, ways: Sequence[Tensor], size: Sequence[int], for_loss: bool = False) -> Tensor:
         """Combine the logits of all ways into the logits of the model.

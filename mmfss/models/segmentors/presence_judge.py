@@ -119,10 +119,9 @@ def logits_and_evidence(model: nn.Module, query: Tensor, support: Tensor, masks:
     Raises:
         ConfigError: If the model shows no feature map.
     """
-    features, shown = model.extract_feat(query), model.extract_feat(support.transpose(0, 1).flatten(0, 2))
-    masks = masks.to(support.dtype)
-    cells = presence_cells(model, shown, masks.unbind(1))
+    features, shown, ways = model.pair_features(query, support, masks)
+    cells = presence_cells(model, shown, ways)
     if cells is None:
         raise ConfigError(f'A {type(model).__name__} shows no feature map by which presence could be judged.')
-    logits = model.match(features, model.encode_features(shown, list(masks.unbind(1))), query.shape[-2:])
+    logits = model.match(features, model.encode_features(shown, ways), query.shape[-2:])
     return logits, presence_evidence(model, features, logits, cells)
