@@ -6,7 +6,11 @@ from typing import Iterator
 
 import pytest
 
+from mmfss.utils.threads import flush_denormals
 from tests.quick_runners import make_runners_quick
+
+# As the commands do.
+flush_denormals()
 
 
 @pytest.fixture(scope='session', autouse=True)

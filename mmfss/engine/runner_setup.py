@@ -13,6 +13,7 @@ from mmfss.utils.config import load_config
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.determinism import prepare_determinism
 from mmfss.utils.files import check_writable
+from mmfss.utils.threads import flush_denormals
 from .distributed import setup_distributed, setup_local_rank
 from .phases import follow_stage
 
@@ -52,6 +53,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
     """
     if args.unsafe_load:
         os.environ[UNSAFE_LOAD] = '1'
+    flush_denormals()
     setup_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
     if args.work_dir is not None:

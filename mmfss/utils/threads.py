@@ -79,3 +79,15 @@ def set_up_threads(environment: MutableMapping[str, str] = os.environ) -> None:
         environment['OMP_WAIT_POLICY'] = 'passive'
     if 'OMP_NUM_THREADS' not in environment and not any(name in environment for name in LAUNCHED):
         environment['OMP_NUM_THREADS'] = str(granted_cores())
+
+
+def flush_denormals() -> None:
+    """Count numbers below 1.2e-38 as zero.
+
+    Saturated units have gradients that small, and processors compute with them up to 100 times more slowly: on a CPU a
+    training of ScaleProtoSeg takes 10 times as long. OpenMP's threads follow the one that starts them, so call this
+    before PyTorch computes.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)

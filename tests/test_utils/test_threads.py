@@ -110,6 +110,23 @@ class TestEnvironment:
         assert child(code)['OMP_WAIT_POLICY'] == 'passive'
 
 
+class TestDenormals:
+    SHARE = '(torch.full((2_000_000,), 1e-38) * 0.01 != 0).float().mean().item()'
+
+    def test_commands_flush_them_in_all_threads(self, tmp_path: Path) -> None:
+        """Before PyTorch has started its threads, which keep what they were started with."""
+        config = ROOT / 'configs/scaleprotoseg/resnet18_shapes_stage1.py'
+        code = ('import mmfss.commands, argparse, json, torch; from mmfss.engine.runner_setup import prepare_config; '
+                'torch.set_num_threads(2); '
+                f'prepare_config(argparse.Namespace(config={str(config)!r}, work_dir={str(tmp_path)!r}, '
+                'cfg_options=None, launcher="none", local_rank=0, unsafe_load=False)); '
+                f'print(json.dumps({self.SHARE}))')
+        assert child(code) == 0
+
+    def test_a_program_keeps_them(self) -> None:
+        assert child(f'import mmfss, json, torch; print(json.dumps({self.SHARE}))') == 1
+
+
 class TestCores:
 
     def test_affinity(self) -> None:
