@@ -44,6 +44,8 @@ def parse_options(pairs: Sequence[str]) -> Dict[str, Any]:
     action = DictAction([], 'options')
     for pair in pairs:
         try:
+            if pair.partition('=')[2].lstrip().startswith(('dict(', '{')):
+                raise ValueError('a dict')  # MMEngine would hand on the text
             action(argparse.ArgumentParser(), parsed, [pair])
         except (AssertionError, ValueError, IndexError, RecursionError) as error:
             raise ConfigError(f'{pair}: the value cannot be read. Lists are written "[a,b]"; of a dict, name each key '
