@@ -259,7 +259,7 @@ def by_shot(rows: Tensor, features: Tensor) -> Tensor:
 def coarse_scores(features: Tensor, layer: SupportLayer) -> Tensor:
     """Sum the cosine similarities of query features (B, C, Q) with the cells of each side, (B, K, 2, Q)."""
     unit_features = F.normalize(features, dim=1, eps=1e-8)
-    return by_shot(layer.cells.expand(len(features), -1, -1, -1), unit_features)
+    return by_shot(layer.cells, unit_features)
 
 
 def coarse_loss(scores: Tensor, foreground: Tensor) -> Tensor:
