@@ -1,3 +1,4 @@
+import gc
 import multiprocessing
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
@@ -11,6 +12,12 @@ from tests.quick_runners import make_runners_quick
 
 # As the commands do.
 flush_denormals()
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not visit again and again what was imported: it takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session', autouse=True)
