@@ -20,6 +20,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
 @pytest.fixture(scope='session', autouse=True)
 def quick_runners() -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -38,7 +38,7 @@ def test_command(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     results = run(tool, monkeypatch, tmp_path / 'out.json', '--backbones', 'resnet18', '--shots', '1', '--size', '64',
                   '--parts', 'affex', 'affex_cost', '--repeat-times', '1')
     rows = {row['part']: row for row in results['comparisons']}
-    assert list(rows) == ['affex', 'cost', 'cost/2', 'cost*4', 'floor']
+    assert list(rows) == ['affex', 'cost', 'cost/2', 'cost*4', 'floor', 'floor*']
     assert min(rows['affex']['extra_bytes'].values()) >= 0
     # An explanation includes a forward pass.
     assert rows['cost']['time_ratio']['median'] > 0

@@ -84,7 +84,7 @@ def cost(setting: Setting) -> dict[str, Computation]:
         dict: ``prediction``, from images to logits; ``affex``, from images to a map of an eighth of the query, with
         prediction and ablation; ``half``, the same of half the query; ``variants``, four variants of the former in one
         run; ``contributions``, a part of it; ``scores``, the products of query and support tokens alone, which nothing
-        that looks at every pair can do without.
+        that looks at every pair can do without; ``backbone``, the features of query and supports alone.
     """
     case = WholeModel(setting)
     episode = Episode(case.query[0], case.support[0], case.masks[0])
@@ -105,8 +105,10 @@ def cost(setting: Setting) -> dict[str, Computation]:
         shared = explainer.contributions(case.model, episode, region)
         return [variant().explain_from(shared, episode) for variant in (AffEx, MaskedAffEx, SignedAffEx, SmoothedAffEx)]
 
+    images = torch.cat((case.query, case.support.flatten(0, 2)))
     parts = dict(
         prediction=lambda: case.model.logits(case.query, case.support, case.masks), affex=partial(affex, region),
+        backbone=partial(case.model.extract_feat, images),
         half=partial(affex, disc(setting, 1 / 2)), variants=variants,
         contributions=partial(streamed_map, affinities, region, episode.support_size), scores=scores)
     return {name: torch.no_grad()(part) for name, part in parts.items()}

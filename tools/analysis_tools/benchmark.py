@@ -60,6 +60,7 @@ cost       reference: a whole explanation by AffEx of an eighth of the query, pr
 cost/2     the same of half the query
 cost*4     four variants of AffEx in one run, of an eighth of the query, measured: a prediction
 floor      reference: contributions as in affex, measured: the products of query and support tokens alone
+floor*     reference: a prediction, measured: its backbone and these products
 hsnet      images -> prediction of HSNet; reference: literally, support by support, measured: this package
 dmtnet     images -> prediction of DMTNet; reference: every feature transformed, both branches; measured: this package
 dmtnet*    as above, measured with the background's branch too, as in training
@@ -176,6 +177,8 @@ def compare_affex_cost(setting: Setting, repeats: int) -> list[Row]:
         comparison('cost/2', setting, seconds['half'], seconds['prediction']),
         comparison('cost*4', setting, seconds['variants'], seconds['prediction']),
         comparison('floor', setting, seconds['contributions'], seconds['scores']),
+        comparison('floor*', setting, seconds['prediction'],
+                   [sum(pair) for pair in zip(seconds['backbone'], seconds['scores'])]),
     ]
 
 
