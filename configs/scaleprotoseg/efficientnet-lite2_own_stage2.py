@@ -15,5 +15,7 @@ model = dict(
             dict(type='GroupEntropyLoss', loss_weight=0.05),
         ]))
 
+# The groups of a class sum up what its many prototypes did before: their weights have far to go.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'decode_head.group_classifier': dict(lr_mult=30.)}))
 load_from = '{stage1}/joint/pushed.pth'
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))
