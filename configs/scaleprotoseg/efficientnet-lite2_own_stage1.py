@@ -11,7 +11,7 @@ model = dict(decode_head=dict(num_classes={{_base_.num_classes}}, prototypes_per
 optim_wrapper = dict(
     optimizer=dict(lr=3e-4),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.3), 'decode_head.prototypes': dict(lr_mult=200.)}))
-phases = dict(last_layer=dict(optim_wrapper=dict(optimizer=dict(lr=1e-4))))
+phases = dict(last_layer=dict(optim_wrapper=dict(optimizer=dict(lr=1e-5))))  # as published
 
 # The validation images are those of the test: nothing is chosen on them.
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))
