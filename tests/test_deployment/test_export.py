@@ -16,7 +16,7 @@ from mmfss import register_all_modules
 from mmfss.apis import FewShotInferencer
 from mmfss.commands import main
 from mmfss.deployment import StandaloneModel, export_model
-from mmfss.deployment.export import trace
+from mmfss.deployment.export import equal_share, trace
 from mmfss.registry import MODELS
 from tests.tiny.data import PIPELINE, draw_picture, write_class_folders
 
@@ -178,6 +178,13 @@ class TestCommand:
         with pytest.raises(SystemExit) as end:
             main.main(['export', 'config.py', *arguments])
         assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_ties_count_as_equal() -> None:
+    """Four pixels: the same label, another one, and two decided by rounding."""
+    expected = torch.tensor([[1., 1., 1., 1.], [0., 0., 1 + 1e-6, 1 - 1e-6]])[None, :, None]
+    found = torch.tensor([[1., 0., 1., 0.], [0., 1., 0., 1.]])[None, :, None]
+    assert equal_share(found, expected) == 0.75
 
 
 class TestErrors:
