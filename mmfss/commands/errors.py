@@ -3,11 +3,15 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Any, Iterator, Optional
 
 from mmfss.utils.errors import CheckpointError, ConfigError
 from mmfss.utils.files import print_any_name
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_usual_format = warnings.formatwarning
 
 
 @contextmanager
@@ -18,9 +22,11 @@ def plain_errors() -> Iterator[None]:
     end with status 1, an interruption with 130. Any other error is a defect and keeps its traceback; the environment
     variable ``MMFSS_DEBUG=1`` keeps every traceback. Work that succeeds leaves the process group.
 
-    Names that the terminal cannot show, such as files whose names are not UTF-8, are printed with escapes.
+    Names that the terminal cannot show, such as files whose names are not UTF-8, are printed with escapes. Warnings of
+    this package are one line, too, without the place in its code.
     """
     print_any_name()
+    usual, warnings.formatwarning = warnings.formatwarning, _format_warning
     try:
         yield
         if 'mmfss.engine' in sys.modules:  # which alone makes process groups, and takes seconds to import
@@ -35,6 +41,14 @@ def plain_errors() -> Iterator[None]:
             raise
         print(f'error: {message}', file=sys.stderr)
         raise SystemExit(1) from error
+    finally:
+        warnings.formatwarning = usual
+
+
+def _format_warning(message: Any, category: type, filename: str, *place: Any) -> str:
+    if category is UserWarning and filename.startswith(_PACKAGE):
+        return f'warning: {message}\n'
+    return _usual_format(message, category, filename, *place)
 
 
 def worker_message(error: Exception) -> str:

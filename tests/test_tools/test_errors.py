@@ -2,11 +2,13 @@
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
 
+import mmfss
 from mmfss.commands.errors import plain_errors, worker_message
 from mmfss.datasets import ImageFolderDataset
 from tests.tiny.data import PIPELINE, write_class_folders
@@ -45,3 +47,13 @@ def test_names_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch, en
     for stream, text in zip(streams, ('caf\\udce9\n', f'error: bad \\udce9{last}\n')):
         stream.flush()
         assert stream.buffer.getvalue().decode(encoding) == text
+
+
+def test_warnings_are_a_line() -> None:
+    """Those of this package, in a command; others say where they come from."""
+    file, usual = str(Path(mmfss.__file__).parent / 'apis/a.py'), warnings.formatwarning
+    with plain_errors():
+        assert warnings.formatwarning('look at "a.png"', UserWarning, file, 7) == 'warning: look at "a.png"\n'
+        assert warnings.formatwarning('old', DeprecationWarning, file, 7) == f'{file}:7: DeprecationWarning: old\n'
+        assert '/torch.py:9: UserWarning: theirs' in warnings.formatwarning('theirs', UserWarning, '/torch.py', 9)
+    assert warnings.formatwarning is usual
