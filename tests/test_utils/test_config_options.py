@@ -55,7 +55,8 @@ def test_wrong_keys(cfg: Config, key: str, message: str) -> None:
         check_options(cfg, {key: 1})
 
 
-@pytest.mark.parametrize('pair', ["features=dict(type='A',reader=dict(indices=[19]))", "features=dict(type='A')", "features={'type': 'A'}", 'size=[1,2'])
+@pytest.mark.parametrize('pair', ["features=dict(type='A',reader=dict(indices=[19]))", "features=dict(type='A')",
+                                  "features={'type': 'A'}", 'size=[1,2'])
 def test_values_that_cannot_be_read(pair: str) -> None:
     with pytest.raises(ConfigError, match='the value cannot be read.*of a dict, name each key with dots'):
         parse_options([pair])
