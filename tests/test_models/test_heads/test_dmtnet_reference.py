@@ -1,4 +1,5 @@
 """DMTNet gives the numbers of the official implementation, from converted weights."""
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,12 @@ def test_shots(case: tuple, name: str) -> None:
     assert_masks(voted, expected['pred_nshot'])
 
 
-def test_losses_and_gradients(case: tuple) -> None:
+def test_losses_and_gradients(case: tuple, name: str) -> None:
     model, data, expected, _ = case
+    if name == 'vgg16_138':
+        # A unit of it is active or not by rounding, which changes a gradient by 0.4 %: float64 decides.
+        model = copy.deepcopy(model).double()
+        data = {key: value.double() if value.is_floating_point() else value for key, value in data.items()}
     model.zero_grad()
     query, encoding = model.encode(data['query'], data['support'][:, :, :1], data['masks'][:, :, :1])
     target = data['target'].long()
@@ -146,13 +151,13 @@ def test_losses_and_gradients(case: tuple) -> None:
     assert_close(total, expected['loss'], 1e-5)
     total.backward()
     names = {}
-    for name in expected['grad_names'].tolist():
-        if name.startswith('reference_layer'):
-            place = int(name[len('reference_layer')]) - 1
-            names[name] = f'head.references.{("support", "query")[place > 2]}.{place % 3}'
+    for theirs in expected['grad_names'].tolist():
+        if theirs.startswith('reference_layer'):
+            place = int(theirs[len('reference_layer')]) - 1
+            names[theirs] = f'head.references.{("support", "query")[place > 2]}.{place % 3}'
         else:
-            ours = next(iter(hpn_learner_to_mmfss({name.removeprefix('hpn_learner.'): None})))
-            names[name] = f'head.learner.{ours}'
+            ours = next(iter(hpn_learner_to_mmfss({theirs.removeprefix('hpn_learner.'): None})))
+            names[theirs] = f'head.learner.{ours}'
     assert set(names.values()) == {n for n, p in model.named_parameters() if p.requires_grad}
     assert_gradients(model, names, expected)
 
