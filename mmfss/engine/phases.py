@@ -119,6 +119,33 @@ def train_phases(phases: Sequence[Phase], load_from: Optional[str] = None, resum
     return outcomes
 
 
+def result_before(phase: Phase, phases: Sequence[Phase], resume: bool = False) -> Optional[str]:
+    """Find the checkpoint that a phase starts from when those before it are not trained with it.
+
+    Args:
+        phase (Phase): The first that is trained.
+        phases (Sequence[Phase]): All phases of the configs.
+        resume (bool): Whether a phase that has begun is continued; it then needs no other start.
+
+    Returns:
+        str, optional: Result of the phase before it; None if the start is the config's or its own.
+
+    Raises:
+        ConfigError: If the phase before it has not ended, and the config names no checkpoint.
+    """
+    index = phases.index(phase)
+    if index == 0 or resume and (phase.outcome or find_last_checkpoint(phase.work_dir)):
+        return None
+    before = phases[index - 1]
+    if before.outcome is not None:
+        return before.outcome['result']
+    if phase.cfg.get('load_from'):
+        return None
+    raise ConfigError(f'The phase "{phase.name}" starts from the result of "{before.name}", which has not ended in '
+                      f'{before.work_dir}: train it too (--phases {before.name} {phase.name}), or name a checkpoint '
+                      'with --load-from.')
+
+
 def _check(phases: Sequence[Phase], load_from: Optional[str], resume: bool) -> None:
     """Refuse before the first phase what would end a later one."""
     check = ClassCheck()

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmfss.engine.phases import phases_of, train_phases
+from mmfss.engine.phases import phases_of, result_before, train_phases
 from mmfss.registry import HOOKS
 from mmfss.utils.config_options import ConfigError
 from mmfss.utils.files import dump_json
@@ -165,6 +165,18 @@ def test_a_phase_that_ended_by_another_schedule(tmp_path: Path) -> None:
     trained = 'decode_head.prototypes'
     assert not first[trained].equal(warmed[trained]) and warmed[trained].equal(last[trained])
     assert two(4, 'exact') == outcomes
+
+
+def test_a_phase_alone_starts_from_the_one_before(whole: tuple[Path, list[dict]], tmp_path: Path) -> None:
+    folder, outcomes = whole
+    phases = [*phases_of(stage1(), folder / 'one'), *phases_of(stage2(), folder / 'two')]
+    for phase, before in zip(phases[1:], outcomes):
+        assert result_before(phase, phases) == before['result']
+    assert result_before(phases[0], phases) is None
+    assert result_before(phases[1], phases, resume=True) is None  # it has a checkpoint of its own
+    empty = list(phases_of(stage1(), tmp_path))
+    with pytest.raises(ConfigError, match='"joint" starts from the result of "warmup", which has not ended'):
+        result_before(empty[1], empty)
 
 
 def test_config_without_phases(tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ class TestErrors:
         assert 'Several configs are trained together if they have phases' in fail('train', self.config, self.config)
         self.config.write_text(f'{text}\nphases = dict(first=dict(), second=dict())')
         assert 'the configs have first, second' in fail('train', self.config, '--phases', 'third')
+        said = fail('train', self.config, '--phases', 'second')
+        assert 'starts from the result of "first", which has not ended in' in said and '--load-from' in said
         assert 'phases are resumed from their own' in fail('train', self.config, '--resume', 'x.pth')
         self.config.write_text(f'{text}\noptim_wrapper = None')
         assert 'cannot be trained: it has no optim_wrapper' in fail('train', self.config, '--amp')

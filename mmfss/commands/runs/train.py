@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmfss.apis.model_zoo import is_training_free
 from mmfss.engine.class_check import ClassCheck
 from mmfss.engine.hooks import ProgressHook, TrainingPicturesHook
-from mmfss.engine.phases import Phase, phases_of, train_phases
+from mmfss.engine.phases import Phase, phases_of, result_before, train_phases
 from mmfss.engine.runner_setup import (
     default_work_dir,
     prepare_config,
@@ -76,7 +76,7 @@ def collect_phases(args: argparse.Namespace) -> list[Phase]:
     """Return the phases of all configs, with the options applied; ``args.work_dir`` becomes that of the last config.
 
     Raises:
-        ConfigError: If a config has no phases, or none is called as asked for.
+        ConfigError: If a config has no phases, or none has a name that is asked for.
     """
     if args.resume not in (None, 'auto'):
         raise ConfigError(f'--resume {args.resume}: phases are resumed from their own checkpoints. Write --resume '
@@ -96,7 +96,7 @@ def collect_phases(args: argparse.Namespace) -> list[Phase]:
     unknown = sorted(set(args.phases or names) - set(names))
     if unknown:
         raise ConfigError(f'--phases {" ".join(unknown)}: the configs have {", ".join(names)}.')
-    return [phase for phase in phases if not args.phases or phase.name in args.phases]
+    return phases
 
 
 def use_bfloat16(cfg: Config) -> None:
@@ -135,13 +135,15 @@ def run(args: argparse.Namespace) -> None:
 
 def train_in_phases(args: argparse.Namespace) -> None:
     """Train the phases of all configs in order."""
-    phases = collect_phases(args)
+    all_phases = collect_phases(args)
+    phases = [phase for phase in all_phases if not args.phases or phase.name in args.phases]
     if args.load_from and '://' not in args.load_from and not Path(args.load_from).is_file():
         raise FileNotFoundError(f'The checkpoint "{args.load_from}" (--load-from) does not exist.')
     path = args.work_dir / SUMMARY
     if is_main_process():
         path.unlink(missing_ok=True)
-    outcomes = train_phases(phases, args.load_from, args.resume is not None)
+    resume = args.resume is not None
+    outcomes = train_phases(phases, args.load_from or result_before(phases[0], all_phases, resume), resume)
     dump_json(dict(phases=outcomes, versions=versions()), path)
     rows = [(outcome['name'], ', '.join([*(f'{name} {value:.2f}' for name, value in outcome['metrics'].items()),
                                          outcome['result']])) for outcome in outcomes]
