@@ -53,9 +53,10 @@ def reference_slip(model: FewShotSegmentor) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(('name', 'options', 'slip', 'atol'), [
-    ('saliency', {}, True, 1e-3),
+    # Largest deviation of single gradients in float32 on other instruction sets: 2.6e-3 and 1.2e-3 with AVX2.
+    ('saliency', {}, True, 4e-3),
     ('integrated_gradients', dict(internal_batch_size=5), True, 1e-3),
-    ('deep_lift', dict(scope='head'), False, 1e-3),
+    ('deep_lift', dict(scope='head'), False, 2e-3),
     # The derivative of the blur is a difference of nearly equal images, in single precision there.
     ('blur_ig', dict(axes='reference', internal_batch_size=5), True, 1e-2),
 ])

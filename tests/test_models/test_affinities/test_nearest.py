@@ -8,9 +8,14 @@ from tests.tiny.largest_tensor import LargestTensor
 
 
 def draw(num_query: int, num_support: int, batch: int = 2, width: int = 5) -> tuple[Tensor, Tensor]:
-    """Small integers: many scores are equal, and every product is exact."""
+    """All entries but one are 1 or -1: of width 5 the norm is 2, every product is exact, and many scores are equal."""
     generator = torch.Generator().manual_seed(0)
-    return tuple(torch.randint(-1, 2, (batch, n, width), generator=generator).float() for n in (num_query, num_support))
+
+    def vectors(number: int) -> Tensor:
+        signs = 2. * torch.randint(2, (batch, number, width), generator=generator) - 1
+        return signs.scatter(-1, torch.randint(width, (batch, number, 1), generator=generator), 0.)
+
+    return vectors(num_query), vectors(num_support)
 
 
 @pytest.mark.parametrize('chunk_size', [1, 7, 1000])
