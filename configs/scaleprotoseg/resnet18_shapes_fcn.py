@@ -1,7 +1,7 @@
 # The same backbone with MMSegmentation's plain head, trained as long as stage 1: what interpretability costs.
 _base_ = [
     '../_base_/models/scaleproto_resnet18.py', '../_base_/datasets/shapes_semantic_128.py',
-    '../_base_/default_runtime.py'
+    '../_base_/schedules/fcn_short.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
@@ -16,13 +16,8 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)))
 
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='TrainableOptimWrapperConstructor',
-    optimizer=dict(type='Adam', lr=2e-3, weight_decay=1e-4),
+    optimizer=dict(lr=2e-3),
     # The backbone learns as fast as in stage 1.
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.4))))
-train_cfg = dict(type='EpisodeTrainLoop', max_iters=800, val_interval=800)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-param_scheduler = [dict(type='PolyLR', power=0.9, by_epoch=False)]
+train_cfg = dict(max_iters=800, val_interval=800)
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/scaleproto_resnet18.py', '../_base_/datasets/shapes_semantic_128.py',
-    '../_base_/schedules/scaleproto_stage2.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/scaleproto_stage2_short.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
@@ -14,10 +14,7 @@ model = dict(
         ]))
 
 load_from = '{stage1}/joint/pushed.pth'
-optim_wrapper = dict(optimizer=dict(lr=3e-2), accumulative_counts=1)
 phases = dict(
     group_warmup=dict(train_cfg=dict(max_iters=100, val_interval=100)),
-    group_joint=dict(
-        train_cfg=dict(max_iters=700, val_interval=700),
-        param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)]))
+    group_joint=dict(train_cfg=dict(max_iters=700, val_interval=700)))
 default_hooks = dict(checkpoint=dict(interval=100, save_best=None))

@@ -5,13 +5,13 @@ import sys
 import traceback
 import warnings
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional
+from functools import partial
+from typing import Any, Callable, Iterator, Optional
 
 from mmfss.utils.errors import CheckpointError, ConfigError
 from mmfss.utils.files import print_any_name
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_usual_format = warnings.formatwarning
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 @contextmanager
@@ -26,7 +26,8 @@ def plain_errors() -> Iterator[None]:
     this package are one line, too, without the place in its code.
     """
     print_any_name()
-    usual, warnings.formatwarning = warnings.formatwarning, _format_warning
+    usual = warnings.formatwarning
+    warnings.formatwarning = partial(_format_warning, usual)
     try:
         yield
         if 'mmfss.engine' in sys.modules:  # which alone makes process groups, and takes seconds to import
@@ -45,10 +46,10 @@ def plain_errors() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
-def _format_warning(message: Any, category: type, filename: str, *place: Any) -> str:
+def _format_warning(usual: Callable[..., str], message: Any, category: type, filename: str, *place: Any) -> str:
     if category is UserWarning and filename.startswith(_PACKAGE):
         return f'warning: {message}\n'
-    return _usual_format(message, category, filename, *place)
+    return usual(message, category, filename, *place)
 
 
 def worker_message(error: Exception) -> str:

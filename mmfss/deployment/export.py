@@ -23,7 +23,7 @@ MOST_IMAGES = 4
 LEAST_EQUAL = 0.9999
 """Share of mask pixels that must be equal."""
 TIE = 1e-5
-"""Lead of a label, in logits, that any rounding may turn round, as between two cells of a resized binary map."""
+"""Lead of a label, in parts of the largest logit, that rounding may turn round: on edges of a resized binary map."""
 
 Runner = Callable[[Tensor], Tensor]
 
@@ -219,7 +219,8 @@ def compare(run: Runner, images: Tensor, expected: Tensor) -> tuple[float, float
 def equal_share(logits: Tensor, others: Tensor) -> float:
     """Return the share of pixels to which logits (B, N+1, H, W) give one label, or of which ``others`` are a tie."""
     first, second = others.topk(2, dim=1).values.unbind(1)
-    return float(((logits.argmax(1) == others.argmax(1)) | (first - second < TIE)).float().mean())
+    tie = first - second < TIE * others.abs().amax()
+    return float(((logits.argmax(1) == others.argmax(1)) | tie).float().mean())
 
 
 @contextmanager

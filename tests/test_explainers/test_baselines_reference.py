@@ -53,7 +53,7 @@ def reference_slip(model: FewShotSegmentor) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(('name', 'options', 'slip', 'atol'), [
-    # Largest deviation of single gradients in float32 on other instruction sets: 2.6e-3 and 1.2e-3 with AVX2.
+    # With AVX2, gradients in float32 deviate by up to 2.6e-3 (saliency) and 1.2e-3 (DeepLIFT).
     ('saliency', {}, True, 4e-3),
     ('integrated_gradients', dict(internal_batch_size=5), True, 1e-3),
     ('deep_lift', dict(scope='head'), False, 2e-3),

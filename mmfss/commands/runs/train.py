@@ -139,11 +139,12 @@ def train_in_phases(args: argparse.Namespace) -> None:
     phases = [phase for phase in all_phases if not args.phases or phase.name in args.phases]
     if args.load_from and '://' not in args.load_from and not Path(args.load_from).is_file():
         raise FileNotFoundError(f'The checkpoint "{args.load_from}" (--load-from) does not exist.')
+    resume = args.resume is not None
+    load_from = args.load_from or result_before(phases[0], all_phases, resume)
     path = args.work_dir / SUMMARY
     if is_main_process():
         path.unlink(missing_ok=True)
-    resume = args.resume is not None
-    outcomes = train_phases(phases, args.load_from or result_before(phases[0], all_phases, resume), resume)
+    outcomes = train_phases(phases, load_from, resume)
     dump_json(dict(phases=outcomes, versions=versions()), path)
     rows = [(outcome['name'], ', '.join([*(f'{name} {value:.2f}' for name, value in outcome['metrics'].items()),
                                          outcome['result']])) for outcome in outcomes]

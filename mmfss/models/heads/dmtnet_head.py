@@ -252,7 +252,7 @@ def flat(feature: Tensor) -> Tensor:
 
 
 def by_shot(rows: Tensor, features: Tensor) -> Tensor:
-    """Multiply rows (B, K, n, C) of each shot with the query's features (B, C, Q): (B, K, n, Q)."""
+    """Multiply rows (B, K, n, C) of each shot, or (1, K, n, C), with features (B, C, Q) of the query: (B, K, n, Q)."""
     return (rows.flatten(1, 2) @ features).unflatten(1, rows.shape[1:3])
 
 
